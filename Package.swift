@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One settings array for every Swift target: Swift 6 mode with the strict features that catch what the compiler
+/// would otherwise let through (implicit existentials, members that arrive by a transitive import).
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+/// A module of the product and the modules below it. Arrows point down only (ARCHITECTURE.md has the map).
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: name + "Tests", dependencies: [.byName(name: name)] + dependencies,
+        swiftSettings: strict)
+}
+
+func clib(_ name: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/CLibraries/" + name)
+}
+
+let package = Package(
+    name: "k3s",
+    products: [.executable(name: "k3s", targets: ["k3s"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+    ],
+    targets: [
+        // Debian's C libraries, as module maps; each is imported by one module only.
+        clib("CSQLite"), clib("COpenSSL"), clib("CSeccomp"), clib("CZlib"), clib("CZstd"), clib("CYaml"),
+        .target(name: "CShims", cSettings: [.define("_GNU_SOURCE")]),
+
+        // Kernel side: no Kubernetes type in here.
+        module("Linux", ["CShims"]),
+        module("Netlink", ["Linux"]),
+        module("Iptables", ["Netlink", "Linux"]),
+        module("Containers", ["Linux", "CShims", "Codecs", "CSeccomp", "CZlib", "CZstd", log]),
+        module("PodNetwork", ["Linux", "Netlink", "Iptables"]),
+
+        // API side.
+        module("Codecs", ["CYaml"]),
+        module("KubeAPI", ["Codecs", "Linux"]),
+        module("Store", ["Codecs", "Linux", "CSQLite"]),
+        module("Transport", ["Codecs", "KubeAPI", "Linux", "COpenSSL", "CZlib", nioCore, nioPosix, nioHTTP1, log]),
+        module("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", log]),
+        module(
+            "Node",
+            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux", log]),
+        .executableTarget(
+            name: "k3s",
+            dependencies: [
+                "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
+                "Iptables", "Linux", nioCore, nioPosix, log,
+            ],
+            swiftSettings: strict),
+
+        tests("Linux"), tests("Netlink", ["Linux"]), tests("Iptables", ["Netlink", "Linux"]),
+        tests("Containers", ["Linux", "Codecs"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
+        tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux"]),
+        tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
+        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
+        tests("Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux"]),
+    ]
+)
