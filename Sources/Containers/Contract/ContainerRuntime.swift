@@ -1,0 +1,249 @@
+// What the node agent asks of a container runtime. The real one is `Runtime` (launch plans, the shim, overlayfs);
+// `FakeRuntime` keeps everything in memory, for the node's tests. The shapes follow CRI v1
+// (k8s.io/cri-api/pkg/apis/runtime/v1) without its wire form, so that a socket can be put in front later.
+
+package protocol ContainerRuntime: Sendable {
+    /// Makes the pod's namespaces and cgroup. The network namespace is up but holds only `lo`.
+    func runSandbox(_ config: SandboxConfig) async throws(RuntimeError) -> SandboxStatus
+    /// Kills what runs in the sandbox and lets its namespaces go. Idempotent.
+    func stopSandbox(_ id: String) async throws(RuntimeError)
+    /// Removes a stopped sandbox with its containers. Idempotent.
+    func removeSandbox(_ id: String) async throws(RuntimeError)
+    func sandboxes() async -> [SandboxStatus]
+
+    /// Prepares rootfs and files of a container; the image must be present. Returns the container's id.
+    func createContainer(_ config: ContainerConfig, sandbox: String) async throws(RuntimeError) -> String
+    /// Starts a created container; returns when exec has happened, or throws with the reason and the errno's text.
+    func startContainer(_ id: String) async throws(RuntimeError)
+    /// Sends `signal` (nil: the image's stop signal or SIGTERM), waits up to `grace`, then kills. Idempotent.
+    func stopContainer(_ id: String, signal: Int32?, grace: Duration) async throws(RuntimeError)
+    /// Removes an exited or created container, not its log files. Idempotent.
+    func removeContainer(_ id: String) async throws(RuntimeError)
+    func container(_ id: String) async throws(RuntimeError) -> ContainerStatus
+    func containers() async -> [ContainerStatus]
+    /// Live limits (in-place resize).
+    func updateResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError)
+
+    /// Every exit from now on, and every one that happened since the last call of a previous process.
+    func events() -> AsyncStream<ContainerEvent>
+
+    /// Runs a command in a running container with streams attached.
+    func exec(_ id: String, _ request: ExecRequest) async throws(RuntimeError) -> any ContainerProcess
+    /// Runs a command to its end; output is bounded at 16 KiB per stream; kills it after `timeout`.
+    func execSync(_ id: String, command: [String], timeout: Duration) async throws(RuntimeError) -> ExecResult
+    /// The main process's streams, from now on (the log has what came before).
+    func attach(_ id: String, _ request: AttachRequest) async throws(RuntimeError) -> any ContainerProcess
+    func stats(_ id: String) async throws(RuntimeError) -> ContainerStats
+
+    /// Path through which files of the pod's network namespace can be opened (a bind mount below the state directory,
+    /// or /proc/PID/ns/net); valid until the sandbox is stopped.
+    func networkNamespacePath(sandbox: String) async throws(RuntimeError) -> String
+    /// Connects to a TCP port on localhost inside the pod's network namespace (port-forward). Blocking descriptor, owned by the caller.
+    func dial(sandbox: String, port: UInt16) async throws(RuntimeError) -> Int32
+
+    var images: any ImageService { get }
+}
+
+package struct RuntimeError: Error, Sendable, CustomStringConvertible {
+    package enum Code: Sendable, Equatable {
+        case notFound, alreadyExists, invalid, imageNotPresent
+        /// The container could not be created or its process not started (reason CreateContainerError / RunContainerError / StartError).
+        case createFailed, startFailed
+        case unavailable, timedOut, io
+    }
+    package var code: Code
+    /// One line that names the object, what failed, and the errno's text.
+    package var message: String
+    package var description: String { message }
+    package init(_ code: Code, _ message: String) { (self.code, self.message) = (code, message) }
+}
+
+package struct SandboxConfig: Sendable, Equatable {
+    package enum NamespaceMode: Sendable, Equatable { case pod, container, node, target(String) }
+    package var podUID = ""
+    package var name = ""
+    package var namespace = ""
+    package var attempt: UInt32 = 0
+    package var hostname = ""
+    /// Directory of the pod's logs, e.g. /var/log/pods/<ns>_<name>_<uid>.
+    package var logDirectory = ""
+    package var labels: [String: String] = [:]
+    package var annotations: [String: String] = [:]
+    package var network: NamespaceMode = .pod
+    package var pid: NamespaceMode = .container
+    package var ipc: NamespaceMode = .pod
+    package var sysctls: [String: String] = [:]
+    /// Below the QoS parent: "kubepods", "kubepods/burstable" or "kubepods/besteffort"; the pod's directory is pod<uid>.
+    package var cgroupParent = "kubepods"
+    /// Limits of the pod as a whole; nil fields are not limited.
+    package var resources = ContainerResources()
+    package init() {}
+}
+
+package struct SandboxStatus: Sendable, Equatable {
+    package enum State: Sendable { case ready, notReady }
+    package var id = ""
+    package var config = SandboxConfig()
+    package var state: State = .ready
+    /// Nanoseconds since the epoch.
+    package var createdAt: Int64 = 0
+    package init() {}
+}
+
+package struct ContainerResources: Sendable, Equatable, Codable {
+    package var cpuShares: UInt64?
+    package var cpuQuotaMicroseconds: Int64?
+    package var cpuPeriodMicroseconds: UInt64?
+    package var memoryLimitBytes: Int64?
+    package var pidsLimit: Int64?
+    package var cpusetCPUs: String?
+    package var oomScoreAdj: Int?
+    package init() {}
+}
+
+package struct ContainerMount: Sendable, Equatable {
+    package enum Propagation: Sendable { case privateMount, hostToContainer, bidirectional }
+    /// Absolute host path; what it names is bind mounted (file or directory).
+    package var hostPath: String
+    package var containerPath: String
+    package var readOnly = false
+    package var propagation: Propagation = .privateMount
+    package init(hostPath: String, containerPath: String, readOnly: Bool = false) {
+        (self.hostPath, self.containerPath, self.readOnly) = (hostPath, containerPath, readOnly)
+    }
+}
+
+package struct ContainerSecurity: Sendable, Equatable {
+    package enum Seccomp: Sendable, Equatable { case runtimeDefault, unconfined, localhost(path: String) }
+    package var privileged = false
+    package var addCapabilities: [String] = []
+    package var dropCapabilities: [String] = []
+    /// nil: the image's user decides.
+    package var runAsUser: Int64?
+    package var runAsGroup: Int64?
+    package var supplementalGroups: [Int64] = []
+    package var readOnlyRootFilesystem = false
+    package var noNewPrivileges = false
+    package var seccomp: Seccomp = .unconfined
+    /// true: procMount Unmasked.
+    package var unmaskedProc = false
+    package init() {}
+}
+
+package struct ContainerConfig: Sendable, Equatable {
+    package var name = ""
+    package var attempt: UInt32 = 0
+    /// Reference or image id (sha256:...).
+    package var image = ""
+    /// Empty: the image's entrypoint (and cmd, if args are empty too).
+    package var command: [String] = []
+    package var args: [String] = []
+    /// Empty: the image's.
+    package var workingDirectory = ""
+    package var environment: [(name: String, value: String)] = []
+    package var mounts: [ContainerMount] = []
+    package var labels: [String: String] = [:]
+    package var annotations: [String: String] = [:]
+    /// Relative to the sandbox's log directory, e.g. "app/0.log".
+    package var logPath = ""
+    package var stdin = false
+    package var stdinOnce = false
+    package var tty = false
+    package var resources = ContainerResources()
+    package var security = ContainerSecurity()
+    package var devices: [String] = []
+    package init() {}
+
+    package static func == (a: Self, b: Self) -> Bool {
+        a.name == b.name && a.attempt == b.attempt && a.image == b.image && a.command == b.command && a.args == b.args
+            && a.workingDirectory == b.workingDirectory
+            && a.environment.elementsEqual(b.environment, by: { $0.name == $1.name && $0.value == $1.value })
+            && a.mounts == b.mounts && a.labels == b.labels && a.annotations == b.annotations && a.logPath == b.logPath
+            && a.stdin == b.stdin && a.stdinOnce == b.stdinOnce && a.tty == b.tty && a.resources == b.resources
+            && a.security == b.security && a.devices == b.devices
+    }
+}
+
+package struct ContainerStatus: Sendable, Equatable {
+    package enum State: Sendable, Equatable { case created, running, exited, unknown }
+    package var id = ""
+    package var sandbox = ""
+    package var name = ""
+    package var attempt: UInt32 = 0
+    package var state: State = .created
+    /// As asked for, and the id of the image (sha256:...).
+    package var image = ""
+    package var imageID = ""
+    package var pid: Int32 = 0
+    /// Nanoseconds since the epoch; 0: has not happened.
+    package var createdAt: Int64 = 0
+    package var startedAt: Int64 = 0
+    package var finishedAt: Int64 = 0
+    /// 128 + signal when killed by a signal.
+    package var exitCode: Int32 = 0
+    /// "Completed", "Error", "OOMKilled", "StartError", "ContainerCannotRun"
+    package var reason = ""
+    package var message = ""
+    package var logPath = ""
+    package var labels: [String: String] = [:]
+    package var annotations: [String: String] = [:]
+    package init() {}
+}
+
+package struct ContainerEvent: Sendable, Equatable {
+    package enum Kind: Sendable { case started, exited, removed }
+    package var kind: Kind
+    package var container: String
+    package var sandbox: String
+    package init(_ kind: Kind, container: String, sandbox: String) {
+        (self.kind, self.container, self.sandbox) = (kind, container, sandbox)
+    }
+}
+
+package struct ExecRequest: Sendable {
+    package var command: [String]
+    package var stdin = false
+    package var stdout = true
+    /// Ignored with a tty: everything arrives on stdout.
+    package var stderr = true
+    package var tty = false
+    package init(_ command: [String]) { self.command = command }
+}
+
+package struct AttachRequest: Sendable {
+    package var stdin = false
+    package var stdout = true
+    package var stderr = true
+    package init() {}
+}
+
+package struct ExecResult: Sendable, Equatable {
+    package var exitCode: Int32
+    package var stdout: [UInt8]
+    package var stderr: [UInt8]
+    package init(exitCode: Int32, stdout: [UInt8], stderr: [UInt8]) {
+        (self.exitCode, self.stdout, self.stderr) = (exitCode, stdout, stderr)
+    }
+}
+
+/// A process with streams attached. Reading ends with nil; `wait` may be called once streams are drained or not.
+package protocol ContainerProcess: Sendable {
+    /// Backpressured; throws once the process has closed its stdin.
+    func writeStdin(_ bytes: [UInt8]) async throws(RuntimeError)
+    func closeStdin() async
+    func readStdout() async -> [UInt8]?
+    func readStderr() async -> [UInt8]?
+    func resize(columns: UInt16, rows: UInt16) async
+    /// Exit code (128 + signal); for an attach: of the container's main process.
+    func wait() async throws(RuntimeError) -> Int32
+    /// Lets the streams go; an exec'd process whose client went away gets SIGKILL (exec), an attached one lives on.
+    func close() async
+}
+
+package struct ContainerStats: Sendable, Equatable {
+    package var cpuNanoseconds: UInt64 = 0
+    package var memoryUsageBytes: UInt64 = 0
+    package var memoryWorkingSetBytes: UInt64 = 0
+    package var processes: UInt64 = 0
+    package init() {}
+}
