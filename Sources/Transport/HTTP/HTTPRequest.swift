@@ -68,19 +68,12 @@ package struct HTTPRequest: Sendable {
 package struct PeerIdentity: Sendable, Equatable {
     package var commonName: String
     package var organizations: [String]
-    package var dnsNames: [String]
-    package var ipAddresses: [String]
     /// The leaf certificate.
     package var der: [UInt8]
 
-    package init(
-        commonName: String, organizations: [String], dnsNames: [String] = [], ipAddresses: [String] = [],
-        der: [UInt8] = []
-    ) {
+    package init(commonName: String, organizations: [String], der: [UInt8] = []) {
         self.commonName = commonName
         self.organizations = organizations
-        self.dnsNames = dnsNames
-        self.ipAddresses = ipAddresses
         self.der = der
     }
 }
