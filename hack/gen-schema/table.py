@@ -8,7 +8,7 @@ A line is a type: its name, then one token a field:  name:type:number:flags[:ext
   number  the protobuf field number; 0: none
   flags   r required, o omitempty, z omitzero, p pointer, A S M list is atomic, set, map, X map or struct is atomic,
           + strategic merge patch merges, R retainKeys, ! replaces
-  extras  joined by ";": k=list map keys (comma), g=strategic merge key, n=Go name of a list or map type, and last
+  extras  joined by ";": k=list map keys (comma), g=strategic merge key, n=Go name of a list, map or string type, and last
           d=default as JSON
 A field named ^ stands for the fields of the struct it names, inlined in JSON (nested under its number in protobuf).
 "Name =A,B" is a named string with its enumerated values, if it is an enum.
@@ -148,7 +148,7 @@ class Table:
         if path in STRINGS:
             prefix, known = STRINGS[path]
             assert local in known, full
-            return f"={prefix}.{local}", None
+            return "s", f"{prefix}.{local}"
         table = self.names.get(path)
         assert table, f"{package.path}: type {go} is in {path}, which is not in packages-go.tsv"
         shown = local if table == name else f"{table}.{local}"

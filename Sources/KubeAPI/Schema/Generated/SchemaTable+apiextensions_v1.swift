@@ -6,8 +6,8 @@ extension SchemaTable {
     static var apiextensions_v1: StaticString {
 #"""
 ConditionStatus =
-ConversionRequest uid:=types.UID:1:r desiredAPIVersion:s:2:r objects:[r:3:rA
-ConversionResponse uid:=types.UID:1:r convertedObjects:[r:2:rA result:meta/v1.Status:3:r
+ConversionRequest uid:s:1:r:n=types.UID desiredAPIVersion:s:2:r objects:[r:3:rA
+ConversionResponse uid:s:1:r:n=types.UID convertedObjects:[r:2:rA result:meta/v1.Status:3:r
 ConversionReview ^:meta/v1.TypeMeta:0: request:ConversionRequest:1:op response:ConversionResponse:2:op
 ConversionStrategyType =
 CustomResourceColumnDefinition name:s:1:r type:s:2:r format:s:3:o description:s:4:o priority:i:5:o jsonPath:s:6:r

@@ -5,7 +5,7 @@ extension SchemaTable {
     /// authentication/v1: 10 types.
     static var authentication_v1: StaticString {
 #"""
-BoundObjectReference kind:s:1:o apiVersion:s:2:o name:s:3:o uid:=types.UID:4:o
+BoundObjectReference kind:s:1:o apiVersion:s:2:o name:s:3:o uid:s:4:o:n=types.UID
 SelfSubjectReview ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o status:SelfSubjectReviewStatus:2:o
 SelfSubjectReviewStatus userInfo:UserInfo:1:o
 TokenRequest ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o spec:TokenRequestSpec:2: status:TokenRequestStatus:3:o

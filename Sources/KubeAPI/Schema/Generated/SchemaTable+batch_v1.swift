@@ -27,7 +27,7 @@ PodFailurePolicyRule action:=PodFailurePolicyAction:1:r onExitCodes:PodFailurePo
 PodReplacementPolicy =Failed,TerminatingOrFailed
 SuccessPolicy rules:[SuccessPolicyRule:1:rA
 SuccessPolicyRule succeededIndexes:s:1:op succeededCount:i:2:op
-UncountedTerminatedPods succeeded:[=types.UID:1:oS failed:[=types.UID:2:oS
+UncountedTerminatedPods succeeded:[s:1:oS failed:[s:2:oS
 """#
     }
 }

@@ -16,7 +16,7 @@ ClusterTrustBundleSpec signerName:s:1:o trustBundle:s:2:r
 KeyUsage =
 PodCertificateRequest ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o spec:PodCertificateRequestSpec:2:r status:PodCertificateRequestStatus:3:o
 PodCertificateRequestList ^:meta/v1.TypeMeta:0: metadata:meta/v1.ListMeta:1:o items:[PodCertificateRequest:2:r
-PodCertificateRequestSpec signerName:s:1:r podName:s:2:r podUID:=types.UID:3:r serviceAccountName:s:4:r serviceAccountUID:=types.UID:5:r nodeName:=types.NodeName:6:r nodeUID:=types.UID:7:r maxExpirationSeconds:i:8:op:d=86400 pkixPublicKey:y:9: proofOfPossession:y:10: stubPKCS10Request:y:12:r unverifiedUserAnnotations:{s:11:o
+PodCertificateRequestSpec signerName:s:1:r podName:s:2:r podUID:s:3:r:n=types.UID serviceAccountName:s:4:r serviceAccountUID:s:5:r:n=types.UID nodeName:s:6:r:n=types.NodeName nodeUID:s:7:r:n=types.UID maxExpirationSeconds:i:8:op:d=86400 pkixPublicKey:y:9: proofOfPossession:y:10: stubPKCS10Request:y:12:r unverifiedUserAnnotations:{s:11:o
 PodCertificateRequestStatus conditions:[meta/v1.Condition:1:oM+:k=type;g=type certificateChain:s:2:o notBefore:t:4:op beginRefreshAt:t:5:op notAfter:t:6:op
 RequestConditionType =
 """#

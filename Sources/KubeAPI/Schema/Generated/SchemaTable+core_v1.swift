@@ -37,7 +37,7 @@ ConfigMap ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o immutable:b:4:op
 ConfigMapEnvSource ^:LocalObjectReference:1: optional:b:2:op
 ConfigMapKeySelector ^:LocalObjectReference:1: key:s:2:r optional:b:3:op
 ConfigMapList ^:meta/v1.TypeMeta:0: metadata:meta/v1.ListMeta:1:o items:[ConfigMap:2:r
-ConfigMapNodeConfigSource namespace:s:1:r name:s:2:r uid:=types.UID:3:o resourceVersion:s:4:o kubeletConfigKey:s:5:r
+ConfigMapNodeConfigSource namespace:s:1:r name:s:2:r uid:s:3:o:n=types.UID resourceVersion:s:4:o kubeletConfigKey:s:5:r
 ConfigMapProjection ^:LocalObjectReference:1: items:[KeyToPath:2:oA optional:b:4:op
 ConfigMapVolumeSource ^:LocalObjectReference:1: items:[KeyToPath:2:oA defaultMode:i:3:op:d=420 optional:b:4:op
 Container name:s:1:r image:s:2:o command:[s:3:oA args:[s:4:oA workingDir:s:5:o ports:[ContainerPort:6:oM+:k=containerPort,protocol;g=containerPort envFrom:[EnvFromSource:19:oA env:[EnvVar:7:oM+:k=name;g=name resources:ResourceRequirements:8:o resizePolicy:[ContainerResizePolicy:23:oA restartPolicy:=ContainerRestartPolicy:24:op restartPolicyRules:[ContainerRestartRule:25:oA volumeMounts:[VolumeMount:9:oM+:k=mountPath;g=mountPath volumeDevices:[VolumeDevice:21:oM+:k=devicePath;g=devicePath livenessProbe:Probe:10:op readinessProbe:Probe:11:op startupProbe:Probe:22:op lifecycle:Lifecycle:12:op terminationMessagePath:s:13:o:d="/dev/termination-log" terminationMessagePolicy:=TerminationMessagePolicy:20:o:d="File" imagePullPolicy:=PullPolicy:14:o securityContext:SecurityContext:15:op stdin:b:16:o stdinOnce:b:17:o tty:b:18:o
@@ -152,7 +152,7 @@ NodeSwapStatus capacity:l:1:op
 NodeSystemInfo machineID:s:1:r systemUUID:s:2:r bootID:s:3:r kernelVersion:s:4:r osImage:s:5:r containerRuntimeVersion:s:6:r kubeletVersion:s:7:r kubeProxyVersion:s:8:r operatingSystem:s:9:r architecture:s:10:r swap:NodeSwapStatus:11:op
 OSName =
 ObjectFieldSelector apiVersion:s:1:o:d="v1" fieldPath:s:2:r
-ObjectReference kind:s:1:o namespace:s:2:o name:s:3:o uid:=types.UID:4:o apiVersion:s:5:o resourceVersion:s:6:o fieldPath:s:7:o
+ObjectReference kind:s:1:o namespace:s:2:o name:s:3:o uid:s:4:o:n=types.UID apiVersion:s:5:o resourceVersion:s:6:o fieldPath:s:7:o
 PersistentVolume ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o spec:PersistentVolumeSpec:2:o status:PersistentVolumeStatus:3:o
 PersistentVolumeAccessMode =ReadOnlyMany,ReadWriteMany,ReadWriteOnce,ReadWriteOncePod
 PersistentVolumeClaim ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o spec:PersistentVolumeClaimSpec:2:o status:PersistentVolumeClaimStatus:3:o
@@ -211,7 +211,7 @@ PodTemplateList ^:meta/v1.TypeMeta:0: metadata:meta/v1.ListMeta:1:o items:[PodTe
 PodTemplateSpec metadata:meta/v1.ObjectMeta:1:o spec:PodSpec:2:o
 PortStatus port:i:1:r protocol:=Protocol:2:r error:s:3:op
 PortworxVolumeSource volumeID:s:1:r fsType:s:2:o readOnly:b:3:o
-Preconditions uid:=types.UID:1:op
+Preconditions uid:s:1:op:n=types.UID
 PreemptionPolicy =Never,PreemptLowerPriority
 PreferAvoidPodsEntry podSignature:PodSignature:1:r evictionTime:t:2:o reason:s:3:o message:s:4:o
 PreferredSchedulingTerm weight:i:1:r preference:NodeSelectorTerm:2:rX

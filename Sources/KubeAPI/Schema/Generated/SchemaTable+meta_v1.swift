@@ -35,12 +35,12 @@ ListMeta selfLink:s:1:o resourceVersion:s:2:o continue:s:3:o remainingItemCount:
 ListOptions ^:TypeMeta:0: labelSelector:s:1:o fieldSelector:s:2:o watch:b:3:o allowWatchBookmarks:b:9:o resourceVersion:s:4:o resourceVersionMatch:=ResourceVersionMatch:10:o timeoutSeconds:l:5:op limit:l:7:o continue:s:8:o sendInitialEvents:b:11:op shardSelector:s:15:o
 ManagedFieldsEntry manager:s:1:o operation:=ManagedFieldsOperationType:2:o apiVersion:s:3:o time:t:4:op fieldsType:s:6:o fieldsV1:v:7:op subresource:s:8:o
 ManagedFieldsOperationType =
-ObjectMeta name:s:1:o generateName:s:2:o namespace:s:3:o selfLink:s:4:o uid:=types.UID:5:o resourceVersion:s:6:o generation:l:7:o creationTimestamp:t:8:oz deletionTimestamp:t:9:op deletionGracePeriodSeconds:l:10:op labels:{s:11:o annotations:{s:12:o ownerReferences:[OwnerReference:13:oM+:k=uid;g=uid finalizers:[s:14:oS+ managedFields:[ManagedFieldsEntry:17:oA
-OwnerReference apiVersion:s:5:r kind:s:1:r name:s:3:r uid:=types.UID:4:r controller:b:6:op blockOwnerDeletion:b:7:op
+ObjectMeta name:s:1:o generateName:s:2:o namespace:s:3:o selfLink:s:4:o uid:s:5:o:n=types.UID resourceVersion:s:6:o generation:l:7:o creationTimestamp:t:8:oz deletionTimestamp:t:9:op deletionGracePeriodSeconds:l:10:op labels:{s:11:o annotations:{s:12:o ownerReferences:[OwnerReference:13:oM+:k=uid;g=uid finalizers:[s:14:oS+ managedFields:[ManagedFieldsEntry:17:oA
+OwnerReference apiVersion:s:5:r kind:s:1:r name:s:3:r uid:s:4:r:n=types.UID controller:b:6:op blockOwnerDeletion:b:7:op
 PartialObjectMetadata ^:TypeMeta:0: metadata:ObjectMeta:1:o
 PartialObjectMetadataList ^:TypeMeta:0: metadata:ListMeta:1:o items:[PartialObjectMetadata:2:r
 PatchOptions ^:TypeMeta:0: dryRun:[s:1:oA force:b:2:op fieldManager:s:3:o fieldValidation:s:4:o
-Preconditions uid:=types.UID:1:op resourceVersion:s:2:op
+Preconditions uid:s:1:op:n=types.UID resourceVersion:s:2:op
 ResourceVersionMatch =
 RootPaths paths:[s:1:rA
 RowConditionType =
@@ -48,7 +48,7 @@ ServerAddressByClientCIDR clientCIDR:s:1:r serverAddress:s:2:r
 ShardInfo selector:s:1:r
 Status ^:TypeMeta:0: metadata:ListMeta:1:o status:s:2:o message:s:3:o reason:=StatusReason:4:o details:StatusDetails:5:op code:i:6:o
 StatusCause reason:=CauseType:1:o message:s:2:o field:s:3:o
-StatusDetails name:s:1:o group:s:2:o kind:s:3:o uid:=types.UID:6:o causes:[StatusCause:4:oA retryAfterSeconds:i:5:o
+StatusDetails name:s:1:o group:s:2:o kind:s:3:o uid:s:6:o:n=types.UID causes:[StatusCause:4:oA retryAfterSeconds:i:5:o
 StatusReason =
 Table ^:TypeMeta:0: metadata:ListMeta:0:o columnDefinitions:[TableColumnDefinition:0:rA rows:[TableRow:0:rA
 TableColumnDefinition name:s:0:r type:s:0:r format:s:0:r description:s:0:r priority:i:0:r

@@ -30,7 +30,7 @@ DeviceConfiguration opaque:OpaqueDeviceConfiguration:1:op
 DeviceConstraint requests:[s:1:oA matchAttribute:=FullyQualifiedName:2:op distinctAttribute:=FullyQualifiedName:3:op
 DeviceCounterConsumption counterSet:s:1:r counters:{Counter:2:ro
 DeviceRequest name:s:1:r exactly:ExactDeviceRequest:2:op firstAvailable:[DeviceSubRequest:3:oA
-DeviceRequestAllocationResult request:s:1:r driver:s:2:r pool:s:3:r device:s:4:r adminAccess:b:5:op tolerations:[DeviceToleration:6:oA bindingConditions:[s:7:oA bindingFailureConditions:[s:8:oA shareID:=types.UID:9:op consumedCapacity:{q:10:o
+DeviceRequestAllocationResult request:s:1:r driver:s:2:r pool:s:3:r device:s:4:r adminAccess:b:5:op tolerations:[DeviceToleration:6:oA bindingConditions:[s:7:oA bindingFailureConditions:[s:8:oA shareID:s:9:op:n=types.UID consumedCapacity:{q:10:o
 DeviceSelector cel:CELDeviceSelector:1:op
 DeviceSubRequest name:s:1:r deviceClassName:s:2:r selectors:[DeviceSelector:3:oA allocationMode:=DeviceAllocationMode:4:o:d="ExactCount" count:l:5:o tolerations:[DeviceToleration:6:oA capacity:CapacityRequirements:7:op
 DeviceTaint key:s:1:r value:s:2:o effect:=DeviceTaintEffect:3:r timeAdded:t:4:op
@@ -44,7 +44,7 @@ NodeAllocatableResourceMapping capacityKey:=QualifiedName:1:op allocationMultipl
 OpaqueDeviceConfiguration driver:s:1:r parameters:r:2:r
 QualifiedName =
 ResourceClaim ^:meta/v1.TypeMeta:0: metadata:meta/v1.ObjectMeta:1:o spec:ResourceClaimSpec:2:r status:ResourceClaimStatus:3:o
-ResourceClaimConsumerReference apiGroup:s:1:o resource:s:3:r name:s:4:r uid:=types.UID:5:r
+ResourceClaimConsumerReference apiGroup:s:1:o resource:s:3:r name:s:4:r uid:s:5:r:n=types.UID
 ResourceClaimList ^:meta/v1.TypeMeta:0: metadata:meta/v1.ListMeta:1:o items:[ResourceClaim:2:r
 ResourceClaimSpec devices:DeviceClaim:1:
 ResourceClaimStatus allocation:AllocationResult:1:op reservedFor:[ResourceClaimConsumerReference:2:oM+:k=uid;g=uid devices:[AllocatedDeviceStatus:4:oM:k=driver,device,pool,shareID
