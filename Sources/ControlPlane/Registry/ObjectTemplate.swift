@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// An object encoded once, with a gap where its resource version goes: the version is only known when the store gives
 /// the write its revision.

@@ -1,4 +1,4 @@
-import Codecs
+internal import Codecs
 
 /// Looks into encoded objects without decoding them: where a member's value lies, and nothing else.
 ///

@@ -1,6 +1,6 @@
 package import Codecs
 package import KubeAPI
-import Store
+internal import Store
 
 extension Registry {
     /// How often a generated name may turn out to be taken.

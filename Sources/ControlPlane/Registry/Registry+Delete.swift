@@ -1,6 +1,6 @@
 package import Codecs
 package import KubeAPI
-import Store
+internal import Store
 
 package enum Deletion: Sendable {
     /// The object is gone; this was its last state.

@@ -1,6 +1,6 @@
 package import Codecs
 package import KubeAPI
-import Store
+internal import Store
 
 /// What a list or watch is asked for, beside the place.
 package struct ListParameters: Sendable {

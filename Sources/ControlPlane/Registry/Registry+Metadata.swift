@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// What every object's metadata has to be like. Source: k8s.io/apimachinery/pkg/api/validation.
 extension Registry {

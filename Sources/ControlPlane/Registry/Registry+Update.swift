@@ -1,6 +1,6 @@
 package import Codecs
 package import KubeAPI
-import Store
+internal import Store
 
 extension Registry {
     /// How often a write that came without a resource version is tried against a moving object.
@@ -31,88 +31,66 @@ extension Registry {
                     resource.gvk, name,
                     [.init(.invalid, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")])
             }
-            do throws(StoreConflict) {
-                return try await replace(entry, old, with: new, resource, namespace, subresource, scope)
-            } catch {
-                switch error {
-                case .refused(let error): throw error
-                case .raced:
-                    if asked != 0 && retries == Self.attempts || attempt >= retries {
-                        throw .modified(resource.gvr, name)
-                    }
-                }
+            if let result = try await replace(entry, old, with: new, resource, namespace, subresource, scope) {
+                return result
             }
+            if asked != 0 && retries == Self.attempts || attempt >= retries { throw .modified(resource.gvr, name) }
         }
     }
 
-    private enum StoreConflict: Error {
-        case refused(APIError)
-        case raced
-    }
-
+    /// nil: somebody else was faster.
     private func replace(
         _ entry: StoreEntry, _ old: KubeObject, with new: KubeObject, _ resource: ServedResource, _ namespace: String,
         _ subresource: String, _ scope: RequestScope
-    ) async throws(StoreConflict) -> (stored: EncodedObject, object: KubeObject) {
-        do throws(APIError) {
-            var object = new
-            object.metadata.withObject { keepSystemFields(&$0, of: old.metadata) }
-            var request = AdmissionRequest(
-                .update, resource.gvr, resource.gvk, subresource: subresource, namespace: namespace, name: old.name,
-                object: object, old: old, scope: scope)
-            object = KubeObject(.null)
-            try await admission.mutate(&request, self)
-            object = request.object
-            request.object = KubeObject(.null)
+    ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject)? {
+        var object = new
+        object.metadata.withObject { keepSystemFields(&$0, of: old.metadata) }
+        var request = AdmissionRequest(
+            .update, resource.gvr, resource.gvk, subresource: subresource, namespace: namespace, name: old.name,
+            object: object, old: old, scope: scope)
+        object = KubeObject(.null)
+        try await admission.mutate(&request, self)
+        object = request.object
+        request.object = KubeObject(.null)
 
-            let storage = storageResource(resource)
-            if let view = resource.view { object = view.store(object, old) }
-            keepOtherHalf(&object, old, storage, subresource)
-            storage.strategy.prepareForUpdate(&object, old: old, subresource: subresource, scope)
-            let reservation =
-                subresource.isEmpty ? try hooks[resource.prefix]?.reserve(&object, old: old, scope: scope) ?? .none : .none
-            do throws(APIError) {
-                object = canonical(object, storage)
-                countGeneration(&object, old, storage)
-                var check = Validation()
-                validateMetadata(object, storage, &check)
-                validateMetadataUpdate(object, old, &check)
-                storage.strategy.validateUpdate(object, old: old, subresource: subresource, &check)
-                if !check.errors.isEmpty { throw .invalid(resource.gvk, old.name, check.errors) }
-                if subresource.isEmpty {
-                    for warning in storage.strategy.warnings(for: object) { scope.warn(warning) }
-                }
-                request.object = object
-                try await admission.validate(request, self)
-                request.object = KubeObject(.null)
-            } catch {
-                reservation.rollback()
-                throw error
+        let storage = storageResource(resource)
+        if let view = resource.view { object = view.store(object, old) }
+        keepOtherHalf(&object, old, storage, subresource)
+        storage.strategy.prepareForUpdate(&object, old: old, subresource: subresource, scope)
+        let reservation =
+            subresource.isEmpty ? try hooks[resource.prefix]?.reserve(&object, old: old, scope: scope) ?? .none : .none
+        do throws(APIError) {
+            object = canonical(object, storage)
+            countGeneration(&object, old, storage, subresource)
+            var check = Validation()
+            validateMetadata(object, storage, &check)
+            validateMetadataUpdate(object, old, &check)
+            storage.strategy.validateUpdate(object, old: old, subresource: subresource, &check)
+            if !check.errors.isEmpty { throw .invalid(resource.gvk, old.name, check.errors) }
+            if subresource.isEmpty {
+                for warning in storage.strategy.warnings(for: object) { scope.warn(warning) }
             }
-            do throws(StoreError) {
-                let written = try await commit(
-                    object, over: entry, old, storage, subresource: subresource, dryRun: scope.dryRun)
-                if scope.dryRun { reservation.rollback() } else { reservation.commit() }
-                object.resourceVersion = written.resourceVersion
-                guard resource.view != nil else { return (written, object) }
-                do throws(APIError) {
-                    let shown = try show(written, resource)
-                    return (shown, try shown.decode())
-                } catch {
-                    throw StoreError.unavailable(error.message)
-                }
-            } catch {
-                reservation.rollback()
-                if case .conflict = error { throw StoreConflict.raced }
-                throw apiError(error, resource, old.name)
-            }
-        } catch let error as StoreConflict {
-            throw error
-        } catch let error as APIError {
-            throw .refused(error)
+            request.object = object
+            try await admission.validate(request, self)
+            request.object = KubeObject(.null)
         } catch {
-            throw .refused(.internalError("\(error)"))
+            reservation.rollback()
+            throw error
         }
+        let written: EncodedObject
+        do throws(StoreError) {
+            written = try await commit(
+                object, over: entry, old, storage, subresource: subresource, dryRun: scope.dryRun)
+        } catch {
+            reservation.rollback()
+            if case .conflict = error { return nil }
+            throw apiError(error, resource, old.name)
+        }
+        if scope.dryRun { reservation.rollback() } else { reservation.commit() }
+        object.resourceVersion = written.resourceVersion
+        guard resource.view != nil else { return (written, object) }
+        let shown = try show(written, resource)
+        return (shown, try shown.decode())
     }
 
     /// Writes, unless nothing changed; removes an object that was only waiting for its last finalizer.
@@ -193,8 +171,11 @@ extension Registry {
         }
     }
 
-    private func countGeneration(_ object: inout KubeObject, _ old: KubeObject, _ resource: ServedResource) {
-        guard resource.strategy.tracksGeneration else { return }
+    private func countGeneration(
+        _ object: inout KubeObject, _ old: KubeObject, _ resource: ServedResource, _ subresource: String
+    ) {
+        // Being bound is not a change of what was asked for.
+        guard resource.strategy.tracksGeneration, subresource != "status", subresource != "binding" else { return }
         let same = (object.json.object ?? JSONObject()).members.allSatisfy { key, value in
             key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
         } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }

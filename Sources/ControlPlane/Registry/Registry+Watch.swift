@@ -1,6 +1,6 @@
-import Codecs
+internal import Codecs
 package import KubeAPI
-import Store
+internal import Store
 import Synchronization
 
 package struct WatchParameters: Sendable {

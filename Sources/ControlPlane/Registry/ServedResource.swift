@@ -1,41 +1,25 @@
 package import Codecs
 package import KubeAPI
 
-/// A kind that this server serves: its row of names and its strategy.
+/// A kind that this server serves: its row of the resource table and its strategy.
 package final class ServedResource: Sendable {
+    package let info: ResourceInfo
     package let gvr: GroupVersionResource
     package let gvk: GroupVersionKind
-    package let singular: String
-    package let shortNames: [String]
-    package let categories: [String]
     package let namespaced: Bool
-    package let verbs: Set<String>
-    package let subresources: [Subresource]
     let strategy: any ResourceStrategy
     /// Where the kind's objects lie in the store: "/registry/deployments.apps/".
     let prefix: String
     /// Set where this is another version's face of a kind that is stored elsewhere.
     let view: ResourceView?
+    let hasStatus: Bool
 
-    package struct Subresource: Sendable {
-        package var name: String
-        package var kind: GroupVersionKind
-        package var verbs: [String]
+    init(_ info: ResourceInfo, strategy: any ResourceStrategy, view: ResourceView? = nil) {
+        (self.info, self.strategy, self.view) = (info, strategy, view)
+        (gvr, gvk, namespaced) = (info.gvr, info.gvk, info.namespaced)
+        hasStatus = info.subresource("status") != nil
+        prefix = "/registry/" + (view?.storage ?? info.gvr).groupResource + "/"
     }
-
-    init(
-        gvr: GroupVersionResource, gvk: GroupVersionKind, singular: String, shortNames: [String], categories: [String],
-        namespaced: Bool, verbs: Set<String>, subresources: [Subresource], strategy: any ResourceStrategy,
-        view: ResourceView? = nil
-    ) {
-        (self.gvr, self.gvk, self.singular, self.shortNames) = (gvr, gvk, singular, shortNames)
-        (self.categories, self.namespaced, self.verbs) = (categories, namespaced, verbs)
-        (self.subresources, self.strategy, self.view) = (subresources, strategy, view)
-        prefix = "/registry/" + (view?.storage ?? gvr).groupResource + "/"
-    }
-
-    package func subresource(_ name: String) -> Subresource? { subresources.first { $0.name == name } }
-    var hasStatus: Bool { subresources.contains { $0.name == "status" } }
 
     func key(_ namespace: String, _ name: String) -> String {
         namespaced ? prefix + namespace + "/" + name : prefix + name
@@ -45,7 +29,6 @@ package final class ServedResource: Sendable {
         guard namespaced, let namespace, !namespace.isEmpty else { return prefix }
         return prefix + namespace + "/"
     }
-    func key(of object: ObjectKey) -> String { key(object.namespace, object.name) }
 }
 
 /// How a stored kind looks in another group or version.

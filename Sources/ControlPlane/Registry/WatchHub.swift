@@ -1,6 +1,6 @@
-import Codecs
-import KubeAPI
-import Store
+internal import Codecs
+internal import KubeAPI
+internal import Store
 import Synchronization
 
 /// What the watches of a server share: the encoded frames of recent events, and one timer for all bookmarks and
