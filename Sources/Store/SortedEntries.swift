@@ -56,6 +56,18 @@ struct SortedEntries: Sendable {
         return Position(chunk: position.chunk + 1, index: 0)
     }
 
+    /// Appends the `count` entries from `position` on, or as many as there are, to `list`.
+    func append(from position: Position, count: Int, to list: inout [StoreEntry]) {
+        var left = count
+        var index = position.index
+        for chunk in chunks.dropFirst(position.chunk) where left > 0 {
+            let taken = chunk[index...].prefix(left)
+            list.append(contentsOf: taken)
+            left -= taken.count
+            index = 0
+        }
+    }
+
     /// The first position whose key does not satisfy `isBefore`, which holds for a first part of the keys only.
     private func partition(_ isBefore: (String) -> Bool) -> Position {
         var low = 0

@@ -24,6 +24,7 @@ struct StoreView: Sendable {
         let wanted = limit > 0 ? min(limit, total) : total
         var page: [StoreEntry] = []
         page.reserveCapacity(wanted)
+        if undone.isEmpty { entries.append(from: position, count: wanted, to: &page) }
         while page.count < wanted {
             let next = available > 0 && position != end ? entries.entry(at: position) : nil
             if let next, !undone.isEmpty, undone.contains(ByteKey(next.key)) {
