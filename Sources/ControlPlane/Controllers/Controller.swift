@@ -1,5 +1,5 @@
-package import Codecs
-package import KubeAPI
+import Codecs
+import KubeAPI
 
 /// A controller: brings the objects behind one key to the state that their spec asks for.
 ///
@@ -25,11 +25,14 @@ package struct WatchSource: Sendable {
     package let resource: GroupVersionResource
     /// Keys to reconcile because of this object. An object's last state comes with `.deleted`.
     package let keys: @Sendable (KubeObject, WatchEvent.Kind) -> [ObjectKey]
+    /// A new list follows: deletions may have been missed. For those who keep an index.
+    package let relisting: @Sendable () -> Void
 
     package init(
-        _ resource: GroupVersionResource, keys: @escaping @Sendable (KubeObject, WatchEvent.Kind) -> [ObjectKey]
+        _ resource: GroupVersionResource, relisting: @escaping @Sendable () -> Void = {},
+        keys: @escaping @Sendable (KubeObject, WatchEvent.Kind) -> [ObjectKey]
     ) {
-        (self.resource, self.keys) = (resource, keys)
+        (self.resource, self.relisting, self.keys) = (resource, relisting, keys)
     }
 
     /// The object itself.

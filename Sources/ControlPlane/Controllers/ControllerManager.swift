@@ -1,4 +1,4 @@
-package import KubeAPI
+import KubeAPI
 import Logging
 
 /// Runs controllers over one client: one list and watch per resource, whoever asks for it; each event is decoded once
@@ -61,6 +61,7 @@ package struct ControllerManager: Sendable {
         while !Task.isCancelled {
             do throws(APIError) {
                 let list = try await client.list(resource)
+                for (_, source) in listeners { source.relisting() }
                 for item in list.items { dispatch(WatchEvent(.added, item), listeners) }
                 let stream = try await client.watch(
                     resource, namespace: nil, options: ListOptions(resourceVersion: list.resourceVersion))
