@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// A controller: brings the objects behind one key to the state that their spec asks for.
 ///

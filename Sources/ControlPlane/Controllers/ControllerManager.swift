@@ -1,5 +1,5 @@
-import KubeAPI
-import Logging
+package import KubeAPI
+package import Logging
 
 /// Runs controllers over one client: one list and watch per resource, whoever asks for it; each event is decoded once
 /// and handed to all.

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Keeps the EndpointSlices and the Endpoints object of every Service that has a selector.
 /// Source: k8s.io/kubernetes/pkg/controller/endpointslice and endpoint. Slices hold at most 100 endpoints, Endpoints 1,000.

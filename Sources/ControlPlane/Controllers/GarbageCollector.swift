@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 import Synchronization
 
 /// Removes objects whose owners are gone, and carries out foreground and orphaning deletions.

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Empties a namespace that is being deleted and then lets it go.
 /// Source: k8s.io/kubernetes/pkg/controller/namespace (conditions, finalizer "kubernetes").

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Watches over nodes: gives each its pod network, notices when one stops renewing its lease, keeps the taints that follow
 /// from its conditions, and removes pods of nodes that no longer exist.

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// Who owns which pods (or replica sets): adopts matching objects without an owner, lets go of own ones that no longer
 /// match. Source: k8s.io/kubernetes/pkg/controller/controller_ref_manager.go.

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// What controllers ask of a pod.
 extension KubeObject {

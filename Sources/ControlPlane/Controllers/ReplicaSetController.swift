@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Keeps as many pods as a ReplicaSet asks for.
 /// Source: k8s.io/kubernetes/pkg/controller/replicaset (behaviour). Because reads see every write that was acknowledged,

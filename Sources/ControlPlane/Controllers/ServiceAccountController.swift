@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Gives every namespace its `default` ServiceAccount and the ConfigMap `kube-root-ca.crt`.
 /// Source: k8s.io/kubernetes/pkg/controller/serviceaccount and certificates/rootcacertpublisher.

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 import Synchronization
 
 /// Keys that wait to be worked on: each at most once, never two workers on one key, and a key that is added while it is

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// The nodes and what is taken of them: the one thing that the scheduler remembers between pods.
 struct ClusterState: Sendable {

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// Whether a pod may run on a node, and how well it would. Reasons are upstream's texts.
 /// Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins.

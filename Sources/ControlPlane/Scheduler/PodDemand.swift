@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// Amounts of what a node has and a pod asks for: milli-CPUs, bytes, pieces.
 struct Amounts: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 import Synchronization
 
 /// Chooses a node for each pod that has none.

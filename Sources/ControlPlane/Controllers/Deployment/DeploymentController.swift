@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+package import Codecs
+package import KubeAPI
 
 /// Rolls a Deployment's template out through ReplicaSets.
 /// Source: k8s.io/kubernetes/pkg/controller/deployment (behaviour, annotations, conditions, event texts).

@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// Conditions and counts of a rollout.
 extension Rollout {

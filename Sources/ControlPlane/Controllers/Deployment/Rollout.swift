@@ -1,5 +1,5 @@
-import Codecs
-import KubeAPI
+internal import Codecs
+internal import KubeAPI
 
 /// A Deployment and its ReplicaSets at one moment, and what follows from them: pure, so that it is tested without a client.
 struct Rollout: Sendable {
