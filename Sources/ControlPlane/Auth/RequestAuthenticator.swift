@@ -1,5 +1,5 @@
 internal import Codecs
-package import KubeAPI
+internal import KubeAPI
 package import Transport
 
 /// Who sent a request: by client certificate, by bearer token; then whom they act for.

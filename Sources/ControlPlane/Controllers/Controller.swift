@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 
 /// A controller: brings the objects behind one key to the state that their spec asks for.

@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 
 /// Keeps the EndpointSlices and the Endpoints object of every Service that has a selector.

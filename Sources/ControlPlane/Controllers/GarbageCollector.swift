@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 import Synchronization
 

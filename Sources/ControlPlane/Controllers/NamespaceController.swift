@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 
 /// Empties a namespace that is being deleted and then lets it go.

@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 
 /// Watches over nodes: gives each its pod network, notices when one stops renewing its lease, keeps the taints that follow

@@ -1,4 +1,4 @@
-package import Codecs
+internal import Codecs
 package import KubeAPI
 
 /// Gives every namespace its `default` ServiceAccount and the ConfigMap `kube-root-ca.crt`.
