@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 import Synchronization
 
 /// The one thread that writes to the log. It sleeps until there is something to write; while it waits for the disk the

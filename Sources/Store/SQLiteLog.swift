@@ -1,5 +1,5 @@
 import CSQLite
-import Glibc
+import Linux
 
 /// The log in an SQLite database (WAL mode, synchronous FULL): one row per write, appended at the end of the one table,
 /// which needs no index because the store holds the keys in memory. The database is locked for as long as it is open: a
@@ -66,7 +66,7 @@ final class SQLiteLog: CommitLog, @unchecked Sendable {
         guard file >= 0 else {
             throw .unavailable("cannot open the datastore \(path): \(String(cString: strerror(errno)))")
         }
-        Glibc.close(file)
+        close(file)
     }
 
     private func configure() throws(StoreError) {
