@@ -239,12 +239,15 @@ private final class YAMLReader {
             }
         case .array(let list):
             for item in list {
-                guard case .object = item else { fallthrough }
+                guard case .object = item else { throw Self.badMerge(line) }
                 try merge(item, into: &members, &places, line)
             }
-        default:
-            throw YAMLError(message: "yaml: map merge requires map or sequence of maps as the value", line: line)
+        default: throw Self.badMerge(line)
         }
+    }
+
+    private static func badMerge(_ line: Int) -> YAMLError {
+        YAMLError(message: "yaml: map merge requires map or sequence of maps as the value", line: line)
     }
 
     /// JSON's keys are strings: numbers and booleans become text.
