@@ -9,6 +9,9 @@ package struct APIServerConfiguration: Sendable {
     package var authorizer: any Authorizer = AllowAll()
     package var tokens: (any TokenIssuer)?
     package var reviews: (any ReviewHandler)?
+    package var nodes: (any NodeConnections)?
+    package var version = ServerVersion()
+    package var healthChecks: [HealthCheck] = []
     package init() {}
 }
 
@@ -17,6 +20,7 @@ package final class APIServer: Sendable {
     package let configuration: APIServerConfiguration
     package let registry: Registry
     let subresources: SubresourceEngine
+    let requests = RequestCounts()
 
     package init(store: any Store, configuration: APIServerConfiguration = APIServerConfiguration()) {
         self.configuration = configuration

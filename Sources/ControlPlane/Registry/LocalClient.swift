@@ -44,6 +44,7 @@ package struct LocalClient: KubeClient {
                 row, subresource, namespace: object.namespace, name: name ?? object.name, object, scope())
         }
         let object = try registry.defaulted(object, row)
+        if let answer = try await subresources.review(row, namespace: object.namespace, object, scope()) { return answer }
         return try await registry.create(row, namespace: object.namespace, object, scope()).object
     }
 
@@ -73,7 +74,11 @@ package struct LocalClient: KubeClient {
         let subresource = subresource ?? ""
         if let own = try await subresources.update(
             row, subresource, namespace: namespace, name: name, scope(),
-            change: { old throws(APIError) in try patch.apply(to: old, registry.schema, as: old.gvk ?? row.gvk) })
+            change: { old throws(APIError) in
+                let decoded = try patch.apply(
+                    to: old, as: old.gvk ?? row.gvk, validation: .ignore, schema: registry.schema, clock: registry.clock)
+                return KubeObject(decoded.json)
+            })
         {
             return own
         }

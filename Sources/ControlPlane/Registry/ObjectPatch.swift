@@ -1,29 +1,30 @@
 package import Codecs
 package import KubeAPI
 
-/// A change that a client asks for, in one of the patch formats.
+/// A change that a client asks for, in one of the patch formats: as it came over the wire, or as a tree from a component.
 package struct ObjectPatch: Sendable {
-    package let document: JSON
+    private enum Content: Sendable {
+        case bytes([UInt8])
+        case tree(JSON)
+    }
+    private let content: Content
     package let type: PatchType
-    /// Members given twice in the patch's text.
-    package let duplicates: [String]
 
-    package init(_ document: JSON, type: PatchType, duplicates: [String] = []) {
-        (self.document, self.type, self.duplicates) = (document, type, duplicates)
-    }
+    package init(_ document: JSON, type: PatchType) { (content, self.type) = (.tree(document), type) }
+    package init(bytes: [UInt8], type: PatchType) { (content, self.type) = (.bytes(bytes), type) }
 
+    /// The patched object, decoded and with its defaults.
     package func apply(
-        to object: KubeObject, _ schema: Schema, as gvk: GroupVersionKind
-    ) throws(APIError) -> KubeObject {
-        KubeObject(mergePatched(object.json, document))
-    }
-
-    private func mergePatched(_ target: JSON, _ patch: JSON) -> JSON {
-        guard case .object(let changes) = patch else { return patch }
-        var result = target.object ?? JSONObject()
-        for (key, value) in changes {
-            result[key] = value.isNull ? nil : mergePatched(result[key] ?? .null, value)
+        to object: KubeObject, as gvk: GroupVersionKind, validation: FieldValidation, schema: Schema,
+        clock: any KubeClock
+    ) throws(APIError) -> DecodedObject {
+        switch content {
+        case .bytes(let bytes):
+            return try Patch.apply(
+                type, bytes: bytes, to: object.json, as: gvk, validation: validation, schema: schema, clock: clock)
+        case .tree(let patch):
+            let patched = try Patch.apply(type, patch, to: object.json, as: gvk, schema: schema)
+            return try schema.decode(patched, as: gvk, validation: validation, defaults: true, clock: clock)
         }
-        return .object(result)
     }
 }

@@ -18,11 +18,8 @@ extension Registry {
         try await update(
             resource, namespace: namespace, name: name, subresource: subresource, scope, retries: Self.patchAttempts
         ) { old throws(APIError) in
-            let patched = try patch.apply(to: old, self.schema, as: resource.gvk)
-            try self.checkKind(patched, resource)
-            let decoded = try self.schema.decode(
-                patched.json, as: resource.gvk, validation: validation, duplicates: patch.duplicates, defaults: true,
-                clock: self.clock)
+            let decoded = try patch.apply(
+                to: old, as: resource.gvk, validation: validation, schema: self.schema, clock: self.clock)
             for warning in decoded.warnings { scope.warn(warning) }
             return KubeObject(decoded.json)
         }

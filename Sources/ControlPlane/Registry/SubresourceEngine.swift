@@ -26,6 +26,20 @@ package final class SubresourceEngine: Sendable {
         }
     }
 
+    /// The answer to a question (TokenReview and the like) or the effect of `bindings`; nil for a kind that is stored.
+    func review(
+        _ resource: ServedResource, namespace: String, _ object: KubeObject, _ scope: RequestScope
+    ) async throws(APIError) -> KubeObject? {
+        if resource.gvr == GroupVersionResource("", "v1", "bindings") {
+            return try await bind(namespace: namespace, pod: object.name, object, scope)
+        }
+        guard resource.gvr.group == "authentication.k8s.io" || resource.gvr.group == "authorization.k8s.io" else {
+            return nil
+        }
+        guard let reviews else { throw .pathNotFound() }
+        return try await reviews.review(resource.gvr, namespace: namespace, object, user: scope.user)
+    }
+
     /// `POST .../bindings`, the older form of `pods/binding`.
     func bind(namespace: String, pod name: String, _ binding: KubeObject, _ scope: RequestScope) async throws(APIError)
         -> KubeObject

@@ -276,11 +276,15 @@ struct StrategicMerge {
 }
 
 extension JSON {
-    /// Without members that are null, at any depth of objects: a null that matches nothing says nothing.
+    /// Without members that are null, at any depth: a null that matches nothing says nothing.
     var withoutNulls: JSON {
-        guard case .object(let object) = self else { return self }
-        return .object(
-            JSONObject(members: object.members.compactMap { key, value in value.isNull ? nil : (key, value.withoutNulls) }))
+        switch self {
+        case .array(let list): return .array(list.map(\.withoutNulls))
+        case .object(let object):
+            return .object(
+                JSONObject(members: object.members.compactMap { key, value in value.isNull ? nil : (key, value.withoutNulls) }))
+        default: return self
+        }
     }
 
     /// Without objects that are directives; nil for one that is itself.

@@ -68,8 +68,12 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             setDeadline(limits.handshakeTimeout)
         } else {
             setDeadline(limits.headerTimeout)
-            channel.read()
         }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        if case .awaitingHead = phase { channel.read() }
+        context.fireChannelActive()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
