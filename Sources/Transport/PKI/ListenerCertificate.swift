@@ -40,7 +40,7 @@ package struct ListenerCertificate: Sendable {
             return loaded
         }
         let key = try PrivateKey.generate()
-        var made = ListenerCertificate(
+        let made = ListenerCertificate(
             names: wanted, certificate: try issue(wanted, key, pki.server, now), key: key, authority: pki.server,
             path: path)
         try made.save()
