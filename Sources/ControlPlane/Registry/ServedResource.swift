@@ -13,6 +13,8 @@ package final class ServedResource: Sendable {
     /// Set where this is another version's face of a kind that is stored elsewhere.
     let view: ResourceView?
     let hasStatus: Bool
+    /// False for a view.
+    package var isStored: Bool { view == nil }
 
     init(_ info: ResourceInfo, strategy: any ResourceStrategy, view: ResourceView? = nil) {
         (self.info, self.strategy, self.view) = (info, strategy, view)
