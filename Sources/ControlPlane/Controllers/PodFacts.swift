@@ -11,10 +11,6 @@ extension KubeObject {
         return phase != "Succeeded" && phase != "Failed" && !isBeingDeleted
     }
 
-    package func condition(_ type: String) -> JSON {
-        status["conditions"].elements.first { $0["type"].string == type } ?? .null
-    }
-
     package var isReadyPod: Bool { condition("Ready")["status"].string == "True" }
 
     /// Ready for at least `seconds`; otherwise how long it still takes, if it is ready at all.

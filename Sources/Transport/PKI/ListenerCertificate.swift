@@ -131,5 +131,5 @@ package struct ListenerCertificate: Sendable {
 }
 
 extension AlternativeNames {
-    var all: [String] { dnsNames + ipAddresses }
+    package var all: [String] { dnsNames + ipAddresses }
 }

@@ -46,7 +46,7 @@ struct ControlPlaneRole: Sendable {
         var options = StoreOptions()
         options.onDiskTrouble = { [logger] in logger.error("datastore: \($0)") }
         do throws(StoreError) {
-            store = try SQLiteStore(path: serverDirectory + "/db/state.db", options: options)
+            store = try LogStore.sqlite(path: serverDirectory + "/db/state.db", options: options)
         } catch {
             throw StartupError("datastore \(serverDirectory)/db/state.db: \(error)")
         }
@@ -127,7 +127,7 @@ struct ControlPlaneRole: Sendable {
         }
         let resources = api.registry.resources
         // Views of what is stored under another name (events.k8s.io) would be looked at twice.
-        let stored = resources.all.filter { $0.isStored && $0.info.verbs.contains("list") }
+        let stored = resources.all.filter { $0.isStored && $0.info.verbs.contains(.list) }
         let controllers: [any Controller] = [
             rbac, ClusterRoleAggregationController(client: client),
             Scheduler(client: client, clock: clock),

@@ -1,4 +1,4 @@
-import KubeAPI
+import CShims
 import Linux
 import Logging
 import Synchronization
@@ -22,10 +22,7 @@ enum ServerCommand {
             return 1
         }
         let logger = Self.logger(debug: configuration.debug)
-        // Memory that was freed goes back to the system soon; few arenas, because few threads allocate.
-        mallopt(M_ARENA_MAX, 2)
-        mallopt(M_TRIM_THRESHOLD, 256 << 10)
-        mallopt(M_MMAP_THRESHOLD, 256 << 10)
+        k3s_tune_malloc()
         return Foreground.run(logger: logger) {
             try await Server(configuration: configuration, logger: logger).run()
         }
