@@ -31,6 +31,7 @@ package final class WebSocketConnection: Sendable {
     private let limit: Int
     private let incoming: Mutex<Incoming>
     private let closeSent = Mutex(false)
+    private let receivingEnded = LockWaiter<Void>()
     /// Code of the peer's close frame; 1005 when it had none.
     private let peerCode = Mutex<UInt16?>(nil)
 
@@ -50,6 +51,17 @@ package final class WebSocketConnection: Sendable {
     /// - Throws: `WebSocketError` on a violation (after sending the close frame that goes with it);
     ///   `HTTPConnectionError.peerGone` when the connection ends without a close frame.
     package func receive() async throws -> Message? {
+        do {
+            let message = try await receiveNext()
+            if message == nil { receivingEnded.resume(.success(())) }
+            return message
+        } catch {
+            receivingEnded.resume(.success(()))
+            throw error
+        }
+    }
+
+    private func receiveNext() async throws -> Message? {
         while true {
             do {
                 if let event = try takeBuffered() {
@@ -138,12 +150,21 @@ package final class WebSocketConnection: Sendable {
     }
 
     /// Without waiting for a slow peer.
-    func sendNow(binary payload: some Collection<UInt8>) {
-        sendFrame(.binary, payload)
+    func sendNow(binary payload: some Collection<UInt8>, prefix: [UInt8] = []) {
+        sendFrame(.binary, prefix: prefix, payload)
+    }
+
+    func sendNow(text payload: some Collection<UInt8>) {
+        sendFrame(.text, payload)
     }
 
     func drained() async throws {
         try await stream.drained()
+    }
+
+    /// Until the task that receives has seen the end of the connection or a close frame.
+    func waitUntilClosed() async {
+        try? await receivingEnded.wait()
     }
 
     package func ping() {
