@@ -107,9 +107,9 @@ package struct HealthCheck: Sendable {
 
 /// What `/version` says.
 package struct ServerVersion: Sendable {
-    package var major = "1"
-    package var minor = "36"
-    package var gitVersion = "v1.36.4+k3s1"
+    package var major = Version.major
+    package var minor = Version.minor
+    package var gitVersion = Version.git
     package var gitCommit = ""
     package var buildDate = "1970-01-01T00:00:00Z"
     package var platform = ServerVersion.hostPlatform

@@ -68,7 +68,7 @@ extension Registry {
             try await admission.validate(request, self)
             request.object = KubeObject(.null)
             let result = try await write(create: stored, resource, namespace, scope)
-            reservation.commit()
+            if scope.dryRun { reservation.rollback() } else { reservation.commit() }
             return result
         } catch {
             reservation.rollback()

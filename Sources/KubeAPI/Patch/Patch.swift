@@ -88,7 +88,8 @@ package enum Patch {
     }
 
     private static func merged(_ value: JSON, _ known: JSON?) -> JSON? {
-        value.isNull ? nil : merge(value, into: known ?? .null)
+        if case .null = value { return .none }
+        return merge(value, into: known ?? .null)
     }
 }
 

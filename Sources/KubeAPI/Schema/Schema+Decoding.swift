@@ -124,7 +124,7 @@ struct SchemaWalk {
         for index in slots.type.defaulted {
             let field = slots.type.fields[Int(index)]
             let present = slots.values[Int(index)]
-            if let present, field.isPointer || !present.isGoZero { continue }
+            if let present, !present.isNull, field.isPointer || !present.isGoZero { continue }
             slots.values[Int(index)] = field.defaultValue
         }
         slots.type.defaulter?(&slots, DefaultingContext(schema: schema, clock: clock))
@@ -316,7 +316,10 @@ struct FieldSlots {
     /// `.null` where a field is unset or the type has no such field.
     subscript(_ name: String) -> JSON {
         get { type.index(of: name).flatMap { values[$0] } ?? .null }
-        set { if let i = type.index(of: name) { values[i] = newValue.isNull ? nil : newValue } }
+        set {
+            guard let i = type.index(of: name) else { return }
+            if case .null = newValue { values[i] = .none } else { values[i] = newValue }
+        }
     }
 
     /// Sets a field that is unset (or zero, if it is no pointer).

@@ -43,7 +43,7 @@ extension SchemaWalk {
         if let quantity = Quantity(text) { return .string(quantity.description) }
         // Upstream tells a bad number from a bad suffix.
         let tail = text.drop { "+-.0123456789".contains($0) }
-        if !text.isEmpty, tail.count < text.count, !tail.isEmpty, !tail.allSatisfy({ "eEinumkKMGTP+-0123456789".contains($0) }) {
+        if !text.isEmpty, tail.count < text.count, !tail.isEmpty, tail.allSatisfy({ "eEinumkKMGTP+-0123456789".contains($0) }) {
             return try failQuantity("unable to parse quantity's suffix")
         }
         return try failQuantity(

@@ -34,7 +34,7 @@ import Testing
             result: #"{"metadata":{"annotations":{}}}"#),
         .init(name: "keyed list merges by name", patch: #"{"spec":{"containers":[{"name":"b","image":"new"}]}}"#,
             document: #"{"spec":{"containers":[{"name":"a","image":"1"},{"name":"b","image":"2","tty":true}]}}"#,
-            result: #"{"spec":{"containers":[{"name":"b","image":"new","tty":true},{"name":"a","image":"1"}]}}"#
+            result: #"{"spec":{"containers":[{"name":"a","image":"1"},{"name":"b","image":"new","tty":true}]}}"#
 
                 ),
         .init(name: "new element of a keyed list", patch: #"{"spec":{"containers":[{"name":"c","image":"3"}]}}"#,
