@@ -61,7 +61,7 @@ let package = Package(
             name: "k3s",
             dependencies: [
                 "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
-                "Iptables", "Linux", nioCore, nioPosix, log,
+                "Iptables", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: strict),
 

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// Keys compare by their UTF-8 bytes. `String`'s own order and equality follow Unicode canonical equivalence, by which
 /// two keys that differ in bytes can be the same.

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 import Synchronization
 
 /// The one thread that writes to the log. It sleeps until there is something to write; while it waits for the disk the
@@ -22,7 +22,7 @@ final class LogWriter: Sendable {
         self.options = options
         let code = startThread(name: "k3s-store") { [self] in run() }
         guard code == 0 else {
-            throw .unavailable("cannot start the store's writer thread: \(String(cString: strerror(code)))")
+            throw .unavailable("cannot start the store's writer thread: \(SysError.text(code))")
         }
     }
 

@@ -1,5 +1,5 @@
 import CSQLite
-import Glibc
+import Linux
 
 /// The log in an SQLite database (WAL mode, synchronous FULL): one row per write, appended at the end of the one table,
 /// which needs no index because the store holds the keys in memory. The database is locked for as long as it is open: a
@@ -60,13 +60,13 @@ final class SQLiteLog: CommitLog, @unchecked Sendable {
         for part in parts {
             directory += part + "/"
             guard !part.isEmpty, mkdir(directory, 0o700) != 0, errno != EEXIST else { continue }
-            throw .unavailable("cannot create the directory \(directory): \(String(cString: strerror(errno)))")
+            throw .unavailable("cannot make the datastore's directory: \(SysError(errno, "mkdir", path: directory))")
         }
-        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0 else {
-            throw .unavailable("cannot open the datastore \(path): \(String(cString: strerror(errno)))")
+        do throws(SysError) {
+            _ = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
+        } catch {
+            throw .unavailable("cannot open the datastore: \(error)")
         }
-        Glibc.close(file)
     }
 
     private func configure() throws(StoreError) {
@@ -284,7 +284,7 @@ final class SQLiteLog: CommitLog, @unchecked Sendable {
             reason = "it is damaged (\(message)); restore it from a backup"
         case SQLITE_IOERR:
             let cause = sqlite3_system_errno(database)
-            reason = cause == 0 ? "I/O error \(code)" : "I/O error \(code): \(String(cString: strerror(cause)))"
+            reason = cause == 0 ? "I/O error \(code)" : "I/O error \(code): \(SysError.text(cause))"
         case SQLITE_READONLY:
             reason = "it is read-only"
         default:

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// A signal between tasks and the writer thread, on the monotonic clock. Posting does not wait for the thread.
 final class Signal: @unchecked Sendable {
@@ -83,11 +83,7 @@ func startThread(name: StaticString, _ body: @escaping @Sendable () -> Void) -> 
         { argument in
             guard let argument else { return nil }
             let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
-            let name = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
-            if name >= 0 {
-                write(name, body.name.utf8Start, body.name.utf8CodeUnitCount)
-                close(name)
-            }
+            k3s_set_thread_name("\(body.name)")
             body.run()
             return nil
         }, argument.toOpaque())

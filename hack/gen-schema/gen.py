@@ -134,8 +134,11 @@ def main():
         + "subresources,\n    /// storage version hash, served, columns; tabs between.\n"
         + "    static var resources: StaticString {\n" + literal(resources) + "\n    }\n}\n")
     descriptions = sorted("\t".join(row) for row in rows("descriptions.tsv"))
+    described = {f"{n}.{line.split(' ')[0]}": line for n, _, _, _, lines in listed for line in lines}
     for row in descriptions:
-        assert row.split("\t")[0].split("#")[0] in types, row
+        name, _, field = row.split("\t")[0].partition("#")
+        assert name in described, row
+        assert not field or f" {field}:" in described[name] or "^" in described[name], row
     made["SchemaTable+Descriptions.swift"] = (
         HEADER + "extension SchemaTable {\n    /// Sorted: type or type#field, tab, a sentence.\n"
         + "    static var descriptions: StaticString {\n" + literal(descriptions) + "\n    }\n}\n")

@@ -15,6 +15,8 @@ package final class ServedResource: Sendable {
     /// Not a view of something stored elsewhere, and stored at all.
     package var isStored: Bool { view == nil }
     let hasStatus: Bool
+    /// False for a view.
+    package var isStored: Bool { view == nil }
 
     init(_ info: ResourceInfo, strategy: any ResourceStrategy, view: ResourceView? = nil) {
         (self.info, self.strategy, self.view) = (info, strategy, view)

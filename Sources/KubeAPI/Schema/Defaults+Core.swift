@@ -4,9 +4,15 @@ extension Defaulters {
     static func core(_ type: String) -> Defaulter? {
         switch type {
         case "Container", "EphemeralContainer":
-            { slots, _ in slots.setDefault("imagePullPolicy", pullPolicy(slots["image"].string ?? "")) }
+            { slots, _ in
+                guard slots.isUnset("imagePullPolicy") else { return }
+                slots["imagePullPolicy"] = pullPolicy(slots["image"].string ?? "")
+            }
         case "ImageVolumeSource":
-            { slots, _ in slots.setDefault("pullPolicy", pullPolicy(slots["reference"].string ?? "")) }
+            { slots, _ in
+                guard slots.isUnset("pullPolicy") else { return }
+                slots["pullPolicy"] = pullPolicy(slots["reference"].string ?? "")
+            }
         case "Volume":
             { slots, _ in
                 let sourceless = zip(slots.type.fields, slots.values).allSatisfy { $0.name == "name" || $1 == nil }
@@ -75,9 +81,11 @@ extension Defaulters {
     }
 
     private static func tag(of image: Substring) -> Substring {
-        let last = image.split(separator: "/", omittingEmptySubsequences: false).last ?? image
-        guard let colon = last.lastIndex(of: ":") else { return "" }
-        return last[last.index(after: colon)...]
+        let bytes = image.utf8
+        guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")) else { return "" }
+        let tag = image[bytes.index(after: colon)...]
+        // A colon before the last slash is a registry's port.
+        return tag.utf8.contains(UInt8(ascii: "/")) ? "" : tag
     }
 
     /// Amounts in resource lists have steps of a thousandth.

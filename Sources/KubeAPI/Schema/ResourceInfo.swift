@@ -74,6 +74,8 @@ package struct ResourceInfo: Sendable {
     package var isServed: Bool
     /// The schema's type ("apps/v1.Deployment"); nil for resources whose schema is not in the table.
     package var typeName: String?
+    /// The kind's OpenAPI schema, encoded, for custom resources.
+    package var openAPISchema: [UInt8]?
     var columnSource: Columns
 
     /// A custom resource.

@@ -105,8 +105,18 @@ struct SchemaWalk {
                 }
                 continue
             }
-            if case .null = value { continue }
+            // Plain values are most of a document: no call and no path for them.
             let field = type.fields[index]
+            switch (value, field.type) {
+            case (.null, _): continue
+            case (.string, .string), (.string, .named), (.bool, .bool), (.string, .intOrString):
+                slots.values[index] = value
+                continue
+            case (.int(let i), .int32) where Int32(exactly: i) != nil:
+                slots.values[index] = value
+                continue
+            default: break
+            }
             path.append(.field(field.name))
             slots.values[index] = try self.value(value, field.type, goName: field.extras?.goName)
             path.removeLast()
@@ -114,7 +124,7 @@ struct SchemaWalk {
         for index in type.alwaysWritten where slots.values[Int(index)] == nil {
             slots.values[Int(index)] = try zero(type.fields[Int(index)])
         }
-        if defaults { applyDefaults(&slots) }
+        if defaults, type.defaulter != nil || !type.defaulted.isEmpty { applyDefaults(&slots) }
         current = outer
         depth -= 1
         return slots.object()
@@ -322,11 +332,15 @@ struct FieldSlots {
         }
     }
 
-    /// Sets a field that is unset (or zero, if it is no pointer).
+    /// Whether a field has no value: absent, null, or zero if it is no pointer.
+    func isUnset(_ name: String) -> Bool {
+        guard let i = type.index(of: name) else { return false }
+        guard let present = values[i], !present.isNull else { return true }
+        return !type.fields[i].isPointer && present.isGoZero
+    }
+
     mutating func setDefault(_ name: String, _ value: JSON) {
-        guard let i = type.index(of: name) else { return }
-        if let present = values[i], !present.isNull, type.fields[i].isPointer || !present.isGoZero { return }
-        values[i] = value
+        if isUnset(name) { self[name] = value }
     }
 
     /// The members in the schema's order, without those that Go omits.

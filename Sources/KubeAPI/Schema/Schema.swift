@@ -3,7 +3,7 @@ import Synchronization
 
 /// What is known about the API's types and resources: the built-in table, and what custom resource definitions add.
 ///
-/// A type is decoded from the table when it is first used (about 3 us) and kept. All methods may be called from any thread.
+/// A type is decoded from the table when it is first used (some microseconds) and kept. All methods may be called from any thread.
 package final class Schema: Sendable {
     /// The built-in schema of this process.
     package static let shared = Schema()

@@ -1,23 +1,24 @@
 internal import Codecs
 
-/// Reads lines of the schema table. The table is part of the program, so that a mistake in it is a bug: it traps, and a
-/// test reads all of it.
+/// Reads lines of the schema table, without making strings of what is only looked at. The table is part of the program, so
+/// that a mistake in it is a bug: it traps, and a test reads all of it.
 struct TypeLineParser {
+    typealias Bytes = Slice<UnsafeBufferPointer<UInt8>>
+
     let schema: Schema
     let package: String
     let text: UnsafeBufferPointer<UInt8>
 
     func parse(_ range: Range<Int>, id: TypeID) -> TypeSchema {
-        let line = text.text(range)
-        let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
-        let name = String(parts[0])
-        let rest = parts.count > 1 ? parts[1] : ""
-        if rest.first == "=" {
-            let values = rest.dropFirst().split(separator: ",").map(String.init)
+        let line = text[range]
+        let name = string(line.prefix { $0 != UInt8(ascii: " ") })
+        let rest = line.dropFirst(name.utf8.count + 1)
+        if rest.first == UInt8(ascii: "=") {
+            let values = rest.dropFirst().split(separator: UInt8(ascii: ",")).map(string)
             return TypeSchema(id: id, package: package, name: name, fields: [], enumValues: values, isString: true)
         }
         var fields: [FieldSchema] = []
-        for token in rest.split(separator: " ") {
+        for token in rest.split(separator: UInt8(ascii: " ")) {
             let field = parseField(token)
             guard field.name == "^" else {
                 fields.append(field)
@@ -35,11 +36,15 @@ struct TypeLineParser {
             id: id, package: package, name: name, fields: fields, defaulter: Defaulters.function(for: package, name))
     }
 
-    private func parseField(_ token: Substring) -> FieldSchema {
-        let parts = token.split(separator: ":", maxSplits: 4, omittingEmptySubsequences: false)
-        precondition(parts.count >= 4, "field of the schema table: \(token)")
+    private func string(_ bytes: Bytes) -> String { String(decoding: UnsafeBufferPointer(rebasing: bytes), as: UTF8.self) }
+
+    private func number(_ bytes: Bytes) -> UInt16 { bytes.reduce(0) { $0 * 10 + UInt16($1 - UInt8(ascii: "0")) } }
+
+    private func parseField(_ token: Bytes) -> FieldSchema {
+        let parts = token.split(separator: UInt8(ascii: ":"), maxSplits: 4, omittingEmptySubsequences: false)
+        precondition(parts.count >= 4, "field of the schema table: \(string(token))")
         var flags: FieldSchema.Flags = []
-        for letter in parts[3].utf8 {
+        for letter in parts[3] {
             switch letter {
             case UInt8(ascii: "r"): flags.insert(.required)
             case UInt8(ascii: "o"): flags.insert(.omitEmpty)
@@ -52,64 +57,66 @@ struct TypeLineParser {
             case UInt8(ascii: "+"): flags.insert(.patchMerge)
             case UInt8(ascii: "R"): flags.insert(.patchRetainKeys)
             case UInt8(ascii: "!"): flags.insert(.patchReplace)
-            default: preconditionFailure("flag of the schema table: \(token)")
+            default: preconditionFailure("flag of the schema table: \(string(token))")
             }
         }
         return FieldSchema(
-            name: String(parts[0]), type: parseType(parts[1]), number: UInt16(parts[2]) ?? 0, wrapper: 0, flags: flags,
+            name: string(parts[0]), type: parseType(parts[1]), number: number(parts[2]), wrapper: 0, flags: flags,
             extras: parts.count > 4 ? parseExtras(parts[4]) : nil)
     }
 
-    private func parseExtras(_ text: Substring) -> FieldSchema.Extras {
+    private func parseExtras(_ bytes: Bytes) -> FieldSchema.Extras {
         var keys: [String] = []
         var mergeKey: String?
         var goName: String?
         var value: JSON?
-        for part in text.split(separator: ";") {
+        for part in bytes.split(separator: UInt8(ascii: ";")) {
             let content = part.dropFirst(2)
             switch part.first {
-            case "k": keys = content.split(separator: ",").map(String.init)
-            case "g": mergeKey = String(content)
-            case "n": goName = String(content)
-            case "d": value = try? JSON.parse(String(content))
-            default: preconditionFailure("extra of the schema table: \(text)")
+            case UInt8(ascii: "k"): keys = content.split(separator: UInt8(ascii: ",")).map(string)
+            case UInt8(ascii: "g"): mergeKey = string(content)
+            case UInt8(ascii: "n"): goName = string(content)
+            case UInt8(ascii: "d"):
+                value = try? JSON.parse(Array(content))
+                precondition(value != nil, "default of the schema table: \(string(bytes))")
+            default: preconditionFailure("extra of the schema table: \(string(bytes))")
             }
         }
         return FieldSchema.Extras(listMapKeys: keys, mergeKey: mergeKey, goName: goName, defaultValue: value)
     }
 
-    private func parseType(_ code: Substring) -> ValueType {
+    private func parseType(_ code: Bytes) -> ValueType {
         switch code.first {
-        case "[": return .array(parseType(code.dropFirst()))
-        case "{": return .map(parseType(code.dropFirst()))
-        case "=": return .named(reference(code.dropFirst()))
+        case UInt8(ascii: "["): return .array(parseType(code.dropFirst()))
+        case UInt8(ascii: "{"): return .map(parseType(code.dropFirst()))
+        case UInt8(ascii: "="): return .named(reference(code.dropFirst()))
         default: break
         }
-        guard code.utf8.count == 1 else { return .object(reference(code)) }
-        switch code {
-        case "s": return .string
-        case "b": return .bool
-        case "i": return .int32
-        case "l": return .int64
-        case "f": return .double
-        case "y": return .bytes
-        case "t": return .time
-        case "m": return .microTime
-        case "d": return .duration
-        case "q": return .quantity
-        case "x": return .intOrString
-        case "r": return .rawExtension
-        case "v": return .fieldsV1
-        case "j": return .any
-        case "B": return .schemaOrBool
-        case "A": return .schemaOrArray
-        case "G": return .schemaOrStrings
-        default: preconditionFailure("type of the schema table: \(code)")
+        guard code.count == 1, let letter = code.first else { return .object(reference(code)) }
+        switch letter {
+        case UInt8(ascii: "s"): return .string
+        case UInt8(ascii: "b"): return .bool
+        case UInt8(ascii: "i"): return .int32
+        case UInt8(ascii: "l"): return .int64
+        case UInt8(ascii: "f"): return .double
+        case UInt8(ascii: "y"): return .bytes
+        case UInt8(ascii: "t"): return .time
+        case UInt8(ascii: "m"): return .microTime
+        case UInt8(ascii: "d"): return .duration
+        case UInt8(ascii: "q"): return .quantity
+        case UInt8(ascii: "x"): return .intOrString
+        case UInt8(ascii: "r"): return .rawExtension
+        case UInt8(ascii: "v"): return .fieldsV1
+        case UInt8(ascii: "j"): return .any
+        case UInt8(ascii: "B"): return .schemaOrBool
+        case UInt8(ascii: "A"): return .schemaOrArray
+        case UInt8(ascii: "G"): return .schemaOrStrings
+        default: preconditionFailure("type of the schema table: \(string(code))")
         }
     }
 
-    private func reference(_ name: Substring) -> TypeID {
-        let full = name.utf8.contains(UInt8(ascii: "/")) ? String(name) : package + "." + name
+    private func reference(_ name: Bytes) -> TypeID {
+        let full = name.contains(UInt8(ascii: "/")) ? string(name) : package + "." + string(name)
         guard let id = schema.id(named: full) else { preconditionFailure("the schema table has no type \(full)") }
         return id
     }
