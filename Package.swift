@@ -66,7 +66,7 @@ let package = Package(
             swiftSettings: strict),
 
         tests("Linux"), tests("Netlink", ["Linux"]), tests("Iptables", ["Netlink", "Linux"]),
-        tests("Containers", ["Linux", "Codecs"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
+        tests("Containers", ["Linux", "CShims", "Codecs", log]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux"]),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),

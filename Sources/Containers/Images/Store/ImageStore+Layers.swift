@@ -22,9 +22,11 @@ struct LayerSource: Sendable {
 /// One layer being made, shared by all pulls that need it.
 final class LayerJob: Sendable {
     let task: Task<Result<Void, ImageError>, Never>
-    let waiters = Mutex(0)
+    let number: UInt64
+    /// Guarded by the store's state.
+    let waiters = Mutex(1)
 
-    init(_ task: Task<Result<Void, ImageError>, Never>) { self.task = task }
+    init(_ task: Task<Result<Void, ImageError>, Never>, number: UInt64) { (self.task, self.number) = (task, number) }
 }
 
 extension ImageStore {
@@ -60,6 +62,8 @@ extension ImageStore {
                 return running
             }
             let parent = plan.below.last.flatMap { state.jobs[$0] }
+            state.counter += 1
+            let number = state.counter
             let job = LayerJob(
                 Task { [self] in
                     let result: Result<Void, ImageError>
@@ -69,21 +73,28 @@ extension ImageStore {
                     } catch {
                         result = .failure(error)
                     }
-                    self.state.withLock { $0.jobs[plan.chain] = nil }
+                    self.state.withLock { state in
+                        if state.jobs[plan.chain]?.number == number { state.jobs[plan.chain] = nil }
+                    }
                     return result
-                })
-            job.waiters.withLock { $0 = 1 }
+                }, number: number)
             state.jobs[plan.chain] = job
             return job
         }
     }
 
+    /// With nobody left to wait for it, the work of a pull that failed is given up.
     private func leave(_ job: LayerJob, _ chain: Digest, cancelling: Bool) {
-        let left = job.waiters.withLock { count in
-            count -= 1
-            return count
+        let abandoned = state.withLock { state in
+            let left = job.waiters.withLock { count in
+                count -= 1
+                return count
+            }
+            guard left == 0, cancelling else { return false }
+            if state.jobs[chain]?.number == job.number { state.jobs[chain] = nil }
+            return true
         }
-        if left == 0, cancelling { job.task.cancel() }
+        if abandoned { job.task.cancel() }
     }
 
     private func make(
@@ -129,6 +140,10 @@ extension ImageStore {
         if options.durable { try root.syncFileSystem() }
         try changing { (_) throws(ImageError) in
             let target = paths.snapshot(plan.chain)
+            if state.withLock({ $0.layers[plan.chain] != nil }) {
+                // An abandoned job of the same layer came through first.
+                return try ImageFS.removeTree(staging)
+            }
             if ImageFS.exists(target) {
                 // Left there without a usable record.
                 let trash = paths.staging + "/" + nextName("trash")
