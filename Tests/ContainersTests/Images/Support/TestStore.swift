@@ -8,9 +8,9 @@ struct TestStore {
     let store: ImageStore
 
     init(
-        _ directory: TestDirectory = TestDirectory(), _ registry: FakeRegistry = FakeRegistry(),
+        _ directory: TestDirectory = TestDirectory(), registry: FakeRegistry = FakeRegistry(),
         registries: RegistriesConfig = RegistriesConfig(), _ change: (inout ImageStore.Options) -> Void = { _ in }
-    ) throws {
+    ) throws(ImageError) {
         self.directory = directory
         self.registry = registry
         store = try makeStore(directory, registry, registries, change)
@@ -27,7 +27,7 @@ struct TestStore {
 func makeStore(
     _ directory: TestDirectory, _ transport: any RegistryTransport, _ registries: RegistriesConfig = RegistriesConfig(),
     _ change: (inout ImageStore.Options) -> Void = { _ in }
-) throws -> ImageStore {
+) throws(ImageError) -> ImageStore {
     var options = ImageStore.Options()
     options.platform = Platform(architecture: "amd64")
     options.durable = false
