@@ -87,7 +87,7 @@ private struct Generator: RandomNumberGenerator {
         var limits = LayerLimits()
         limits.bytes = 1 << 20
         var accepted = 0
-        for round in 0..<8000 {
+        for round in 0..<6000 {
             let mutated = mutate(seed, &random)
             let bytes = round % 4 == 0 ? mutated : repaired(mutated)
             let path = directory / "root"
@@ -110,7 +110,7 @@ private struct Generator: RandomNumberGenerator {
             }
         }
         // Repaired headers let a good part through: the unpacker was really exercised.
-        #expect(accepted > 400)
+        #expect(accepted > 300)
     }
 
     @Test(.timeLimit(.minutes(5)))

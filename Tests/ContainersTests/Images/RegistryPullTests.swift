@@ -300,7 +300,7 @@ import Testing
             answer.stallAfter = 20_000
             return answer
         }
-        _ = try await TestStore(registry: registry) { $0.timing.stallTimeout = .milliseconds(50) }.pull("reg.test/app:1")
+        _ = try await TestStore(registry: registry) { $0.timing.stallTimeout = .milliseconds(400) }.pull("reg.test/app:1")
     }
 
     @Test func wrongBytesAreADigestMismatch() async throws {

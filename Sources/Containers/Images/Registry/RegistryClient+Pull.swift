@@ -20,7 +20,9 @@ extension RegistryClient {
         var failure: RegistryFailure?
         for index in Self.order(endpoints.count, first) {
             do throws(RegistryFailure) {
-                return try await manifest(object, reference, digest, endpoints[index], index)
+                return try await retrying { () async throws(RegistryFailure) in
+                    try await manifest(object, reference, digest, endpoints[index], index)
+                }
             } catch {
                 logger.debug("\(reference): \(endpoints[index].base.hostAndPort): \(error.message)")
                 if failure == nil || (failure?.code == .notFound && error.code != .notFound) { failure = error }
@@ -55,7 +57,7 @@ extension RegistryClient {
     private func manifest(
         _ object: String, _ reference: ImageReference, _ expected: Digest?, _ endpoint: RegistryEndpoint, _ index: Int
     ) async throws(RegistryFailure) -> ResolvedManifest {
-        let response = try await request(
+        let response = try await authorized(
             "GET", endpoint, reference.repository, "manifests/\(object)", [("Accept", MediaType.acceptManifests)])
         guard response.status == 200 else {
             await response.body.cancel()

@@ -100,11 +100,18 @@ struct RegistryClient: Sendable {
         _ method: String, _ endpoint: RegistryEndpoint, _ repository: String, _ path: String,
         _ headers: [(name: String, value: String)]
     ) async throws(RegistryFailure) -> RegistryResponse {
+        try await retrying { () async throws(RegistryFailure) in
+            try await authorized(method, endpoint, repository, path, headers)
+        }
+    }
+
+    /// Tries again while that may help, with growing pauses.
+    func retrying<T>(_ work: () async throws(RegistryFailure) -> T) async throws(RegistryFailure) -> T {
         var attempt = 0
         while true {
             attempt += 1
             do throws(RegistryFailure) {
-                return try await authorized(method, endpoint, repository, path, headers)
+                return try await work()
             } catch {
                 guard error.transient, attempt < timing.attempts, !Task.isCancelled else { throw error }
                 let pause = timing.pause(attempt, retryAfter: error.retryAfter)
@@ -114,7 +121,8 @@ struct RegistryClient: Sendable {
         }
     }
 
-    private func authorized(
+    /// The same, once.
+    func authorized(
         _ method: String, _ endpoint: RegistryEndpoint, _ repository: String, _ path: String,
         _ headers: [(name: String, value: String)]
     ) async throws(RegistryFailure) -> RegistryResponse {

@@ -32,6 +32,7 @@ package struct RepositoryRewrite: Sendable, Equatable {
         var result: [UInt8] = []
         var position = 0
         var matched = false
+        var previousEnd: Int?
         var matches = [regmatch_t](repeating: regmatch_t(), count: (groups.last ?? 0) + 1)
         while position <= text.count {
             let rest = text[position...].map { CChar(bitPattern: $0) } + [0]
@@ -39,8 +40,12 @@ package struct RepositoryRewrite: Sendable, Equatable {
             guard regexec(&compiled, rest, matches.count, &matches, flags) == 0 else { break }
             let (start, end) = (position + Int(matches[0].rm_so), position + Int(matches[0].rm_eo))
             result.append(contentsOf: text[position..<start])
-            matched = true
-            expand(into: &result, text, position, matches)
+            // An empty match right after a match does not count in Go.
+            if start != end || start != previousEnd {
+                matched = true
+                expand(into: &result, text, position, matches)
+            }
+            previousEnd = end
             if end == start {
                 if start < text.count { result.append(text[start]) }
                 position = end + 1

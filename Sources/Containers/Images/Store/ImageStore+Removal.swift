@@ -54,10 +54,14 @@ extension ImageStore {
         for chain in layers {
             let trash = paths.staging + "/" + nextName("trash")
             let moved = try changing { (_) throws(ImageError) -> Bool in
-                guard state.withLock({ $0.isUnreferenced(layer: chain) }) else { return false }
-                try ImageFS.move(paths.snapshot(chain), to: trash)
-                state.withLock { $0.layers[chain] = nil }
-                return true
+                // Forgotten first, in one step with the question: a pull that comes now makes the layer anew.
+                let forgotten = state.withLock { state in
+                    guard state.isUnreferenced(layer: chain) else { return false }
+                    state.layers[chain] = nil
+                    return true
+                }
+                if forgotten { try ImageFS.move(paths.snapshot(chain), to: trash) }
+                return forgotten
             }
             if moved { try ImageFS.removeTree(trash) }
         }
@@ -69,7 +73,7 @@ extension ImageStore {
                 let wanted = state.withLock { state in
                     state.layers.keys.contains { LayerRecord.directoryName($0) == name }
                 }
-                if wanted { return false }
+                guard !wanted, ImageFS.exists(paths.snapshots + "/" + name) else { return false }
                 try ImageFS.move(paths.snapshots + "/" + name, to: trash)
                 return true
             }
@@ -89,8 +93,9 @@ extension ImageStore {
 }
 
 extension ImageStore.State {
+    /// Here, and wanted by nobody.
     func isUnreferenced(layer: Digest) -> Bool {
-        busy[layer] == nil && !images.values.contains { $0.layers.contains(layer) }
+        layers[layer] != nil && busy[layer] == nil && !images.values.contains { $0.layers.contains(layer) }
     }
 
     func isReferenced(blob: Digest) -> Bool {

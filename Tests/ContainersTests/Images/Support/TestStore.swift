@@ -33,8 +33,8 @@ func makeStore(
     options.durable = false
     options.timing.firstPause = .milliseconds(1)
     options.timing.longestPause = .milliseconds(5)
-    options.timing.responseTimeout = .milliseconds(1000)
-    options.timing.stallTimeout = .milliseconds(300)
+    options.timing.responseTimeout = .seconds(20)
+    options.timing.stallTimeout = .seconds(20)
     change(&options)
     var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     logger.logLevel = .critical
