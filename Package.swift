@@ -69,7 +69,7 @@ let package = Package(
         .executableTarget(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
         tests("Linux"), tests("Netlink", ["Linux"]), tests("Iptables", ["Netlink", "Linux"]),
-        tests("Containers", ["Linux", "Codecs"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
+        tests("Containers", ["Linux", "CShims", "Codecs", log]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
