@@ -44,7 +44,7 @@ struct RouteLiveTests {
 
     @Test func renameMoveAndMTU() throws {
         let other = try NetworkNamespace.make()
-        try route.addLink(LinkSpec("d0", .dummy))
+        try route.addLink(LinkSpec("d0", .veth(VethPeer(name: "p0"))))
         let index = try #require(try route.link(name: "d0")).index
         try route.setLink(index, LinkChange(mtu: 1300, name: "d1"))
         #expect(try route.link(index)?.name == "d1")
@@ -54,7 +54,7 @@ struct RouteLiveTests {
     }
 
     @Test func addressesAndRoutesOfBothFamilies() throws {
-        try route.addLink(LinkSpec("d0", .dummy, isUp: true))
+        try route.addLink(LinkSpec("d0", .bridge, isUp: true))
         let index = try #require(try route.link(name: "d0")).index
         let four = try #require(IPPrefix("10.42.0.1/24"))
         let six = try #require(IPPrefix("fd00:42::1/64"))
@@ -83,7 +83,7 @@ struct RouteLiveTests {
     }
 
     @Test func neighboursAndForwardingEntries() throws {
-        try route.addLink(LinkSpec("d0", .dummy, isUp: true))
+        try route.addLink(LinkSpec("d0", .bridge, isUp: true))
         let index = try #require(try route.link(name: "d0")).index
         try route.addAddress(#require(IPPrefix("10.42.0.1/24")), to: index)
         let mac = MACAddress("0a:58:0a:2a:00:05")
@@ -121,12 +121,12 @@ struct RouteLiveTests {
     }
 
     @Test func longNameIsRefusedWithAReason() {
-        let error = #expect(throws: NetlinkError.self) { try route.addLink(LinkSpec("aNameOfSixteenCh", .dummy)) }
+        let error = #expect(throws: NetlinkError.self) { try route.addLink(LinkSpec("aNameOfSixteenCh", .bridge)) }
         #expect(error?.hint?.contains("15 bytes") == true)
     }
 
     @Test func dumpOfManyLinksNeedsSeveralDatagrams() throws {
-        for index in 0..<150 { try route.addLink(LinkSpec("d\(index)", .dummy)) }
+        for index in 0..<150 { try route.addLink(LinkSpec("d\(index)", .bridge)) }
         #expect(try route.links().count == 151)
     }
 
@@ -140,7 +140,7 @@ struct RouteLiveTests {
     }
 
     @Test func concurrentRequestsOnOneSocketGetTheirOwnAnswers() async throws {
-        for index in 0..<8 { try route.addLink(LinkSpec("c\(index)", .dummy)) }
+        for index in 0..<8 { try route.addLink(LinkSpec("c\(index)", .bridge)) }
         let route = self.route
         let wrong = try await withThrowingTaskGroup(of: Int.self) { group in
             for index in 0..<8 {

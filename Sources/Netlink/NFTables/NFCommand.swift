@@ -189,6 +189,17 @@ extension NFElements {
     }
 }
 
+extension NFElements {
+    static func predecessor(of key: [UInt8]) -> [UInt8] {
+        var before = key
+        for index in before.indices.reversed() {
+            before[index] &-= 1
+            if before[index] != 0xff { break }
+        }
+        return before
+    }
+}
+
 extension MessageBuffer {
     /// struct nfgenmsg.
     mutating func appendNetfilterHeader(family: UInt8, resource: UInt16 = 0) {

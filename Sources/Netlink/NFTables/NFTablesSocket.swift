@@ -128,7 +128,8 @@ package final class NFTablesSocket: Sendable {
         }
     }
 
-    /// The elements of a set, expired ones left out.
+    /// The elements of a set, expired ones left out. While the kernel grows the set's hash table (in the background, after
+    /// many elements were added) a dump can hold some elements twice and others not at all: compare again before acting.
     package func elements(_ table: NFTable, _ set: NFSet) throws(NetlinkError) -> NFElements {
         var buffer = MessageBuffer(capacity: 128)
         buffer.message(type: NFMessage.getElements.type, flags: [.request, .dump]) { message in
@@ -137,8 +138,18 @@ package final class NFTablesSocket: Sendable {
             message.attribute(2, string: set.name)
         }
         var all = NFElements(for: set)
-        let chunks = try socket.dump(&buffer, "list elements of \(table) \(set.name)") { NFElements(message: $0, set) }
-        for chunk in chunks { all.append(contentsOf: chunk) }
+        let chunks = try socket.dump(&buffer, "list elements of \(table) \(set.name)") { RawElements(message: $0, set) }
+        if set.isInterval, set.key.count == 1 {
+            // Starts and ends of ranges come as elements of their own, in any order.
+            let bounds = chunks.flatMap(\.bounds).sorted { $0.key.lexicographicallyPrecedes($1.key) }
+            for (index, bound) in bounds.enumerated() where !bound.isEnd {
+                let next = index + 1 < bounds.count && bounds[index + 1].isEnd ? bounds[index + 1].key : nil
+                let last = next.map(NFElements.predecessor(of:)) ?? [UInt8](repeating: 0xff, count: set.keyLength)
+                all.append(range: bound.key, last)
+            }
+        } else {
+            for chunk in chunks { all.append(contentsOf: chunk.elements) }
+        }
         return all
     }
 
@@ -167,31 +178,45 @@ extension NFCommand {
     }
 }
 
-extension NFElements {
-    /// From one message of a dump; of one-field ranges only the starts.
-    fileprivate init?(message: MessageView, _ set: NFSet) {
-        self.init(for: set)
+/// One message of a dump of elements.
+private struct RawElements {
+    var elements: NFElements
+    /// Of one-field ranges.
+    var bounds: [(key: [UInt8], isEnd: Bool)] = []
+
+    init?(message: MessageView, _ set: NFSet) {
+        elements = NFElements(for: set)
+        let length = elements.keyLength
+        let isSimpleRange = set.isInterval && set.key.count == 1
         guard let list = message.payload.dropFirst(4).attribute(3) else { return nil }
         for item in list.attributes where item.type == 1 {
-            guard let key = item.value.attribute(1)?.attribute(1)?.bytes, key.count == keyLength else { continue }
-            if let flags = item.value.attribute(3)?.big(as: UInt32.self), flags & 1 != 0 { continue }
+            guard let key = item.value.attribute(1)?.attribute(1)?.bytes, key.count == length else { continue }
+            let isEnd = (item.value.attribute(3)?.big(as: UInt32.self) ?? 0) & 1 != 0
+            if isSimpleRange {
+                bounds.append((Array(key), isEnd))
+                continue
+            }
             switch set.value {
             case .none:
-                if let end = item.value.attribute(10)?.attribute(1)?.array, end.count == keyLength {
-                    append(range: Array(key), end)
+                if let end = item.value.attribute(10)?.attribute(1)?.array, end.count == length {
+                    elements.append(range: Array(key), end)
+                } else if set.isInterval {
+                    elements.append(range: Array(key), Array(key))
                 } else {
-                    append(key: key)
+                    elements.append(key: key)
                 }
             case .verdict:
                 guard let data = item.value.attribute(2)?.attribute(2), let code = data.attribute(1)?.big(as: Int32.self),
                     let verdict = NFVerdict(code: code, chain: data.attribute(2)?.string)
                 else { continue }
-                append(key: key, verdict: verdict)
+                elements.append(key: key, verdict: verdict)
             case .data:
-                guard let value = item.value.attribute(2)?.attribute(1)?.bytes, value.count == dataLength else { continue }
-                append(key: key, data: value)
+                guard let value = item.value.attribute(2)?.attribute(1)?.bytes, value.count == elements.dataLength else { continue }
+                elements.append(key: key, data: value)
             }
-            if set.timeoutMilliseconds != nil { append(expirationMilliseconds: item.value.attribute(5)?.big() ?? 0) }
+            if set.timeoutMilliseconds != nil {
+                elements.append(expirationMilliseconds: item.value.attribute(5)?.big() ?? 0)
+            }
         }
     }
 }
