@@ -41,6 +41,7 @@ extension NFExpression: CustomStringConvertible {
         case .bitwise(let source, let register, let mask, let xor):
             "[ bitwise \(register.word) = (\(source.word) & \(hex(mask))) ^ \(hex(xor)) ]"
         case .conntrack(let key, let register): "[ ct load \(key) => \(register.word) ]"
+        case .conntrackOriginal(let key, let register): "[ ct load original \(key) => \(register.word) ]"
         case .numberGenerator(let random, let modulus, let offset, let register):
             "[ numgen \(random ? "random" : "inc") mod \(modulus)\(offset > 0 ? " offset \(offset)" : "") => \(register.word) ]"
         case .destinationNAT(_, let address, let port): "[ dnat \(address.word):\(port.word) ]"

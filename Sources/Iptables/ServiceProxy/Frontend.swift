@@ -43,8 +43,8 @@ struct ChainShape: Hashable, Sendable {
     }
     var kind: Kind
     var total: UInt32
-    /// Seconds; 0 is no affinity.
-    var affinitySeconds: UInt32
+    /// Session affinity: the endpoint of an earlier connection first.
+    var isSticky: Bool
     var isNodePort: Bool
 
     var name: String {
@@ -54,7 +54,7 @@ struct ChainShape: Hashable, Sendable {
         case .external: text += "x\(total)"
         case .local(let local): text += "l\(local)-\(total)"
         }
-        return affinitySeconds > 0 ? text + "-a\(affinitySeconds)" : text
+        return isSticky ? text + "-sticky" : text
     }
 }
 
@@ -82,7 +82,9 @@ struct Frontend: Hashable, Sendable {
     var targets: [Target]
     /// Non-empty: only these sources may enter.
     var sources: [IPPrefix] = []
-    var hasAffinity: Bool { if case .balance(let shape) = action { shape.affinitySeconds > 0 } else { false } }
+    /// How long a client is remembered; 0 is no affinity.
+    var affinitySeconds: UInt32 = 0
+    var hasAffinity: Bool { affinitySeconds > 0 }
 }
 
 extension ServicePort {
@@ -105,8 +107,8 @@ extension ServicePort {
         func frontend(_ key: FrontendKey, _ kind: ChainShape.Kind, _ targets: [Target]) -> Frontend {
             if targets.isEmpty { return Frontend(key: key, action: all.isEmpty ? .reject : .drop, targets: []) }
             let shape = ChainShape(
-                kind: kind, total: UInt32(targets.count), affinitySeconds: affinity, isNodePort: key.address == nil)
-            return Frontend(key: key, action: .balance(shape), targets: targets)
+                kind: kind, total: UInt32(targets.count), isSticky: affinity > 0, isNodePort: key.address == nil)
+            return Frontend(key: key, action: .balance(shape), targets: targets, affinitySeconds: affinity)
         }
         for address in clusterIPs where address.family == family {
             out.append(frontend(FrontendKey(address, transport, port), .cluster, internalTrafficLocal ? local : all))

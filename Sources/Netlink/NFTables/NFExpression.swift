@@ -16,6 +16,8 @@ package enum NFExpression: Hashable, Sendable {
     /// `(register & mask) ^ xor`
     case bitwise(NFRegister, into: NFRegister, mask: [UInt8], xor: [UInt8])
     case conntrack(ConntrackKey, into: NFRegister)
+    /// Of the connection's first packet as it was sent, before translation.
+    case conntrackOriginal(OriginalKey, into: NFRegister)
     /// A number from `offset` to `offset + modulus - 1`.
     case numberGenerator(random: Bool, modulus: UInt32, offset: UInt32 = 0, into: NFRegister)
     case destinationNAT(AddressFamily, address: NFRegister, port: NFRegister)
@@ -36,6 +38,7 @@ package enum NFExpression: Hashable, Sendable {
         case family = 15, transportProtocol = 16
     }
     package enum ConntrackKey: UInt32, Sendable { case state = 0, direction = 1, status = 2, mark = 3 }
+    package enum OriginalKey: UInt32, Sendable { case destinationPort = 12, destinationIPv4 = 20, destinationIPv6 = 22 }
     package enum RejectKind: Hashable, Sendable {
         case tcpReset
         /// ICMP or ICMPv6 by family of the table: the numbers differ.
@@ -72,7 +75,7 @@ extension NFExpression {
         case .lookup, .map, .verdictMap: "lookup"
         case .immediate, .verdict: "immediate"
         case .bitwise: "bitwise"
-        case .conntrack: "ct"
+        case .conntrack, .conntrackOriginal: "ct"
         case .numberGenerator: "numgen"
         case .destinationNAT, .sourceNAT: "nat"
         case .masquerade: "masq"
@@ -134,6 +137,12 @@ extension NFExpression {
             }
         case .conntrack(let key, let register):
             list.expression("ct") { $0.attribute(1, big: register.number); $0.attribute(2, big: key.rawValue) }
+        case .conntrackOriginal(let key, let register):
+            list.expression("ct") {
+                $0.attribute(1, big: register.number)
+                $0.attribute(2, big: key.rawValue)
+                $0.attribute(3, UInt8(0))
+            }
         case .numberGenerator(let random, let modulus, let offset, let register):
             list.expression("numgen") {
                 $0.attribute(1, big: register.number)
