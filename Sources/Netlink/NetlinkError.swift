@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// What the kernel (or the way to it) refused: errno, what was tried, and the kernel's own words where it gives any
 /// (extended acknowledgements, NLMSGERR_ATTR_MSG).

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// Kernel settings below /proc/sys. Those of `net` belong to the network namespace of the thread that opens the file.
 package enum Sysctl {

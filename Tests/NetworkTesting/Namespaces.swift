@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 import Netlink
 
 /// What the live tests need; the reason is shown when they are skipped.

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 import Netlink
 import Synchronization
 

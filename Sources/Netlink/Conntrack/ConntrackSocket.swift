@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// Addresses and ports of one direction of a connection.
 package struct FlowTuple: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// nf_tables of one network namespace: transactions and dumps. A transaction is one datagram and takes effect as a
 /// whole or not at all; packets see the old rules or the new ones.

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// An address of an interface.
 package struct InterfaceAddress: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// Changes to an existing link; nil fields stay as they are.
 package struct LinkChange: Sendable {

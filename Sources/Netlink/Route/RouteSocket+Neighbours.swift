@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// An entry of the neighbour table (ARP, ND) or, with family AF_BRIDGE, of a bridge's or vxlan's forwarding table.
 package struct Neighbour: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// A unicast route of the main table unless said otherwise.
 package struct Route: Sendable, Equatable {

@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// rtnetlink: links, addresses, routes and neighbours of one network namespace. Cheap to keep open (one descriptor),
 /// usable from any thread. See rtnetlink(7) and linux/rtnetlink.h, linux/if_link.h.

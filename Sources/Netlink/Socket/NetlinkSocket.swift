@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 import Synchronization
 
 package enum NetlinkProtocol: Int32, Sendable {
@@ -18,7 +18,8 @@ package final class NetlinkSocket: Sendable {
         var sendBuffer = 212_992
     }
 
-    private let descriptor: Int32
+    private let handle: FileDescriptor
+    private var descriptor: Int32 { handle.raw }
     private let state = Mutex(State())
     /// Datagrams of a dump are at most 32 KiB (the kernel's NLMSG_GOODSIZE limit for large receive buffers).
     private static let receiveCapacity = 32 << 10
@@ -27,13 +28,11 @@ package final class NetlinkSocket: Sendable {
     /// Opens the socket in the namespace of the calling thread, or in `namespace`.
     package init(_ kind: NetlinkProtocol, in namespace: NetworkNamespace? = nil) throws(NetlinkError) {
         if let namespace {
-            descriptor = try namespace.run { () throws(NetlinkError) in try NetlinkSocket.open(kind) }
+            handle = FileDescriptor(owning: try namespace.run { () throws(NetlinkError) in try NetlinkSocket.open(kind) })
         } else {
-            descriptor = try NetlinkSocket.open(kind)
+            handle = FileDescriptor(owning: try NetlinkSocket.open(kind))
         }
     }
-
-    deinit { close(descriptor) }
 
     private static func open(_ kind: NetlinkProtocol) throws(NetlinkError) -> Int32 {
         let type = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

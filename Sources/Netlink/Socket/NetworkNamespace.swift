@@ -1,9 +1,4 @@
-import Glibc
-
-// Not in Swift's view of glibc (they need _GNU_SOURCE).
-@_silgen_name("unshare") private func libcUnshare(_ kind: Int32) -> Int32
-@_silgen_name("setns") private func libcSetns(_ descriptor: Int32, _ kind: Int32) -> Int32
-private let cloneNewNetwork: Int32 = 0x4000_0000
+import Linux
 
 /// A network namespace, held open: /proc/PID/ns/net, a bind mount of it, or the caller's own.
 ///
@@ -11,14 +6,16 @@ private let cloneNewNetwork: Int32 = 0x4000_0000
 /// of its own that ends with the closure. Sockets opened there belong to that namespace for good and can be used from
 /// anywhere.
 package final class NetworkNamespace: Sendable {
-    let descriptor: Int32
+    private let handle: FileDescriptor
     package let path: String
+    var descriptor: Int32 { handle.raw }
 
     /// Opens the namespace that `path` names.
     package init(path: String) throws(NetlinkError) {
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw NetlinkError(errno, "open network namespace \(path)") }
-        (self.descriptor, self.path) = (descriptor, path)
+        do throws(SysError) { handle = try FileDescriptor.open(path, O_RDONLY) } catch {
+            throw NetlinkError(error.code, "open network namespace \(path)")
+        }
+        self.path = path
     }
 
     /// The namespace of the calling thread.
@@ -32,8 +29,9 @@ package final class NetworkNamespace: Sendable {
         let box = Box()
         try ShortThread.start {
             do throws(NetlinkError) {
-                guard libcUnshare(cloneNewNetwork) == 0 else {
-                    throw NetlinkError(errno, "make a network namespace", hint: "CAP_SYS_ADMIN is needed")
+                let code = k3s_unshare(K3S_CLONE_NEWNET)
+                guard code == 0 else {
+                    throw NetlinkError(-code, "make a network namespace", hint: "CAP_SYS_ADMIN is needed")
                 }
                 box.result = .success(try current())
             } catch { box.result = .failure(error) }
@@ -45,8 +43,6 @@ package final class NetworkNamespace: Sendable {
     /// A path by which other processes can open the namespace while this handle lives.
     package var processPath: String { "/proc/\(getpid())/fd/\(descriptor)" }
 
-    deinit { close(descriptor) }
-
     /// Device and inode: equal for two handles of one namespace.
     package func identity() throws(NetlinkError) -> (device: UInt64, inode: UInt64) {
         var status = stat()
@@ -56,9 +52,10 @@ package final class NetworkNamespace: Sendable {
 
     /// Moves the calling thread; only for threads that end soon.
     func enter() throws(NetlinkError) {
-        guard libcSetns(descriptor, cloneNewNetwork) == 0 else {
+        let code = k3s_setns(descriptor, Int32(K3S_CLONE_NEWNET))
+        guard code == 0 else {
             throw NetlinkError(
-                errno, "enter network namespace \(path)", hint: errno == EPERM ? "CAP_SYS_ADMIN is needed" : nil)
+                -code, "enter network namespace \(path)", hint: code == -EPERM ? "CAP_SYS_ADMIN is needed" : nil)
         }
     }
 
@@ -81,7 +78,7 @@ package final class NetworkNamespace: Sendable {
     private final class Job<T>: @unchecked Sendable { var result: Result<T, NetlinkError>? }
 }
 
-/// A POSIX thread for work that must leave the thread it runs on alone, or that may block for milliseconds.
+/// A POSIX thread that is waited for: for work that must leave the thread it is called on alone.
 package struct ShortThread {
     private let thread: pthread_t
 
@@ -92,7 +89,9 @@ package struct ShortThread {
         let start = Unmanaged.passRetained(Start(body))
         let code = pthread_create(&thread, nil, { argument in
             guard let argument else { return nil }
-            Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
+            let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+            k3s_block_signals()
+            start.body()
             return nil
         }, start.toOpaque())
         guard code == 0 else {
@@ -104,22 +103,4 @@ package struct ShortThread {
 
     package func join() { pthread_join(thread, nil) }
     package func detach() { pthread_detach(thread) }
-
-    /// Runs blocking work without holding a thread of the cooperative pool.
-    package static func run<T: Sendable, E: Error>(
-        _ body: @escaping @Sendable () throws(E) -> T
-    ) async throws(E) -> T {
-        let result: Result<T, E> = await withCheckedContinuation { continuation in
-            @Sendable func work() {
-                do throws(E) { continuation.resume(returning: .success(try body())) } catch {
-                    continuation.resume(returning: .failure(error))
-                }
-            }
-            do throws(NetlinkError) { try start(work).detach() } catch {
-                // No thread to be had (a process limit): blocking this one is better than failing.
-                work()
-            }
-        }
-        return try result.get()
-    }
 }

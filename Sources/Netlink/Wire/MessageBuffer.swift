@@ -1,4 +1,4 @@
-import Glibc
+import Linux
 
 /// One or more netlink messages being written: header, fixed part, attributes (type, length, value, padded to 4 bytes).
 /// Grows up to `limit` bytes; what does not fit (the buffer, or the 16-bit length of an attribute) is remembered in
