@@ -113,7 +113,8 @@ private final class YAMLWriter {
                 withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1) { none in
                     none[0] = 0
                     return yaml_scalar_event_initialize(
-                        &event, nil, nil, bytes.baseAddress ?? UnsafePointer(none.baseAddress), Int32(clamping: bytes.count),
+                        &event, nil, nil, bytes.baseAddress ?? UnsafePointer(none.baseAddress),
+                        Int32(clamping: bytes.count),
                         1, 1, style)
                 }
             }
@@ -128,7 +129,9 @@ extension YAMLScalar {
         if [".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"].contains(word) { return true }
         // A date (2006-1-2, perhaps with a time) resolves to a timestamp.
         let parts = text.prefix(10).split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0].utf8.count == 4, parts[0].utf8.allSatisfy({ $0 &- 48 < 10 }) else { return false }
+        guard parts.count == 3, parts[0].utf8.count == 4, parts[0].utf8.allSatisfy({ $0 &- 48 < 10 }) else {
+            return false
+        }
         return text.utf8.count == 10 ? isDate(text) : Timestamp(text) != nil
     }
 

@@ -12,8 +12,12 @@ enum YAMLScalar {
 
     private static let words: [String: JSON] = {
         var words: [String: JSON] = ["null": .null, "Null": .null, "NULL": .null]
-        for word in ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"] { words[word] = .bool(true) }
-        for word in ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"] { words[word] = .bool(false) }
+        for word in ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"] {
+            words[word] = .bool(true)
+        }
+        for word in ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"] {
+            words[word] = .bool(false)
+        }
         return words
     }()
 
@@ -32,7 +36,9 @@ enum YAMLScalar {
     private static func number(_ text: String) -> JSON? {
         // Infinities and NaN have no form in JSON; Go's conversion refuses them, here they stay text.
         if let value = integer(text) { return .int(value) }
-        guard isFloat(text), let value = Double(text.last == "." ? text + "0" : text), value.isFinite else { return nil }
+        guard isFloat(text), let value = Double(text.last == "." ? text + "0" : text), value.isFinite else {
+            return nil
+        }
         // As it would be after a trip through JSON, where 1e3 is 1000.
         if let whole = Int64(exactly: value) { return .int(whole) }
         return .double(value)
@@ -108,8 +114,11 @@ enum YAMLScalar {
         guard parts.count > 1 else { return false }
         for (i, part) in parts.enumerated() {
             let digits = i == parts.count - 1 ? part.split(separator: ".", maxSplits: 1).first ?? part : part
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ $0 &- 48 < 10 || $0 == UInt8(ascii: "_") }) else { return false }
-            if i > 0, digits.utf8.count > 2 || (digits.utf8.count == 2 && (digits.utf8.first ?? 0) > UInt8(ascii: "5")) {
+            guard !digits.isEmpty, digits.utf8.allSatisfy({ $0 &- 48 < 10 || $0 == UInt8(ascii: "_") }) else {
+                return false
+            }
+            if i > 0, digits.utf8.count > 2 || (digits.utf8.count == 2 && (digits.utf8.first ?? 0) > UInt8(ascii: "5"))
+            {
                 return false
             }
         }

@@ -95,7 +95,9 @@ private final class YAMLReader {
 
     private var line: Int { Int(event.start_mark.line) + 1 }
 
-    private func fail(_ message: String) -> YAMLError { YAMLError(message: "yaml: line \(line): \(message)", line: line) }
+    private func fail(_ message: String) -> YAMLError {
+        YAMLError(message: "yaml: line \(line): \(message)", line: line)
+    }
     private func failPlain(_ message: String) -> YAMLError { YAMLError(message: "yaml: \(message)", line: line) }
 
     private func next() throws(YAMLError) {
@@ -209,7 +211,8 @@ private final class YAMLReader {
                 merges.append((value, keyLine))
             } else if places[key] != nil {
                 throw YAMLError(
-                    message: "yaml: unmarshal errors:\n  line \(keyLine): key \(JSON.string(key).text) already set in map",
+                    message:
+                        "yaml: unmarshal errors:\n  line \(keyLine): key \(JSON.string(key).text) already set in map",
                     line: keyLine)
             } else {
                 places[key] = members.count

@@ -59,7 +59,10 @@ import Testing
     }
 
     @Test func jsonIsYAML() throws {
-        #expect(try parse(#"{"a": [1, 2.5, "x\n", null, true], "b": {}}"#) == ["a": [1, 2.5, "x\n", .null, true], "b": [:]])
+        #expect(
+            try parse(#"{"a": [1, 2.5, "x\n", null, true], "b": {}}"#) == [
+                "a": [1, 2.5, "x\n", .null, true], "b": [:],
+            ])
     }
 
     @Test func anchorsAndMergeKeysExpand() throws {
@@ -106,7 +109,8 @@ import Testing
         }
         #expect(failure(text) == "yaml: document contains excessive aliasing")
         // Few aliases of a long text as well.
-        let long = "a: &a \"\(String(repeating: "x", count: 1 << 20))\"\nb: [\(Array(repeating: "*a", count: 20).joined(separator: ","))]"
+        let long =
+            "a: &a \"\(String(repeating: "x", count: 1 << 20))\"\nb: [\(Array(repeating: "*a", count: 20).joined(separator: ","))]"
         #expect(failure(long) == "yaml: document contains excessive aliasing")
     }
 
@@ -122,7 +126,9 @@ import Testing
         let value: JSON = [
             "kind": "ConfigMap", "apiVersion": "v1",
             "metadata": ["name": "x", "labels": [:], "annotations": ["n": "1", "yes": "no", "empty": ""]],
-            "data": ["script": "#!/bin/sh\necho hi\n", "noNewline": "a\nb", "star": "*", "colon": "a: b", "time": "12:30"],
+            "data": [
+                "script": "#!/bin/sh\necho hi\n", "noNewline": "a\nb", "star": "*", "colon": "a: b", "time": "12:30",
+            ],
             "list": [1, "two", ["x": .null], []], "num": 2.5,
         ]
         #expect(
@@ -163,9 +169,12 @@ import Testing
     }
 
     @Test(arguments: [
-        "true", "null", "~", "12", "0x1F", "1e3", " lead", "trail ", "- dash", "# hash", "a #b", "tab\there", "\u{1}ctl",
-        "emoji \u{1F600}", "multi\nline", "ends\n\n", "\nbegins", "  indented\nblock", "'quote'", "\"double\"", "{}", "[x]",
-        "a: b", "", "=", "<<", "2024-01-01", "%percent", "@at", "`tick", "\\back", "x\r\ny", "\u{85}", "\u{2028}", "...", "---",
+        "true", "null", "~", "12", "0x1F", "1e3", " lead", "trail ", "- dash", "# hash", "a #b", "tab\there",
+        "\u{1}ctl",
+        "emoji \u{1F600}", "multi\nline", "ends\n\n", "\nbegins", "  indented\nblock", "'quote'", "\"double\"", "{}",
+        "[x]",
+        "a: b", "", "=", "<<", "2024-01-01", "%percent", "@at", "`tick", "\\back", "x\r\ny", "\u{85}", "\u{2028}",
+        "...", "---",
     ])
     func everyStringComesBack(_ text: String) throws {
         let value: JSON = ["key": .string(text), text: [.string(text)]]
@@ -174,7 +183,8 @@ import Testing
 
     @Test func mangledTextNeverTraps() {
         let seeds = [
-            "a: &x [1, *x, {b: c}]\n<<: {d: e}\n--- |\n text\n", "- ? k\n  : v\n- !!int 5\n", "{a: [1, 2, {b: 'c'}], d: \"e\\n\"}",
+            "a: &x [1, *x, {b: c}]\n<<: {d: e}\n--- |\n text\n", "- ? k\n  : v\n- !!int 5\n",
+            "{a: [1, 2, {b: 'c'}], d: \"e\\n\"}",
         ].map { Array($0.utf8) }
         var random = SystemRandomNumberGenerator()
         for round in 0..<4000 {

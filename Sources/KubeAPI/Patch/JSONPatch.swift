@@ -55,9 +55,14 @@ struct JSONPatch {
     }
 
     private func perform(_ operation: Operation, on document: inout JSON, _ copied: inout Int) throws(Failure) {
-        guard let path = operation.path else { throw Failure("\(operation.kind) operation failed to decode path: missing value") }
+        guard let path = operation.path else {
+            throw Failure("\(operation.kind) operation failed to decode path: missing value")
+        }
         switch operation.kind {
-        case "add": try add(operation.value, at: path, to: &document, "add operation does not apply: doc is missing path: \"\(path)\"")
+        case "add":
+            try add(
+                operation.value, at: path, to: &document,
+                "add operation does not apply: doc is missing path: \"\(path)\"")
         case "remove":
             _ = try remove(path, from: &document, "remove operation does not apply: doc is missing path: \"\(path)\"")
         case "replace":
@@ -70,15 +75,22 @@ struct JSONPatch {
                 try container.set(key, value, insert: false, path)
             }
         case "move":
-            guard let from = operation.from else { throw Failure("move operation failed to decode from: missing value") }
+            guard let from = operation.from else {
+                throw Failure("move operation failed to decode from: missing value")
+            }
             // Into itself there is no place to go to.
             guard !path.hasPrefix(from + "/") else {
                 throw Failure("move operation does not apply: doc is missing destination path: \(path): missing value")
             }
-            let value = try remove(from, from: &document, "move operation does not apply: doc is missing from path: \(from)")
-            try add(value, at: path, to: &document, "move operation does not apply: doc is missing destination path: \(path)")
+            let value = try remove(
+                from, from: &document, "move operation does not apply: doc is missing from path: \(from)")
+            try add(
+                value, at: path, to: &document,
+                "move operation does not apply: doc is missing destination path: \(path)")
         case "copy":
-            guard let from = operation.from else { throw Failure("copy operation failed to decode from: missing value") }
+            guard let from = operation.from else {
+                throw Failure("copy operation failed to decode from: missing value")
+            }
             guard let value = try read(from, document) else {
                 throw Failure("copy operation does not apply: doc is missing from path: \(from): missing value")
             }
@@ -88,10 +100,14 @@ struct JSONPatch {
                     "Unable to complete the copy, the accumulated size increase of copy is \(copied), exceeding the limit "
                         + "\(Patch.maximumCopiedBytes)")
             }
-            try add(value, at: path, to: &document, "copy operation does not apply: doc is missing destination path: \(path)")
+            try add(
+                value, at: path, to: &document,
+                "copy operation does not apply: doc is missing destination path: \(path)")
         case "test":
             let found = try read(path, document) ?? .null
-            guard found.sameValue(as: operation.value) else { throw Failure("testing value \(path) failed: test failed") }
+            guard found.sameValue(as: operation.value) else {
+                throw Failure("testing value \(path) failed: test failed")
+            }
         default: throw Failure("Unexpected kind: \(operation.kind)")
         }
     }
@@ -111,7 +127,8 @@ struct JSONPatch {
                 let value = object.removeValue(forKey: key)
                 container = .object(object)
                 guard let value else {
-                    throw Failure("error in remove for path: '\(path)': Unable to remove nonexistent key: \(key): missing value")
+                    throw Failure(
+                        "error in remove for path: '\(path)': Unable to remove nonexistent key: \(key): missing value")
                 }
                 removed = value
             case .array(var list):
@@ -211,7 +228,8 @@ struct JSONPatch {
 }
 
 extension JSON {
-    fileprivate mutating func set(_ key: String, _ value: JSON, insert: Bool, _ path: String) throws(JSONPatch.Failure) {
+    fileprivate mutating func set(_ key: String, _ value: JSON, insert: Bool, _ path: String) throws(JSONPatch.Failure)
+    {
         switch self {
         case .object(var object):
             self = .null
@@ -237,7 +255,8 @@ extension JSON {
         let prefix = "error in \(operation) for path: '\(path)': "
         guard let given = Int(key) else {
             throw JSONPatch.Failure(
-                prefix + "value was not a proper array index: '\(key)': strconv.Atoi: parsing \"\(key)\": invalid syntax")
+                prefix
+                    + "value was not a proper array index: '\(key)': strconv.Atoi: parsing \"\(key)\": invalid syntax")
         }
         let limit = inserting ? count + 1 : count
         guard given < limit, given >= -limit else {
@@ -253,7 +272,8 @@ extension JSON {
         case (.array(let a), .array(let b)):
             return a.count == b.count && zip(a, b).allSatisfy { $0.sameValue(as: $1) }
         case (.object(let a), .object(let b)):
-            return a.count == b.count && a.members.allSatisfy { key, value in b[key].map { value.sameValue(as: $0) } ?? false }
+            return a.count == b.count
+                && a.members.allSatisfy { key, value in b[key].map { value.sameValue(as: $0) } ?? false }
         default: return self == other
         }
     }

@@ -22,7 +22,9 @@ package enum Patch {
             return merge(patch, into: document)
         case .strategic:
             guard let root = schema.kind(gvk) else {
-                throw .unsupportedMediaType([PatchType.json.rawValue, PatchType.merge.rawValue, PatchType.apply.rawValue])
+                throw .unsupportedMediaType([
+                    PatchType.json.rawValue, PatchType.merge.rawValue, PatchType.apply.rawValue,
+                ])
             }
             guard case .object(let changes) = patch else { throw .badRequest("invalid JSON document") }
             let merger = StrategicMerge(schema: schema)
@@ -112,7 +114,9 @@ extension JSON {
         case .string(let s): s
         case .array(let list): "[" + list.map(\.goText).joined(separator: " ") + "]"
         case .object(let object):
-            "map[" + object.members.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.goText)" }.joined(separator: " ") + "]"
+            "map["
+                + object.members.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.goText)" }.joined(
+                    separator: " ") + "]"
         default: text
         }
     }

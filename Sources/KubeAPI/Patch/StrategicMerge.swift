@@ -56,7 +56,9 @@ struct StrategicMerge {
         return result
     }
 
-    private func mergeMember(_ name: String, _ value: JSON, into result: inout JSONObject, _ type: ValueType?) throws(APIError) {
+    private func mergeMember(_ name: String, _ value: JSON, into result: inout JSONObject, _ type: ValueType?)
+        throws(APIError)
+    {
         var key = name
         let deletes = name.hasPrefix(Self.deletePrefix)
         if deletes { key = try Self.suffix(name, Self.deletePrefix, "invalid patch format of primitive list") }
@@ -92,7 +94,8 @@ struct StrategicMerge {
         patch[Self.retainKeys] = nil
         guard case .array(let names) = list else { throw .badRequest("invalid patch format of retainKeys") }
         let retained = Set(names.compactMap(\.string))
-        for (key, value) in patch where !value.isNull && !key.hasPrefix(Self.deletePrefix) && !key.hasPrefix(Self.orderPrefix) {
+        for (key, value) in patch
+        where !value.isNull && !key.hasPrefix(Self.deletePrefix) && !key.hasPrefix(Self.orderPrefix) {
             guard retained.contains(key) else { throw .badRequest("invalid patch format of retainKeys") }
         }
         result.removeAll { !retained.contains($0.key) }
@@ -113,7 +116,9 @@ struct StrategicMerge {
             let merged = (original + patch).filter { seen.insert($0.text).inserted }
             return try ordered(merged, by: patch, original, mergeKey: nil)
         }
-        guard let key = member.mergeKey else { throw .badRequest("cannot merge lists without merge key for \(member.name)") }
+        guard let key = member.mergeKey else {
+            throw .badRequest("cannot merge lists without merge key for \(member.name)")
+        }
         let (base, changes) = try applyElementDirectives(patch, original, key)
         var merged = base
         var places: [String: Int] = [:]
@@ -168,7 +173,8 @@ struct StrategicMerge {
             }
         }
         guard objects == 0 || objects == elements.count else {
-            throw .badRequest("list elements of \(member.name) are of different kinds: expected a map, but received a scalar")
+            throw .badRequest(
+                "list elements of \(member.name) are of different kinds: expected a map, but received a scalar")
         }
     }
 
@@ -203,8 +209,10 @@ struct StrategicMerge {
             }
         }
         // Swift's sort is stable in practice but does not promise it; equal ranks are equal keys.
-        let right = named.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(\.element)
-        let left = others.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(\.element)
+        let right = named.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(
+            \.element)
+        let left = others.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }.map(
+            \.element)
         var result: [JSON] = []
         result.reserveCapacity(merged.count)
         var i = 0
@@ -227,7 +235,8 @@ struct StrategicMerge {
     // MARK: - $setElementOrder
 
     /// Merges the lists that have an order and takes them out of the patch.
-    private func applyOrders(_ patch: inout JSONObject, _ result: inout JSONObject, _ type: ValueType?) throws(APIError) {
+    private func applyOrders(_ patch: inout JSONObject, _ result: inout JSONObject, _ type: ValueType?) throws(APIError)
+    {
         for (name, value) in patch.members where name.hasPrefix(Self.orderPrefix) {
             patch[name] = nil
             let message = "invalid patch format of setElementOrder list"
@@ -282,7 +291,9 @@ extension JSON {
         case .array(let list): return .array(list.map(\.withoutNulls))
         case .object(let object):
             return .object(
-                JSONObject(members: object.members.compactMap { key, value in value.isNull ? nil : (key, value.withoutNulls) }))
+                JSONObject(
+                    members: object.members.compactMap { key, value in value.isNull ? nil : (key, value.withoutNulls) })
+            )
         default: return self
         }
     }
@@ -293,7 +304,8 @@ extension JSON {
         case .object(let object):
             if object[StrategicMerge.directive] != nil { return nil }
             return .object(
-                JSONObject(members: object.members.compactMap { key, value in value.withoutDirectives.map { (key, $0) } }))
+                JSONObject(
+                    members: object.members.compactMap { key, value in value.withoutDirectives.map { (key, $0) } }))
         case .array(let list): return .array(list.compactMap(\.withoutDirectives))
         default: return self
         }

@@ -39,7 +39,9 @@ extension Defaulters {
                 guard let name = slots["metadata"]["name"].string, !name.isEmpty else { return }
                 var labels = slots["metadata"]["labels"].stringMap
                 labels["kubernetes.io/metadata.name"] = name
-                if let metadata = ObjectMetaOrder.with(.map(labels), in: slots["metadata"]) { slots["metadata"] = metadata }
+                if let metadata = ObjectMetaOrder.with(.map(labels), in: slots["metadata"]) {
+                    slots["metadata"] = metadata
+                }
             }
         case "PersistentVolume":
             { slots, context in
@@ -133,14 +135,17 @@ extension Defaulters {
         let type = slots["type"].string ?? ""
         let external = type == "NodePort" || type == "LoadBalancer" || !slots["externalIPs"].isGoZero
         if external { slots.setDefault("externalTrafficPolicy", "Cluster") }
-        if ["ClusterIP", "NodePort", "LoadBalancer"].contains(type) { slots.setDefault("internalTrafficPolicy", "Cluster") }
+        if ["ClusterIP", "NodePort", "LoadBalancer"].contains(type) {
+            slots.setDefault("internalTrafficPolicy", "Cluster")
+        }
         if type == "LoadBalancer" { slots.setDefault("allocateLoadBalancerNodePorts", true) }
     }
 
     private static func ipMode(_ slots: inout FieldSlots) {
         guard case .array(var ingress) = slots["status"]["loadBalancer"]["ingress"] else { return }
         for i in ingress.indices where !ingress[i]["ip"].isGoZero && ingress[i]["ipMode"].isNull {
-            guard let type = Schema.shared.type(named: "core/v1.LoadBalancerIngress"), case .object(var entry) = ingress[i]
+            guard let type = Schema.shared.type(named: "core/v1.LoadBalancerIngress"),
+                case .object(var entry) = ingress[i]
             else { continue }
             type.set("ipMode", to: "VIP", in: &entry)
             ingress[i] = .object(entry)

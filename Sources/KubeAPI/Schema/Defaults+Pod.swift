@@ -26,7 +26,8 @@ extension Defaulters {
 
     /// A limit without a request is a request as well.
     private static func requestsFromLimits(_ container: inout JSON, _ type: TypeSchema) {
-        guard case .object(var resources) = container["resources"], case .object(let limits)? = resources["limits"] else {
+        guard case .object(var resources) = container["resources"], case .object(let limits)? = resources["limits"]
+        else {
             return
         }
         var requests = resources["requests"]?.object ?? JSONObject()
@@ -44,7 +45,8 @@ extension Defaulters {
             return
         }
         for i in ports.indices {
-            guard case .object(var port) = ports[i], port["hostPort"]?.isGoZero ?? true, let number = port["containerPort"]
+            guard case .object(var port) = ports[i], port["hostPort"]?.isGoZero ?? true,
+                let number = port["containerPort"]
             else { continue }
             type.set("hostPort", to: number, in: &port)
             ports[i] = .object(port)

@@ -32,13 +32,18 @@ enum Defaulters {
                     slots["type"] = "RollingUpdate"
                     slots.setDefault("rollingUpdate", [:])
                 }
-                guard slots["type"] == "RollingUpdate", case .object(var update) = slots["rollingUpdate"] else { return }
-                if update["partition"] == nil { update = JSONObject(members: [("partition", .int(0))] + update.members) }
+                guard slots["type"] == "RollingUpdate", case .object(var update) = slots["rollingUpdate"] else {
+                    return
+                }
+                if update["partition"] == nil {
+                    update = JSONObject(members: [("partition", .int(0))] + update.members)
+                }
                 slots["rollingUpdate"] = .object(update)
             }
         case "StatefulSetSpec":
             { slots, _ in
-                slots.setDefault("persistentVolumeClaimRetentionPolicy", ["whenDeleted": "Retain", "whenScaled": "Retain"])
+                slots.setDefault(
+                    "persistentVolumeClaimRetentionPolicy", ["whenDeleted": "Retain", "whenScaled": "Retain"])
             }
         default: nil
         }
@@ -50,7 +55,8 @@ enum Defaulters {
             guard slots["type"] == "RollingUpdate" else { return }
             let update = slots["rollingUpdate"]
             slots["rollingUpdate"] = [
-                "maxUnavailable": update["maxUnavailable"].or(maxUnavailable), "maxSurge": update["maxSurge"].or(maxSurge),
+                "maxUnavailable": update["maxUnavailable"].or(maxUnavailable),
+                "maxSurge": update["maxSurge"].or(maxSurge),
             ]
         }
     }
@@ -58,7 +64,8 @@ enum Defaulters {
     private static func batch(_ type: String) -> Defaulter? {
         guard type == "Job" else { return nil }
         return { slots, context in
-            guard case .object(var spec) = slots["spec"], let type = context.schema.type(named: "batch/v1.JobSpec") else { return }
+            guard case .object(var spec) = slots["spec"], let type = context.schema.type(named: "batch/v1.JobSpec")
+            else { return }
             func setDefault(_ key: String, _ value: JSON) {
                 if spec[key] == nil { type.set(key, to: value, in: &spec) }
             }
@@ -135,7 +142,8 @@ enum Defaulters {
         case ("apiextensions/v1", "CustomResourceDefinition"): customResourceDefinition
         case ("resource/v1", "ExactDeviceRequest"), ("resource/v1", "DeviceSubRequest"),
             ("resource/v1beta2", "ExactDeviceRequest"), ("resource/v1beta2", "DeviceSubRequest"),
-            ("resource/v1beta1", "DeviceSubRequest"): deviceCount
+            ("resource/v1beta1", "DeviceSubRequest"):
+            deviceCount
         case ("resource/v1beta1", "DeviceRequest"):
             { slots, context in
                 guard slots["firstAvailable"].isGoZero else { return }

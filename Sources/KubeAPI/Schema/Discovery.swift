@@ -8,7 +8,9 @@ package struct Discovery: Sendable {
     package init(_ schema: Schema = .shared) { rows = schema.servedResources }
 
     /// The group versions, those of a group together, the preferred version first.
-    package var groupVersions: [GroupVersion] { groups.flatMap { group in versions(of: group).map { GroupVersion(group, $0) } } }
+    package var groupVersions: [GroupVersion] {
+        groups.flatMap { group in versions(of: group).map { GroupVersion(group, $0) } }
+    }
 
     private var groups: [String] {
         var seen: Set<String> = []
@@ -58,7 +60,8 @@ package struct Discovery: Sendable {
         var list: [JSON] = []
         for row in rows {
             var entry: JSONObject = [
-                "name": .string(row.gvr.resource), "singularName": .string(row.singular), "namespaced": .bool(row.namespaced),
+                "name": .string(row.gvr.resource), "singularName": .string(row.singular),
+                "namespaced": .bool(row.namespaced),
                 "kind": .string(row.kind), "verbs": .strings(row.verbs.names),
             ]
             if !row.shortNames.isEmpty { entry.append("shortNames", .strings(row.shortNames)) }
@@ -67,7 +70,8 @@ package struct Discovery: Sendable {
             list.append(.object(entry))
             for sub in row.subresources.sorted(by: { $0.name < $1.name }) {
                 var entry: JSONObject = [
-                    "name": .string("\(row.gvr.resource)/\(sub.name)"), "singularName": "", "namespaced": .bool(row.namespaced),
+                    "name": .string("\(row.gvr.resource)/\(sub.name)"), "singularName": "",
+                    "namespaced": .bool(row.namespaced),
                 ]
                 if sub.kind.groupVersion != gv {
                     if !sub.kind.group.isEmpty { entry.append("group", .string(sub.kind.group)) }
@@ -92,14 +96,16 @@ package struct Discovery: Sendable {
         let items = groups.filter { $0.isEmpty == legacy }.map { group -> JSON in
             let versions = versions(of: group).map { version -> JSON in
                 [
-                    "version": .string(version), "resources": .array(rows(of: GroupVersion(group, version)).map(aggregatedRow)),
+                    "version": .string(version),
+                    "resources": .array(rows(of: GroupVersion(group, version)).map(aggregatedRow)),
                     "freshness": "Current",
                 ]
             }
             return ["metadata": group.isEmpty ? [:] : ["name": .string(group)], "versions": .array(versions)]
         }
         return [
-            "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": [:], "items": .array(items),
+            "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": [:],
+            "items": .array(items),
         ]
     }
 
@@ -117,7 +123,8 @@ package struct Discovery: Sendable {
                 .array(
                     row.subresources.sorted { $0.name < $1.name }.map {
                         [
-                            "subresource": .string($0.name), "responseKind": Self.kind($0.kind), "verbs": .strings($0.verbs.names),
+                            "subresource": .string($0.name), "responseKind": Self.kind($0.kind),
+                            "verbs": .strings($0.verbs.names),
                         ]
                     }))
         }
@@ -134,7 +141,8 @@ package struct Discovery: Sendable {
 package enum VersionOrder {
     package static func precedes(_ a: String, _ b: String) -> Bool {
         switch (parse(a), parse(b)) {
-        case (let x?, let y?): x.stability != y.stability ? x.stability > y.stability : (x.major, x.minor) > (y.major, y.minor)
+        case (let x?, let y?):
+            x.stability != y.stability ? x.stability > y.stability : (x.major, x.minor) > (y.major, y.minor)
         case (.some, nil): true
         case (nil, .some): false
         case (nil, nil): a < b

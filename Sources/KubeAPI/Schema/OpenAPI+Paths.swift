@@ -14,8 +14,10 @@ struct OpenAPIPath: Sendable {
     let namespaced: Bool
 
     static func all(_ rows: [ResourceInfo]) -> [OpenAPIPath] {
-        rows.sorted { ($0.gvr.group, $0.gvr.version, $0.gvr.resource) < ($1.gvr.group, $1.gvr.version, $1.gvr.resource) }
-            .flatMap(paths)
+        rows.sorted {
+            ($0.gvr.group, $0.gvr.version, $0.gvr.resource) < ($1.gvr.group, $1.gvr.version, $1.gvr.resource)
+        }
+        .flatMap(paths)
     }
 
     private static func paths(_ row: ResourceInfo) -> [OpenAPIPath] {
@@ -27,11 +29,14 @@ struct OpenAPIPath: Sendable {
         }
         for sub in row.subresources {
             found.append(
-                OpenAPIPath(path: "\(base)/{name}/\(sub.name)", row: row, target: .subresource(sub), namespaced: row.namespaced))
+                OpenAPIPath(
+                    path: "\(base)/{name}/\(sub.name)", row: row, target: .subresource(sub), namespaced: row.namespaced)
+            )
         }
         // Lists over all namespaces.
         if row.namespaced, row.verbs.contains(.list) {
-            found.append(OpenAPIPath(path: "\(root)/\(row.gvr.resource)", row: row, target: .collection, namespaced: false))
+            found.append(
+                OpenAPIPath(path: "\(root)/\(row.gvr.resource)", row: row, target: .collection, namespaced: false))
         }
         return found
     }
@@ -50,24 +55,32 @@ struct OpenAPIPath: Sendable {
         case .item: methods(writer, row.verbs, row.gvk, &item)
         case .subresource(let sub):
             methods(writer, sub.verbs, sub.kind, &item)
-            if sub.verbs.contains(.create) { item.append("post", operation(writer, "post", sub.kind, result: sub.kind, body: sub.kind)) }
+            if sub.verbs.contains(.create) {
+                item.append("post", operation(writer, "post", sub.kind, result: sub.kind, body: sub.kind))
+            }
         }
         var parameters: [JSON] = []
         if path.contains("{name}") { parameters.append(pathParameter("name", "name of the \(row.kind)")) }
         if path.contains("{namespace}") {
             parameters.append(pathParameter("namespace", "object name and auth scope, such as for teams and projects"))
         }
-        if !parameters.isEmpty { item.append("parameters", .array(parameters.map { parameter in Self.typed(parameter, writer) })) }
+        if !parameters.isEmpty {
+            item.append("parameters", .array(parameters.map { parameter in Self.typed(parameter, writer) }))
+        }
         return .object(item)
     }
 
     private var list: GroupVersionKind { GroupVersionKind(row.gvr.groupVersion, row.listKind) }
     private static let status = GroupVersionKind("", "v1", "Status")
 
-    private func methods(_ writer: OpenAPISchemaWriter, _ verbs: Verbs, _ kind: GroupVersionKind, _ item: inout JSONObject) {
+    private func methods(
+        _ writer: OpenAPISchemaWriter, _ verbs: Verbs, _ kind: GroupVersionKind, _ item: inout JSONObject
+    ) {
         if verbs.contains(.get) { item.append("get", operation(writer, "get", kind, result: kind)) }
         if verbs.contains(.update) { item.append("put", operation(writer, "put", kind, result: kind, body: kind)) }
-        if verbs.contains(.patch) { item.append("patch", operation(writer, "patch", kind, result: kind, isPatch: true)) }
+        if verbs.contains(.patch) {
+            item.append("patch", operation(writer, "patch", kind, result: kind, isPatch: true))
+        }
         if verbs.contains(.delete) {
             let result = row.verbs.contains(.deleteCollection) ? Self.status : kind
             item.append("delete", operation(writer, "delete", kind, result: result))
@@ -78,7 +91,10 @@ struct OpenAPIPath: Sendable {
         _ writer: OpenAPISchemaWriter, _ action: String, _ kind: GroupVersionKind, result: GroupVersionKind,
         body: GroupVersionKind? = nil, isPatch: Bool = false
     ) -> JSON {
-        let patches = ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"]
+        let patches = [
+            "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        ]
         let media = ["application/json", "application/yaml"]
         var parameters = queryParameters(action)
         let patch = writer.reference("io.k8s.apimachinery.pkg.apis.meta.v1.Patch")
@@ -90,7 +106,8 @@ struct OpenAPIPath: Sendable {
                 operation.append("requestBody", ["required": true, "content": .object(JSONObject(members: content))])
             }
             let content = media.map { ($0, ["schema": writer.reference(kind: result)] as JSON) }
-            operation.append("responses", ["200": ["description": "OK", "content": .object(JSONObject(members: content))]])
+            operation.append(
+                "responses", ["200": ["description": "OK", "content": .object(JSONObject(members: content))]])
         } else {
             operation.append("consumes", .strings(isPatch ? patches : ["*/*"]))
             operation.append("produces", .strings(media))
@@ -110,12 +127,15 @@ struct OpenAPIPath: Sendable {
     }
 
     private func queryParameters(_ action: String) -> [JSON] {
-        func query(_ name: String, _ type: String) -> JSON { ["name": .string(name), "in": "query", "type": .string(type)] }
+        func query(_ name: String, _ type: String) -> JSON {
+            ["name": .string(name), "in": "query", "type": .string(type)]
+        }
         let writes = [query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")]
         let lists = [
             query("allowWatchBookmarks", "boolean"), query("continue", "string"), query("fieldSelector", "string"),
             query("labelSelector", "string"), query("limit", "integer"), query("resourceVersion", "string"),
-            query("resourceVersionMatch", "string"), query("sendInitialEvents", "boolean"), query("timeoutSeconds", "integer"),
+            query("resourceVersionMatch", "string"), query("sendInitialEvents", "boolean"),
+            query("timeoutSeconds", "integer"),
             query("watch", "boolean"),
         ]
         switch action {
@@ -123,7 +143,9 @@ struct OpenAPIPath: Sendable {
         case "post", "put": return writes
         case "patch": return writes + [query("force", "boolean")]
         case "delete":
-            return [query("dryRun", "string"), query("gracePeriodSeconds", "integer"), query("propagationPolicy", "string")]
+            return [
+                query("dryRun", "string"), query("gracePeriodSeconds", "integer"), query("propagationPolicy", "string"),
+            ]
         case "deletecollection": return [query("dryRun", "string")] + lists.filter { $0["name"] != "watch" }
         default: return []
         }
@@ -135,7 +157,9 @@ struct OpenAPIPath: Sendable {
 
     /// OpenAPI 3 has a parameter's type in a schema.
     private static func typed(_ parameter: JSON, _ writer: OpenAPISchemaWriter) -> JSON {
-        guard writer.isV3, case .object(var object) = parameter, let type = object.removeValue(forKey: "type") else { return parameter }
+        guard writer.isV3, case .object(var object) = parameter, let type = object.removeValue(forKey: "type") else {
+            return parameter
+        }
         object.append("schema", ["type": type])
         return .object(object)
     }

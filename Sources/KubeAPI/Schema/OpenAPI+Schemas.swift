@@ -14,7 +14,10 @@ struct OpenAPISchemaWriter: Sendable {
         (meta + "Duration", ["type": "string"], ["type": "string"]),
         (meta + "FieldsV1", ["type": "object"], ["type": "object"]),
         (meta + "Patch", ["type": "object"], ["type": "object"]),
-        ("io.k8s.apimachinery.pkg.api.resource.Quantity", ["oneOf": [["type": "string"], ["type": "number"]]], ["type": "string"]),
+        (
+            "io.k8s.apimachinery.pkg.api.resource.Quantity", ["oneOf": [["type": "string"], ["type": "number"]]],
+            ["type": "string"]
+        ),
         (
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
             ["format": "int-or-string", "oneOf": [["type": "integer"], ["type": "string"]]],
@@ -69,9 +72,14 @@ struct OpenAPISchemaWriter: Sendable {
         } else {
             result.append("$ref", value["$ref"])
         }
-        if let value = field.defaultValue { result.append("default", value) }
+        // The empty string is the default of some enumerations without being one of their values.
+        if let value = field.defaultValue, value != "" || result["enum"] == nil {
+            result.append("default", value)
+        }
         if case .array = field.type {
-            let kind = field.flags.contains(.mapList) ? "map" : field.flags.contains(.setList) ? "set" : field.flags.contains(.atomicList) ? "atomic" : ""
+            let kind =
+                field.flags.contains(.mapList)
+                ? "map" : field.flags.contains(.setList) ? "set" : field.flags.contains(.atomicList) ? "atomic" : ""
             if !kind.isEmpty { result.append("x-kubernetes-list-type", .string(kind)) }
             if !field.listMapKeys.isEmpty { result.append("x-kubernetes-list-map-keys", .strings(field.listMapKeys)) }
         } else if field.flags.contains(.atomicMap) {
@@ -122,11 +130,14 @@ struct OpenAPISchemaWriter: Sendable {
     func custom(_ row: ResourceInfo) -> [(String, [UInt8])] {
         let name = Self.customName(row.gvr.groupVersion, row.kind)
         let gvk = OpenAPIKinds.json(row.gvk)
-        let open: JSON = ["type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-group-version-kind": [gvk]]
+        let open: JSON = [
+            "type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-group-version-kind": [gvk],
+        ]
         let list: JSON = [
             "type": "object", "required": ["items"],
             "properties": [
-                "apiVersion": ["type": "string"], "kind": ["type": "string"], "metadata": reference(Self.meta + "ListMeta"),
+                "apiVersion": ["type": "string"], "kind": ["type": "string"],
+                "metadata": reference(Self.meta + "ListMeta"),
                 "items": ["type": "array", "items": reference(name)],
             ],
             "x-kubernetes-group-version-kind": [OpenAPIKinds.json(.init(row.gvr.groupVersion, row.listKind))],
@@ -147,7 +158,9 @@ struct OpenAPIKinds: Sendable {
             return [Self.json(.init(package.group, package.version, type.name))]
         }
         // Served in every group version.
-        guard type.name == "DeleteOptions" || type.name == "WatchEvent" else { return [Self.json(.init("", "v1", type.name))] }
+        guard type.name == "DeleteOptions" || type.name == "WatchEvent" else {
+            return [Self.json(.init("", "v1", type.name))]
+        }
         return Discovery(schema).groupVersions.map { Self.json(.init($0, type.name)) }
     }
 

@@ -83,15 +83,21 @@ package struct OpenAPI: Sendable {
             writer = OpenAPISchemaWriter(schema: api.schema, isV3: isV3)
             gvks = OpenAPIKinds(schema: api.schema)
             let info = "\"info\":{\"title\":\"Kubernetes\",\"version\":\(JSON.string(api.version).text)}"
-            pieces.append(.text(isV3 ? "{\"openapi\":\"3.0.0\",\(info),\"paths\":{" : "{\"swagger\":\"2.0\",\(info),\"paths\":{"))
+            pieces.append(
+                .text(isV3 ? "{\"openapi\":\"3.0.0\",\(info),\"paths\":{" : "{\"swagger\":\"2.0\",\(info),\"paths\":{"))
             pieces += OpenAPIPath.all(rows).map { .path($0) }
             pieces.append(.text(isV3 ? "},\"components\":{\"schemas\":{" : "},\"definitions\":{"))
             let types = Self.reachable(api.schema, rows)
             pieces += types.map { .type($0) }
             pieces += OpenAPISchemaWriter.specials.map { .special($0.0, isV3 ? $0.1 : $0.2) }
             pieces += rows.filter { $0.typeName == nil }.map { .custom($0) }
-            let token = "{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token authentication\",\"name\":\"authorization\",\"in\":\"header\"}}"
-            pieces.append(.text(isV3 ? "},\"securitySchemes\":\(token)}}" : "},\"securityDefinitions\":\(token),\"security\":[{\"BearerToken\":[]}]}"))
+            let token =
+                "{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token authentication\",\"name\":\"authorization\",\"in\":\"header\"}}"
+            pieces.append(
+                .text(
+                    isV3
+                        ? "},\"securitySchemes\":\(token)}}"
+                        : "},\"securityDefinitions\":\(token),\"security\":[{\"BearerToken\":[]}]}"))
         }
 
         package mutating func next() -> [UInt8]? {
@@ -139,7 +145,8 @@ package struct OpenAPI: Sendable {
                 schema.id(named: "meta/v1." + $0)
             }
             for row in rows where row.typeName != nil {
-                let kinds = [row.gvk, GroupVersionKind(row.gvr.groupVersion, row.listKind)] + row.subresources.map(\.kind)
+                let kinds =
+                    [row.gvk, GroupVersionKind(row.gvr.groupVersion, row.listKind)] + row.subresources.map(\.kind)
                 open += kinds.compactMap { schema.kind($0)?.id }
             }
             var seen = Set(open)
@@ -147,12 +154,19 @@ package struct OpenAPI: Sendable {
                 for field in schema.type(id).fields {
                     var type = field.type
                     while true {
-                        if case .array(let inner) = type { type = inner } else if case .map(let inner) = type { type = inner } else { break }
+                        if case .array(let inner) = type {
+                            type = inner
+                        } else if case .map(let inner) = type {
+                            type = inner
+                        } else {
+                            break
+                        }
                     }
                     let found: TypeID? =
                         switch type {
                         case .object(let id): id
-                        case .schemaOrBool, .schemaOrArray, .schemaOrStrings: schema.id(named: "apiextensions/v1.JSONSchemaProps")
+                        case .schemaOrBool, .schemaOrArray, .schemaOrStrings:
+                            schema.id(named: "apiextensions/v1.JSONSchemaProps")
                         default: nil
                         }
                     if let found, seen.insert(found).inserted { open.append(found) }

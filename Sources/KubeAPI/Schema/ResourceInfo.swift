@@ -13,7 +13,8 @@ package struct Verbs: OptionSet, Sendable, Hashable {
     package static let all = Verbs(rawValue: 255)
 
     private static let spelled: [(String, Verbs)] = [
-        ("create", .create), ("delete", .delete), ("deletecollection", .deleteCollection), ("get", .get), ("list", .list),
+        ("create", .create), ("delete", .delete), ("deletecollection", .deleteCollection), ("get", .get),
+        ("list", .list),
         ("patch", .patch), ("update", .update), ("watch", .watch),
     ]
     /// In alphabetic order, as discovery has them.
@@ -81,7 +82,8 @@ package struct ResourceInfo: Sendable {
     /// A custom resource.
     package init(
         gvr: GroupVersionResource, kind: String, singular: String, namespaced: Bool, shortNames: [String] = [],
-        categories: [String] = [], verbs: Verbs = .all, subresources: [Subresource] = [], storageVersionHash: String = "",
+        categories: [String] = [], verbs: Verbs = .all, subresources: [Subresource] = [],
+        storageVersionHash: String = "",
         columns: [Column] = []
     ) {
         (self.gvr, self.kind, self.singular, self.namespaced) = (gvr, kind, singular, namespaced)

@@ -154,7 +154,8 @@ struct SchemaWalk {
         case .duration: .string("0s")
         case .object(let id): .object(try object(JSONObject(), schema.type(id)))
         case .bytes, .time, .microTime, .rawExtension, .fieldsV1, .any, .schemaOrBool, .schemaOrArray, .schemaOrStrings,
-            .array, .map: .null
+            .array, .map:
+            .null
         }
     }
 
@@ -240,10 +241,14 @@ struct SchemaWalk {
     func mismatch(_ value: JSON, _ name: String) -> DecodingFailure { mismatch(value.goKind, name) }
 
     private func mismatch(_ found: String, _ name: String) -> DecodingFailure {
-        guard let current else { return .init(message: "json: cannot unmarshal \(found) into Go value of type \(name)") }
+        guard let current else {
+            return .init(message: "json: cannot unmarshal \(found) into Go value of type \(name)")
+        }
         // Go names the fields on the way, without list indexes and map keys.
         let fields = path.compactMap { if case .field(let name) = $0 { name } else { nil } }
-        guard !fields.isEmpty else { return .init(message: "json: cannot unmarshal \(found) into Go value of type \(name)") }
+        guard !fields.isEmpty else {
+            return .init(message: "json: cannot unmarshal \(found) into Go value of type \(name)")
+        }
         return .init(
             message: "json: cannot unmarshal \(found) into Go struct field "
                 + "\(current.name).\(fields.joined(separator: ".")) of type \(name)")

@@ -107,13 +107,16 @@ package final class Schema: Sendable {
             let found = type(id)
             if found.fields.first?.name == "kind" { return found }
         }
-        guard Self.metaKinds.contains(gvk.kind), let id = id(package: "meta/v1", name: gvk.kind[...]) else { return nil }
+        guard Self.metaKinds.contains(gvk.kind), let id = id(package: "meta/v1", name: gvk.kind[...]) else {
+            return nil
+        }
         return type(id)
     }
 
     /// metav1's own kinds: the options are served in every group version, the others in v1 and meta.k8s.io/v1.
     private static let metaKinds: Set<String> = [
-        "Status", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions", "APIVersions",
+        "Status", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions",
+        "APIVersions",
         "APIGroupList", "APIGroup", "APIResourceList", "Table", "PartialObjectMetadata", "PartialObjectMetadataList",
     ]
 

@@ -43,7 +43,9 @@ extension SchemaWalk {
         if let quantity = Quantity(text) { return .string(quantity.description) }
         // Upstream tells a bad number from a bad suffix.
         let tail = text.drop { "+-.0123456789".contains($0) }
-        if !text.isEmpty, tail.count < text.count, !tail.isEmpty, tail.allSatisfy({ "eEinumkKMGTP+-0123456789".contains($0) }) {
+        if !text.isEmpty, tail.count < text.count, !tail.isEmpty,
+            tail.allSatisfy({ "eEinumkKMGTP+-0123456789".contains($0) })
+        {
             return try failQuantity("unable to parse quantity's suffix")
         }
         return try failQuantity(
@@ -65,7 +67,9 @@ extension SchemaWalk {
         if let rest = yearMoved(text), Timestamp(rest) != nil { return value }
         let layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00"
         throw DecodingFailure(
-            message: "parsing time \(JSON.string(text).text) as \"\(layout)\": cannot parse \(JSON.string(text).text) as \"2006\"")
+            message:
+                "parsing time \(JSON.string(text).text) as \"\(layout)\": cannot parse \(JSON.string(text).text) as \"2006\""
+        )
     }
 
     /// The same date in 2000 (a leap year), if the text begins with a four-digit year.
@@ -124,7 +128,8 @@ package enum GoDuration {
             let unit = rest.prefix { !($0.isASCII && ($0.isNumber || $0 == ".")) }
             rest = rest.dropFirst(unit.count)
             let parts = number.split(separator: ".", omittingEmptySubsequences: false)
-            guard parts.count <= 2, number.contains(where: \.isNumber), let scale = units.first(where: { $0.0 == unit })?.1,
+            guard parts.count <= 2, number.contains(where: \.isNumber),
+                let scale = units.first(where: { $0.0 == unit })?.1,
                 let whole = parts[0].isEmpty ? 0 : Int64(parts[0])
             else { return nil }
             let (product, overflow) = whole.multipliedReportingOverflow(by: scale)

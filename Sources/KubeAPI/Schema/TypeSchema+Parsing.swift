@@ -24,7 +24,9 @@ struct TypeLineParser {
                 fields.append(field)
                 continue
             }
-            guard case .object(let inlined) = field.type else { preconditionFailure("\(package).\(name) inlines a scalar") }
+            guard case .object(let inlined) = field.type else {
+                preconditionFailure("\(package).\(name) inlines a scalar")
+            }
             for inner in schema.type(inlined).fields {
                 fields.append(
                     FieldSchema(
@@ -36,7 +38,9 @@ struct TypeLineParser {
             id: id, package: package, name: name, fields: fields, defaulter: Defaulters.function(for: package, name))
     }
 
-    private func string(_ bytes: Bytes) -> String { String(decoding: UnsafeBufferPointer(rebasing: bytes), as: UTF8.self) }
+    private func string(_ bytes: Bytes) -> String {
+        String(decoding: UnsafeBufferPointer(rebasing: bytes), as: UTF8.self)
+    }
 
     private func number(_ bytes: Bytes) -> UInt16 { bytes.reduce(0) { $0 * 10 + UInt16($1 - UInt8(ascii: "0")) } }
 

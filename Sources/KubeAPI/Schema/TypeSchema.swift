@@ -84,8 +84,10 @@ extension ValueType {
     /// What is a struct in Go, so that `omitempty` has no effect on it.
     var isStruct: Bool {
         switch self {
-        case .object, .time, .microTime, .duration, .quantity, .intOrString, .rawExtension, .schemaOrBool, .schemaOrArray,
-            .schemaOrStrings: true
+        case .object, .time, .microTime, .duration, .quantity, .intOrString, .rawExtension, .schemaOrBool,
+            .schemaOrArray,
+            .schemaOrStrings:
+            true
         default: false
         }
     }

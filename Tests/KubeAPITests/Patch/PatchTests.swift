@@ -7,10 +7,14 @@ import Testing
     static let pod = GroupVersionKind("", "v1", "Pod")
     static let deployment = GroupVersionKind("apps", "v1", "Deployment")
 
-    private func apply(_ type: PatchType, _ patch: String, to document: String, _ gvk: GroupVersionKind = pod) throws -> JSON {
+    private func apply(_ type: PatchType, _ patch: String, to document: String, _ gvk: GroupVersionKind = pod) throws
+        -> JSON
+    {
         try Patch.apply(type, try JSON.parse(patch), to: try JSON.parse(document), as: gvk)
     }
-    private func failure(_ type: PatchType, _ patch: String, to document: String, _ gvk: GroupVersionKind = pod) -> APIError? {
+    private func failure(_ type: PatchType, _ patch: String, to document: String, _ gvk: GroupVersionKind = pod)
+        -> APIError?
+    {
         do {
             _ = try apply(type, patch, to: document, gvk)
             return nil
@@ -36,7 +40,10 @@ import Testing
         (#"[{"op":"move","from":"/a","path":"/b"}]"#, #"{"a":1}"#, #"{"b":1}"#),
         (#"[{"op":"move","from":"/l/0","path":"/l/1"}]"#, #"{"l":[1,2]}"#, #"{"l":[2,1]}"#),
         (#"[{"op":"copy","from":"/a","path":"/b"}]"#, #"{"a":{"x":1}}"#, #"{"a":{"x":1},"b":{"x":1}}"#),
-        (#"[{"op":"test","path":"/a","value":{"y":2,"x":1.0}},{"op":"remove","path":"/a"}]"#, #"{"a":{"x":1,"y":2}}"#, "{}"),
+        (
+            #"[{"op":"test","path":"/a","value":{"y":2,"x":1.0}},{"op":"remove","path":"/a"}]"#,
+            #"{"a":{"x":1,"y":2}}"#, "{}"
+        ),
         (#"[{"op":"test","path":"/none","value":null}]"#, "{}", "{}"),
         (#"[{"op":"add","path":"/a~1b~0c","value":1}]"#, "{}", #"{"a/b~c":1}"#),
         (#"[{"op":"add","path":"/","value":1}]"#, "{}", #"{"":1}"#),
@@ -48,18 +55,48 @@ import Testing
 
     @Test(arguments: [
         (#"[{"op":"test","path":"/a","value":2}]"#, "testing value /a failed: test failed"),
-        (#"[{"op":"replace","path":"/x","value":2}]"#, "replace operation does not apply: doc is missing key: /x: missing value"),
-        (#"[{"op":"remove","path":"/x"}]"#, "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"),
-        (#"[{"op":"remove","path":"/l/9"}]"#, "error in remove for path: '/l/9': Unable to access invalid index: 9: invalid index referenced"),
-        (#"[{"op":"add","path":"/x/y","value":1}]"#, "add operation does not apply: doc is missing path: \"/x/y\": missing value"),
-        (#"[{"op":"add","path":"/a/y","value":1}]"#, "add operation does not apply: doc is missing path: \"/a/y\": missing value"),
-        (#"[{"op":"add","path":"/l/z","value":1}]"#, "error in add for path: '/l/z': value was not a proper array index: 'z': strconv.Atoi: parsing \"z\": invalid syntax"),
-        (#"[{"op":"add","path":"/l/-9","value":1}]"#, "error in add for path: '/l/-9': Unable to access invalid index: -9: invalid index referenced"),
+        (
+            #"[{"op":"replace","path":"/x","value":2}]"#,
+            "replace operation does not apply: doc is missing key: /x: missing value"
+        ),
+        (
+            #"[{"op":"remove","path":"/x"}]"#,
+            "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"
+        ),
+        (
+            #"[{"op":"remove","path":"/l/9"}]"#,
+            "error in remove for path: '/l/9': Unable to access invalid index: 9: invalid index referenced"
+        ),
+        (
+            #"[{"op":"add","path":"/x/y","value":1}]"#,
+            "add operation does not apply: doc is missing path: \"/x/y\": missing value"
+        ),
+        (
+            #"[{"op":"add","path":"/a/y","value":1}]"#,
+            "add operation does not apply: doc is missing path: \"/a/y\": missing value"
+        ),
+        (
+            #"[{"op":"add","path":"/l/z","value":1}]"#,
+            "error in add for path: '/l/z': value was not a proper array index: 'z': strconv.Atoi: parsing \"z\": invalid syntax"
+        ),
+        (
+            #"[{"op":"add","path":"/l/-9","value":1}]"#,
+            "error in add for path: '/l/-9': Unable to access invalid index: -9: invalid index referenced"
+        ),
         (#"[{"op":"frob","path":"/a"}]"#, "Unexpected kind: frob"),
         (#"[{"op":"add"}]"#, "add operation failed to decode path: missing value"),
-        (#"[{"op":"copy","from":"/x","path":"/b"}]"#, "copy operation does not apply: doc is missing from path: /x: missing value"),
-        (#"[{"op":"move","from":"/o","path":"/o/p"}]"#, "move operation does not apply: doc is missing destination path: /o/p: missing value"),
-        (#"[{"op":"replace","path":"","value":{}}]"#, "replace operation does not apply: doc is missing key: : missing value"),
+        (
+            #"[{"op":"copy","from":"/x","path":"/b"}]"#,
+            "copy operation does not apply: doc is missing from path: /x: missing value"
+        ),
+        (
+            #"[{"op":"move","from":"/o","path":"/o/p"}]"#,
+            "move operation does not apply: doc is missing destination path: /o/p: missing value"
+        ),
+        (
+            #"[{"op":"replace","path":"","value":{}}]"#,
+            "replace operation does not apply: doc is missing key: : missing value"
+        ),
     ])
     func jsonPatchErrorsSayWhatFailed(_ patch: String, _ detail: String) {
         let error = failure(.json, patch, to: #"{"a":1,"l":[1],"o":{}}"#)
@@ -74,11 +111,15 @@ import Testing
     }
 
     @Test func jsonPatchIsBounded() {
-        let many = "[" + Array(repeating: #"{"op":"test","path":"/a","value":1}"#, count: 10_001).joined(separator: ",") + "]"
+        let many =
+            "[" + Array(repeating: #"{"op":"test","path":"/a","value":1}"#, count: 10_001).joined(separator: ",") + "]"
         #expect(failure(.json, many, to: #"{"a":1}"#)?.code == 413)
         // Doubling thirty times would be a gigabyte.
-        let doubling = "[" + Array(repeating: #"{"op":"copy","from":"/a","path":"/a/-"}"#, count: 40).joined(separator: ",") + "]"
-        #expect(failure(.json, doubling, to: #"{"a":["0123456789"]}"#)?.message.contains("accumulated size increase of copy") == true)
+        let doubling =
+            "[" + Array(repeating: #"{"op":"copy","from":"/a","path":"/a/-"}"#, count: 40).joined(separator: ",") + "]"
+        #expect(
+            failure(.json, doubling, to: #"{"a":["0123456789"]}"#)?.message.contains(
+                "accumulated size increase of copy") == true)
         let deep = #"[{"op":"add","path":""# + String(repeating: "/a", count: 5000) + #"","value":1}]"#
         #expect(failure(.json, deep, to: "{}")?.code == 422)
     }
@@ -118,7 +159,9 @@ import Testing
 
     @Test func patchedObjectIsDecodedAndDefaulted() throws {
         let old = try Schema.shared.decode(
-            try JSON.parse(#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"x:1"}]}}"#),
+            try JSON.parse(
+                #"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p"},"spec":{"containers":[{"name":"a","image":"x:1"}]}}"#
+            ),
             as: Self.pod, defaults: true
         ).json
         let bytes = Array(#"{"spec":{"containers":[{"name":"b","image":"y"}]}}"#.utf8)
@@ -139,7 +182,9 @@ import Testing
         }
         let typed = error(.merge, #"{"spec":{"hostNetwork":"yes"}}"#, .ignore)
         #expect(typed?.code == 422)
-        #expect(typed?.message.contains("cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool") == true)
+        #expect(
+            typed?.message.contains(
+                "cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool") == true)
         let unknown = error(.strategic, #"{"spec":{"foo":1}}"#, .strict)
         #expect(unknown?.message.contains("strict decoding error: unknown field \"spec.foo\"") == true)
         #expect(unknown?.causes.first?.field == "patch")
@@ -147,26 +192,38 @@ import Testing
         #expect(error(.merge, "{", .warn)?.message.hasPrefix("error decoding patch: ") == true)
         #expect(error(.merge, "{", .warn)?.code == 400)
         let warned = try Patch.apply(
-            .merge, bytes: Array(#"{"a":1,"metadata":{"labels":{"x":"1","x":"2"}}}"#.utf8), to: old, as: Self.pod, validation: .warn)
+            .merge, bytes: Array(#"{"a":1,"metadata":{"labels":{"x":"1","x":"2"}}}"#.utf8), to: old, as: Self.pod,
+            validation: .warn)
         #expect(warned.warnings == ["duplicate field \"metadata.labels.x\"", "unknown field \"a\""])
     }
 
     @Test func randomPatchesNeverTrap() throws {
         var random = SystemRandomNumberGenerator()
-        let paths = ["", "/", "/spec", "/spec/containers", "/spec/containers/0", "/spec/containers/-", "/spec/containers/0/name", "/x/y", "/-1", "/spec/containers/-1", "~", "/~2"]
+        let paths = [
+            "", "/", "/spec", "/spec/containers", "/spec/containers/0", "/spec/containers/-", "/spec/containers/0/name",
+            "/x/y", "/-1", "/spec/containers/-1", "~", "/~2",
+        ]
         let values: [JSON] = [.null, 1, "x", [], [:], ["a": [1, ["b": .null]]], .double(1.5)]
-        let document = try JSON.parse(#"{"metadata":{"finalizers":["a","b"]},"spec":{"containers":[{"name":"a","ports":[{"containerPort":1}]},{"name":"b"}]}}"#)
+        let document = try JSON.parse(
+            #"{"metadata":{"finalizers":["a","b"]},"spec":{"containers":[{"name":"a","ports":[{"containerPort":1}]},{"name":"b"}]}}"#
+        )
         for _ in 0..<4000 {
             let operations = (0..<4).map { _ -> JSON in
                 [
-                    "op": .string(["add", "remove", "replace", "move", "copy", "test", "?"].randomElement(using: &random) ?? ""),
-                    "path": .string(paths.randomElement(using: &random) ?? ""), "from": .string(paths.randomElement(using: &random) ?? ""),
+                    "op": .string(
+                        ["add", "remove", "replace", "move", "copy", "test", "?"].randomElement(using: &random) ?? ""),
+                    "path": .string(paths.randomElement(using: &random) ?? ""),
+                    "from": .string(paths.randomElement(using: &random) ?? ""),
                     "value": values.randomElement(using: &random) ?? .null,
                 ]
             }
             _ = try? Patch.apply(.json, .array(operations), to: document, as: Self.pod)
         }
-        let names = ["metadata", "spec", "containers", "ports", "finalizers", "name", "$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "$setElementOrder/", "$deleteFromPrimitiveListx", "containerPort", "volumes"]
+        let names = [
+            "metadata", "spec", "containers", "ports", "finalizers", "name", "$patch", "$retainKeys",
+            "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "$setElementOrder/",
+            "$deleteFromPrimitiveListx", "containerPort", "volumes",
+        ]
         func value(_ depth: Int) -> JSON {
             switch Int.random(in: 0..<(depth > 4 ? 4 : 8), using: &random) {
             case 0: .null
@@ -174,12 +231,15 @@ import Testing
             case 2: .int(Int64.random(in: 0...2, using: &random))
             case 3: ["name": "a", "$patch": "delete"]
             case 4: .array((0..<2).map { _ in value(depth + 1) })
-            default: .object(JSONObject(members: names.shuffled(using: &random).prefix(4).map { ($0, value(depth + 1)) }))
+            default:
+                .object(JSONObject(members: names.shuffled(using: &random).prefix(4).map { ($0, value(depth + 1)) }))
             }
         }
         for _ in 0..<6000 { _ = try? Patch.apply(.strategic, value(0), to: document, as: Self.pod) }
         for _ in 0..<3000 {
-            let patch: JSON = ["spec": ["containers": value(2), "$setElementOrder/containers": value(3)], "metadata": value(1)]
+            let patch: JSON = [
+                "spec": ["containers": value(2), "$setElementOrder/containers": value(3)], "metadata": value(1),
+            ]
             _ = try? Patch.apply(.strategic, patch, to: document, as: Self.pod)
         }
     }

@@ -69,7 +69,8 @@ import Testing
 
     @Test(arguments: [
         ("nginx", "Always"), ("nginx:latest", "Always"), ("nginx:1", "IfNotPresent"), ("host:5000/nginx", "Always"),
-        ("host:5000/nginx:1", "IfNotPresent"), ("nginx@sha256:ab", "IfNotPresent"), ("nginx:latest@sha256:ab", "Always"), ("", "IfNotPresent"),
+        ("host:5000/nginx:1", "IfNotPresent"), ("nginx@sha256:ab", "IfNotPresent"),
+        ("nginx:latest@sha256:ab", "Always"), ("", "IfNotPresent"),
     ])
     func pullPolicyFollowsTheTag(_ image: String, _ policy: String) throws {
         let pod = try defaulted(#"{"spec":{"containers":[{"name":"a","image":"\#(image)"}]}}"#, "", "v1", "Pod")
@@ -78,60 +79,156 @@ import Testing
 
     /// (group, version, kind, document, path, value at it)
     @Test(arguments: [
-        ("apps", "v1", "DaemonSet", "{}", "spec.updateStrategy", #"{"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":1,"maxSurge":0}}"#),
+        (
+            "apps", "v1", "DaemonSet", "{}", "spec.updateStrategy",
+            #"{"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":1,"maxSurge":0}}"#
+        ),
         ("apps", "v1", "DaemonSet", "{}", "spec.revisionHistoryLimit", "10"),
-        ("apps", "v1", "StatefulSet", "{}", "spec.updateStrategy", #"{"type":"RollingUpdate","rollingUpdate":{"partition":0}}"#),
-        ("apps", "v1", "StatefulSet", #"{"spec":{"updateStrategy":{"type":"RollingUpdate"}}}"#, "spec.updateStrategy", #"{"type":"RollingUpdate"}"#),
-        ("apps", "v1", "StatefulSet", "{}", "spec.persistentVolumeClaimRetentionPolicy", #"{"whenDeleted":"Retain","whenScaled":"Retain"}"#),
-        ("apps", "v1", "StatefulSet", #"{"spec":{"volumeClaimTemplates":[{"metadata":{"name":"d"}}]}}"#, "spec.volumeClaimTemplates",
-            #"[{"metadata":{"name":"d"},"spec":{"resources":{},"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}]"#),
+        (
+            "apps", "v1", "StatefulSet", "{}", "spec.updateStrategy",
+            #"{"type":"RollingUpdate","rollingUpdate":{"partition":0}}"#
+        ),
+        (
+            "apps", "v1", "StatefulSet", #"{"spec":{"updateStrategy":{"type":"RollingUpdate"}}}"#,
+            "spec.updateStrategy", #"{"type":"RollingUpdate"}"#
+        ),
+        (
+            "apps", "v1", "StatefulSet", "{}", "spec.persistentVolumeClaimRetentionPolicy",
+            #"{"whenDeleted":"Retain","whenScaled":"Retain"}"#
+        ),
+        (
+            "apps", "v1", "StatefulSet", #"{"spec":{"volumeClaimTemplates":[{"metadata":{"name":"d"}}]}}"#,
+            "spec.volumeClaimTemplates",
+            #"[{"metadata":{"name":"d"},"spec":{"resources":{},"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}]"#
+        ),
         ("apps", "v1", "ReplicaSet", "{}", "spec.replicas", "1"),
         ("batch", "v1", "Job", "{}", "spec.completions", "1"),
         ("batch", "v1", "Job", #"{"spec":{"parallelism":3}}"#, "spec.completions", "null"),
         ("batch", "v1", "Job", #"{"spec":{"completions":3}}"#, "spec.parallelism", "1"),
         ("batch", "v1", "Job", #"{"spec":{"backoffLimitPerIndex":1}}"#, "spec.backoffLimit", "2147483647"),
-        ("batch", "v1", "Job", #"{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}"#, "metadata", #"{"labels":{"a":"b"}}"#),
-        ("batch", "v1", "Job", #"{"spec":{"podFailurePolicy":{"rules":[{"action":"Ignore","onPodConditions":[{"type":"x"}]}]}}}"#, "spec.podReplacementPolicy", #""Failed""#),
+        (
+            "batch", "v1", "Job", #"{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}"#, "metadata",
+            #"{"labels":{"a":"b"}}"#
+        ),
+        (
+            "batch", "v1", "Job",
+            #"{"spec":{"podFailurePolicy":{"rules":[{"action":"Ignore","onPodConditions":[{"type":"x"}]}]}}}"#,
+            "spec.podReplacementPolicy", #""Failed""#
+        ),
         ("batch", "v1", "CronJob", #"{"spec":{"schedule":"* * * * *"}}"#, "spec.concurrencyPolicy", #""Allow""#),
         ("batch", "v1", "CronJob", #"{"spec":{"schedule":"* * * * *"}}"#, "spec.jobTemplate.spec.backoffLimit", "null"),
-        ("batch", "v1", "CronJob", #"{"spec":{"schedule":"* * * * *"}}"#, "spec.jobTemplate.spec.template.spec.schedulerName", #""default-scheduler""#),
-        ("", "v1", "Namespace", #"{"metadata":{"name":"n","labels":{"x":"y"}}}"#, "metadata.labels", #"{"kubernetes.io/metadata.name":"n","x":"y"}"#),
+        (
+            "batch", "v1", "CronJob", #"{"spec":{"schedule":"* * * * *"}}"#,
+            "spec.jobTemplate.spec.template.spec.schedulerName", #""default-scheduler""#
+        ),
+        (
+            "", "v1", "Namespace", #"{"metadata":{"name":"n","labels":{"x":"y"}}}"#, "metadata.labels",
+            #"{"kubernetes.io/metadata.name":"n","x":"y"}"#
+        ),
         ("", "v1", "Namespace", #"{"metadata":{"name":"n"}}"#, "status", #"{"phase":"Active"}"#),
         ("", "v1", "Secret", "{}", "type", #""Opaque""#),
-        ("", "v1", "PersistentVolume", "{}", "spec", #"{"persistentVolumeReclaimPolicy":"Retain","volumeMode":"Filesystem"}"#),
+        (
+            "", "v1", "PersistentVolume", "{}", "spec",
+            #"{"persistentVolumeReclaimPolicy":"Retain","volumeMode":"Filesystem"}"#
+        ),
         ("", "v1", "PersistentVolumeClaim", "{}", "status", #"{"phase":"Pending"}"#),
         ("", "v1", "Node", #"{"status":{"capacity":{"cpu":"2"}}}"#, "status.allocatable", #"{"cpu":"2"}"#),
-        ("", "v1", "Endpoints", #"{"subsets":[{"ports":[{"port":1}]}]}"#, "subsets", #"[{"ports":[{"port":1,"protocol":"TCP"}]}]"#),
-        ("", "v1", "ReplicationController", #"{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}"#, "spec.selector", #"{"a":"b"}"#),
-        ("", "v1", "LimitRange", #"{"spec":{"limits":[{"type":"Container","max":{"cpu":"2"},"min":{"memory":"1Mi"}}]}}"#, "spec.limits",
-            #"[{"type":"Container","max":{"cpu":"2"},"min":{"memory":"1Mi"},"default":{"cpu":"2"},"defaultRequest":{"cpu":"2","memory":"1Mi"}}]"#),
-        ("", "v1", "Pod", #"{"spec":{"containers":[{"resources":{"requests":{"cpu":"1500n"}}}]}}"#, "spec.containers.0.resources.requests", #"{"cpu":"1m"}"#),
-        ("", "v1", "Pod", #"{"spec":{"resources":{"limits":{"cpu":"2","memory":"1Gi"}},"containers":[{"resources":{"requests":{"cpu":"100m"}}},{"resources":{"requests":{"cpu":"200m"}}}],"initContainers":[{"resources":{"requests":{"cpu":"250m"}}}]}}"#,
-            "spec.resources.requests", #"{"cpu":"300m","memory":"1Gi"}"#),
-        ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", #"{"webhooks":[{"name":"x","clientConfig":{"service":{"name":"s","namespace":"n"}},"rules":[{"operations":["*"]}]}]}"#, "webhooks",
-            #"[{"name":"x","clientConfig":{"service":{"namespace":"n","name":"s","port":443}},"rules":[{"operations":["*"],"scope":"*"}],"failurePolicy":"Fail","matchPolicy":"Equivalent","namespaceSelector":{},"objectSelector":{},"sideEffects":null,"timeoutSeconds":10,"admissionReviewVersions":null}]"#),
+        (
+            "", "v1", "Endpoints", #"{"subsets":[{"ports":[{"port":1}]}]}"#, "subsets",
+            #"[{"ports":[{"port":1,"protocol":"TCP"}]}]"#
+        ),
+        (
+            "", "v1", "ReplicationController", #"{"spec":{"template":{"metadata":{"labels":{"a":"b"}}}}}"#,
+            "spec.selector", #"{"a":"b"}"#
+        ),
+        (
+            "", "v1", "LimitRange",
+            #"{"spec":{"limits":[{"type":"Container","max":{"cpu":"2"},"min":{"memory":"1Mi"}}]}}"#, "spec.limits",
+            #"[{"type":"Container","max":{"cpu":"2"},"min":{"memory":"1Mi"},"default":{"cpu":"2"},"defaultRequest":{"cpu":"2","memory":"1Mi"}}]"#
+        ),
+        (
+            "", "v1", "Pod", #"{"spec":{"containers":[{"resources":{"requests":{"cpu":"1500n"}}}]}}"#,
+            "spec.containers.0.resources.requests", #"{"cpu":"1m"}"#
+        ),
+        (
+            "", "v1", "Pod",
+            #"{"spec":{"resources":{"limits":{"cpu":"2","memory":"1Gi"}},"containers":[{"resources":{"requests":{"cpu":"100m"}}},{"resources":{"requests":{"cpu":"200m"}}}],"initContainers":[{"resources":{"requests":{"cpu":"250m"}}}]}}"#,
+            "spec.resources.requests", #"{"cpu":"300m","memory":"1Gi"}"#
+        ),
+        (
+            "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration",
+            #"{"webhooks":[{"name":"x","clientConfig":{"service":{"name":"s","namespace":"n"}},"rules":[{"operations":["*"]}]}]}"#,
+            "webhooks",
+            #"[{"name":"x","clientConfig":{"service":{"namespace":"n","name":"s","port":443}},"rules":[{"operations":["*"],"scope":"*"}],"failurePolicy":"Fail","matchPolicy":"Equivalent","namespaceSelector":{},"objectSelector":{},"sideEffects":null,"timeoutSeconds":10,"admissionReviewVersions":null}]"#
+        ),
         ("storage.k8s.io", "v1", "StorageClass", #"{"provisioner":"x"}"#, "reclaimPolicy", #""Delete""#),
         ("storage.k8s.io", "v1", "CSIDriver", "{}", "spec.volumeLifecycleModes", #"["Persistent"]"#),
-        ("networking.k8s.io", "v1", "NetworkPolicy", #"{"spec":{"podSelector":{},"egress":[{}]}}"#, "spec.policyTypes", #"["Ingress","Egress"]"#),
-        ("networking.k8s.io", "v1", "NetworkPolicy", #"{"spec":{"podSelector":{},"ingress":[{"ports":[{"port":80}]}]}}"#, "spec.ingress", #"[{"ports":[{"protocol":"TCP","port":80}]}]"#),
-        ("networking.k8s.io", "v1", "IngressClass", #"{"spec":{"parameters":{"kind":"K","name":"n"}}}"#, "spec.parameters.scope", #""Cluster""#),
-        ("rbac.authorization.k8s.io", "v1", "RoleBinding", #"{"subjects":[{"kind":"User","name":"u"},{"kind":"ServiceAccount","name":"s","namespace":"n"}],"roleRef":{"kind":"Role","name":"r"}}"#, "subjects",
-            #"[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"u"},{"kind":"ServiceAccount","name":"s","namespace":"n"}]"#),
-        ("rbac.authorization.k8s.io", "v1", "RoleBinding", #"{"roleRef":{"kind":"Role","name":"r"}}"#, "roleRef.apiGroup", #""rbac.authorization.k8s.io""#),
-        ("autoscaling", "v2", "HorizontalPodAutoscaler", #"{"spec":{"maxReplicas":3}}"#, "spec.metrics", #"[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}]"#),
-        ("autoscaling", "v2", "HorizontalPodAutoscaler", #"{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":5}}}}"#, "spec.behavior",
-            #"{"scaleUp":{"stabilizationWindowSeconds":0,"selectPolicy":"Max","policies":[{"type":"Pods","value":4,"periodSeconds":15},{"type":"Percent","value":100,"periodSeconds":15}]},"scaleDown":{"stabilizationWindowSeconds":5,"selectPolicy":"Max","policies":[{"type":"Percent","value":100,"periodSeconds":15}]}}"#),
-        ("discovery.k8s.io", "v1", "EndpointSlice", #"{"addressType":"IPv4","endpoints":[],"ports":[{"port":1}]}"#, "ports", #"[{"name":"","protocol":"TCP","port":1}]"#),
+        (
+            "networking.k8s.io", "v1", "NetworkPolicy", #"{"spec":{"podSelector":{},"egress":[{}]}}"#,
+            "spec.policyTypes", #"["Ingress","Egress"]"#
+        ),
+        (
+            "networking.k8s.io", "v1", "NetworkPolicy",
+            #"{"spec":{"podSelector":{},"ingress":[{"ports":[{"port":80}]}]}}"#, "spec.ingress",
+            #"[{"ports":[{"protocol":"TCP","port":80}]}]"#
+        ),
+        (
+            "networking.k8s.io", "v1", "IngressClass", #"{"spec":{"parameters":{"kind":"K","name":"n"}}}"#,
+            "spec.parameters.scope", #""Cluster""#
+        ),
+        (
+            "rbac.authorization.k8s.io", "v1", "RoleBinding",
+            #"{"subjects":[{"kind":"User","name":"u"},{"kind":"ServiceAccount","name":"s","namespace":"n"}],"roleRef":{"kind":"Role","name":"r"}}"#,
+            "subjects",
+            #"[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"u"},{"kind":"ServiceAccount","name":"s","namespace":"n"}]"#
+        ),
+        (
+            "rbac.authorization.k8s.io", "v1", "RoleBinding", #"{"roleRef":{"kind":"Role","name":"r"}}"#,
+            "roleRef.apiGroup", #""rbac.authorization.k8s.io""#
+        ),
+        (
+            "autoscaling", "v2", "HorizontalPodAutoscaler", #"{"spec":{"maxReplicas":3}}"#, "spec.metrics",
+            #"[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}]"#
+        ),
+        (
+            "autoscaling", "v2", "HorizontalPodAutoscaler",
+            #"{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":5}}}}"#, "spec.behavior",
+            #"{"scaleUp":{"stabilizationWindowSeconds":0,"selectPolicy":"Max","policies":[{"type":"Pods","value":4,"periodSeconds":15},{"type":"Percent","value":100,"periodSeconds":15}]},"scaleDown":{"stabilizationWindowSeconds":5,"selectPolicy":"Max","policies":[{"type":"Percent","value":100,"periodSeconds":15}]}}"#
+        ),
+        (
+            "discovery.k8s.io", "v1", "EndpointSlice", #"{"addressType":"IPv4","endpoints":[],"ports":[{"port":1}]}"#,
+            "ports", #"[{"name":"","protocol":"TCP","port":1}]"#
+        ),
         ("scheduling.k8s.io", "v1", "PriorityClass", #"{"value":1}"#, "preemptionPolicy", #""PreemptLowerPriority""#),
-        ("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", #"{"spec":{"type":"Limited","limited":{"limitResponse":{"type":"Queue","queuing":{}}}}}"#, "spec.limited",
-            #"{"nominalConcurrencyShares":30,"limitResponse":{"type":"Queue","queuing":{"queues":64,"handSize":8,"queueLengthLimit":50}},"lendablePercent":0}"#),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", #"{"spec":{"group":"g","names":{"plural":"ks","kind":"K"},"scope":"Cluster","versions":[{"name":"v1","served":true,"storage":true}]}}"#, "spec.names", #"{"plural":"ks","singular":"k","kind":"K","listKind":"KList"}"#),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", #"{"spec":{"group":"g","names":{"plural":"ks","kind":"K"},"scope":"Cluster","versions":[{"name":"v1","served":true,"storage":true}]}}"#, "status.storedVersions", #"["v1"]"#),
-        ("apiregistration.k8s.io", "v1", "APIService", #"{"spec":{"service":{"name":"n","namespace":"s"}}}"#, "spec.service.port", "443"),
-        ("resource.k8s.io", "v1", "ResourceClaim", #"{"spec":{"devices":{"requests":[{"name":"r","exactly":{"deviceClassName":"c"}}]}}}"#, "spec.devices.requests.0.exactly", #"{"deviceClassName":"c","allocationMode":"ExactCount","count":1}"#),
+        (
+            "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration",
+            #"{"spec":{"type":"Limited","limited":{"limitResponse":{"type":"Queue","queuing":{}}}}}"#, "spec.limited",
+            #"{"nominalConcurrencyShares":30,"limitResponse":{"type":"Queue","queuing":{"queues":64,"handSize":8,"queueLengthLimit":50}},"lendablePercent":0}"#
+        ),
+        (
+            "apiextensions.k8s.io", "v1", "CustomResourceDefinition",
+            #"{"spec":{"group":"g","names":{"plural":"ks","kind":"K"},"scope":"Cluster","versions":[{"name":"v1","served":true,"storage":true}]}}"#,
+            "spec.names", #"{"plural":"ks","singular":"k","kind":"K","listKind":"KList"}"#
+        ),
+        (
+            "apiextensions.k8s.io", "v1", "CustomResourceDefinition",
+            #"{"spec":{"group":"g","names":{"plural":"ks","kind":"K"},"scope":"Cluster","versions":[{"name":"v1","served":true,"storage":true}]}}"#,
+            "status.storedVersions", #"["v1"]"#
+        ),
+        (
+            "apiregistration.k8s.io", "v1", "APIService", #"{"spec":{"service":{"name":"n","namespace":"s"}}}"#,
+            "spec.service.port", "443"
+        ),
+        (
+            "resource.k8s.io", "v1", "ResourceClaim",
+            #"{"spec":{"devices":{"requests":[{"name":"r","exactly":{"deviceClassName":"c"}}]}}}"#,
+            "spec.devices.requests.0.exactly", #"{"deviceClassName":"c","allocationMode":"ExactCount","count":1}"#
+        ),
         ("authentication.k8s.io", "v1", "TokenRequest", "{}", "spec.expirationSeconds", "3600"),
     ])
-    func everyKindHasItsDefaults(_ group: String, _ version: String, _ kind: String, _ text: String, _ path: String, _ expected: String) throws {
+    func everyKindHasItsDefaults(
+        _ group: String, _ version: String, _ kind: String, _ text: String, _ path: String, _ expected: String
+    ) throws {
         var value = try defaulted(text, group, version, kind)
         for step in path.split(separator: ".") { value = Int(step).map { value[$0] } ?? value[String(step)] }
         #expect(value.text == expected, "\(kind) \(path)")
@@ -140,7 +237,9 @@ import Testing
     @Test func timesAddedComeFromTheClock() throws {
         let clock = VirtualClock()
         let slice = try Schema.shared.decode(
-            try JSON.parse(#"{"spec":{"driver":"d","pool":{"name":"p"},"devices":[{"name":"x","taints":[{"key":"k","effect":"NoSchedule"}]}]}}"#),
+            try JSON.parse(
+                #"{"spec":{"driver":"d","pool":{"name":"p"},"devices":[{"name":"x","taints":[{"key":"k","effect":"NoSchedule"}]}]}}"#
+            ),
             as: .init("resource.k8s.io", "v1", "ResourceSlice"), defaults: true, clock: clock
         ).json
         #expect(slice["spec"]["devices"][0]["taints"][0]["timeAdded"] == .string(clock.now().rfc3339))

@@ -9,7 +9,9 @@ import Testing
         for id in schema.allTypes {
             let type = schema.type(id)
             #expect(schema.id(named: type.fullName) == id)
-            for (i, field) in type.fields.enumerated() { #expect(type.index(of: field.name) == i, "\(type.fullName).\(field.name)") }
+            for (i, field) in type.fields.enumerated() {
+                #expect(type.index(of: field.name) == i, "\(type.fullName).\(field.name)")
+            }
         }
     }
 
