@@ -184,8 +184,6 @@ static int64_t nanoseconds(clockid_t clock) {
     clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
-int k3s_syncfs(int fd) { return syncfs(fd) < 0 ? -errno : 0; }
-
 int64_t k3s_wall_nanoseconds(void) { return nanoseconds(CLOCK_REALTIME); }
 int64_t k3s_monotonic_nanoseconds(void) { return nanoseconds(CLOCK_MONOTONIC); }
 int64_t k3s_boot_nanoseconds(void) { return nanoseconds(CLOCK_BOOTTIME); }

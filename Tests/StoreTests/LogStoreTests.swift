@@ -133,7 +133,8 @@ import Testing
             let lease = try await store.create("/leases/n", value: text("0"))
             let beat = try await store.update(
                 "/leases/n", expected: lease.modRevision, durability: .deferred, value: text("1"))
-            if closes { await store.close() } else { while log.batches.count < 2 { try await Task.sleep(for: .milliseconds(1)) } }
+            if closes { await store.close() }
+            while log.batches.count < 2 { try await Task.sleep(for: .milliseconds(1)) }
             #expect(log.batches[1].rows.map(\.revision) == [beat.modRevision])
             await store.close()
             #expect(log.closingMarks?.reserved == beat.modRevision)
@@ -250,13 +251,16 @@ import Testing
         let store = try LogStore.sqlite(path: path)
         try await store.put("/a/x", "1")
         // A POSIX lock does not hold within one process: ask from another.
-        let code = try run(["/usr/bin/env", "python3", "-c", """
+        let code = try run([
+            "/usr/bin/env", "python3", "-c",
+            """
             import sqlite3, sys
             try:
                 sqlite3.connect(sys.argv[1], timeout=0.1).execute("select count(*) from log").fetchall()
             except sqlite3.OperationalError as error:
                 sys.exit(42 if "locked" in str(error) else 1)
-            """, path])
+            """, path,
+        ])
         #expect(code == 42)
         await store.close()
     }
@@ -288,10 +292,13 @@ import Testing
         close(file)
         #expect(throws: StoreError.self) { try LogStore.sqlite(path: noDatabase) }
         let kine = directory.path + "/kine"
-        _ = try run(["/usr/bin/env", "python3", "-c", """
+        _ = try run([
+            "/usr/bin/env", "python3", "-c",
+            """
             import sqlite3, sys
             sqlite3.connect(sys.argv[1]).execute("create table kine (id integer primary key)").connection.commit()
-            """, kine])
+            """, kine,
+        ])
         let failure = #expect(throws: StoreError.self) { try LogStore.sqlite(path: kine) }
         guard case .unavailable(let line)? = failure else { return }
         #expect(line.contains("kine"))

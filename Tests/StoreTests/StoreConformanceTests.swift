@@ -77,9 +77,8 @@ import Testing
             #expect(results.count == 2)
             #expect(try store.range(prefix: "/a/").entries.map(\.text) == ["n", "2"])
             let twice = await error {
-                _ = try await store.commit(
-                    [.delete(key: "/a/new", expected: nil, final: nil), .delete(key: "/a/new", expected: nil, final: nil)],
-                    durability: .durable)
+                let deletion = StoreOperation.delete(key: "/a/new", expected: nil, final: nil)
+                _ = try await store.commit([deletion, deletion], durability: .durable)
             }
             #expect(twice == .unavailable("a transaction names the key /a/new twice"))
         }

@@ -140,8 +140,6 @@ int k3s_signalfd(const int *signals, int count);
 int k3s_signalfd_read(int fd);
 /// Blocks every signal in the calling thread.
 void k3s_block_signals(void);
-/// syncfs(2): everything written to the file system of `fd` is on its disk.
-int k3s_syncfs(int fd);
 /// Names the calling thread (15 bytes at most).
 void k3s_set_thread_name(const char *name);
 /// Text of an errno, thread safe, never NULL.

@@ -4,7 +4,7 @@ internal import Transport
 
 /// Request bodies. Texts of k8s.io/apiserver/pkg/endpoints/handlers and its codecs.
 extension ResourceRequest {
-    static let bodyTypes = ["application/json", "application/yaml"]
+    static let bodyTypes = ["application/json", "application/yaml", Schema.protobufType]
 
     struct Document {
         var json: JSON
@@ -63,6 +63,13 @@ extension ResourceRequest {
         case "application/yaml":
             do throws(YAMLError) {
                 return Document(json: try YAML.parse(request.body), duplicates: [])
+            } catch {
+                throw unrecognized(kind, error.message)
+            }
+        case Schema.protobufType:
+            do throws(ProtobufError) {
+                return Document(
+                    json: try registry.schema.decodeProtobuf(request.body, expecting: kind), duplicates: [])
             } catch {
                 throw unrecognized(kind, error.message)
             }

@@ -159,11 +159,8 @@ package final class Certificate: @unchecked Sendable {
         defer { X509_STORE_CTX_free(context) }
         guard X509_STORE_CTX_init(context, store, pointer, others) == 1 else { throw .openSSL("verify a certificate") }
         X509_STORE_CTX_set_flags(context, UInt(X509_V_FLAG_PARTIAL_CHAIN))
-        if let now {
-            X509_STORE_CTX_set_time(context, 0, time_t(clamping: now))
-        } else {
-            X509_STORE_CTX_set_flags(context, UInt(X509_V_FLAG_NO_CHECK_TIME))
-        }
+        // Times are compared here: OpenSSL takes a `time_t`, which ends in 2038 where it has 32 bits.
+        X509_STORE_CTX_set_flags(context, UInt(X509_V_FLAG_NO_CHECK_TIME))
         switch usage {
         case .serverAuth?: X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_SERVER)
         case .clientAuth?: X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT)
@@ -176,12 +173,18 @@ package final class Certificate: @unchecked Sendable {
                 what: "certificate \(subject.commonName)",
                 reason: String(cString: X509_verify_cert_error_string(verdict)))
         }
-        let chain = X509_STORE_CTX_get0_chain(context)
-        return (0..<OPENSSL_sk_num(chain)).compactMap { index in
-            guard let link = OPENSSL_sk_value(chain, index) else { return nil }
+        let stack = X509_STORE_CTX_get0_chain(context)
+        var chain: [Certificate] = []
+        for index in 0..<max(0, OPENSSL_sk_num(stack)) {
+            guard let link = OPENSSL_sk_value(stack, index) else { continue }
             X509_up_ref(OpaquePointer(link))
-            return Certificate(owning: OpaquePointer(link))
+            chain.append(Certificate(owning: OpaquePointer(link)))
         }
+        if let now, let bad = chain.first(where: { now < $0.notBefore || now > $0.notAfter }) {
+            let reason = now < bad.notBefore ? "is not yet valid" : "has expired"
+            throw .malformed(what: "certificate \(bad.subject.commonName)", reason: reason)
+        }
+        return chain
     }
 }
 

@@ -57,7 +57,7 @@ package struct CertificateAuthority: Sendable {
         let key = try PrivateKey.generate()
         let draft = try CertificateDraft(subject: DistinguishedName(commonName: commonName), key: try key.publicKey)
         try draft.setIssuer(DistinguishedName(commonName: commonName).der)
-        try draft.setValidity(from: now - 3_600, through: now + lifetime)
+        try draft.setValidity(from: now - 3_600, through: plausible(now) + lifetime)
         let identifier = keyIdentifier(try key.publicKey)
         try draft.add(NID_basic_constraints, DER.sequence([DER.yes]), critical: true)
         // digitalSignature, keyEncipherment, keyCertSign
@@ -73,7 +73,8 @@ package struct CertificateAuthority: Sendable {
         let draft = try CertificateDraft(subject: profile.subject, key: publicKey)
         try draft.setIssuer(writeDER { i2d_X509_NAME(X509_get_subject_name(certificate.pointer), $0) })
         try draft.setValidity(
-            from: min(certificate.notBefore, now), through: min(certificate.notAfter, now + profile.lifetime))
+            from: min(certificate.notBefore, now),
+            through: min(certificate.notAfter, Self.plausible(now) + profile.lifetime))
         // digitalSignature, keyEncipherment
         try draft.add(NID_key_usage, DER.namedBits([0, 2]), critical: true)
         if !profile.usages.isEmpty {
@@ -88,6 +89,10 @@ package struct CertificateAuthority: Sendable {
         }
         return try draft.sign(key)
     }
+
+    /// A board without a clock starts in 1970 and is set right later; what is issued until then must not have expired
+    /// by then. 2026-01-01.
+    private static func plausible(_ now: Int64) -> Int64 { max(now, 1_767_225_600) }
 
     private func subjectKeyIdentifier() throws(PKIError) -> [UInt8] {
         guard let identifier = X509_get0_subject_key_id(certificate.pointer) else {

@@ -41,13 +41,13 @@ package struct ClusterCredentials: Sendable, CustomStringConvertible {
         let agentPassword =
             try agentToken.map { text throws(PKIError) in try Self.password(text, "--agent-token") } ?? serverPassword
         let passwords = Passwords(node: agentPassword, server: serverPassword)
-        try files.write("cred/passwd", passwords.encoded, mode: 0o600)
+        try files.write("cred/passwd", passwords.encoded, mode: 0o600, precious: true)
         let shared: String
         if let stored = try files.read("cred/ipsec.psk") {
             shared = String(decoding: stored, as: UTF8.self)
         } else {
             shared = hex(try SecureRandom.bytes(48))
-            try files.write("cred/ipsec.psk", Array(shared.utf8), mode: 0o600)
+            try files.write("cred/ipsec.psk", Array(shared.utf8), mode: 0o600, precious: true)
         }
         let hash = try ClusterToken.hash(ofCA: ca)
         let result = ClusterCredentials(
@@ -109,7 +109,8 @@ private struct Passwords {
         for line in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isNewline) {
             let fields = Self.fields(line)
             guard fields.count >= 2 else {
-                throw .malformed(what: what, reason: "a line has \(fields.count) columns, expected password,name,uid,role")
+                throw .malformed(
+                    what: what, reason: "a line has \(fields.count) columns, expected password,name,uid,role")
             }
             switch fields[1] {
             case "node": node = fields[0]

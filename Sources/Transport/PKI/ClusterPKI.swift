@@ -224,8 +224,8 @@ extension PKIDirectory {
         case (nil, nil):
             let authority = try CertificateAuthority.create(
                 commonName: kind.commonName(now: parameters.now), now: parameters.now)
-            try write(key, authority.key.pem, mode: 0o600)
-            try write(certificate, authority.pem, mode: 0o644)
+            try write(key, authority.key.pem, mode: 0o600, precious: true)
+            try write(certificate, authority.pem, mode: 0o644, precious: true)
             return authority
         case (_?, nil):
             throw .malformed(what: full(key), reason: "is missing while \(certificate) is there")
@@ -236,7 +236,7 @@ extension PKIDirectory {
 
     mutating func serviceKeys() throws(PKIError) -> (signing: PrivateKey, verifying: [PublicKey]) {
         let name = "service.key"
-        if try read(name) == nil { try write(name, try PrivateKey.generate().pem, mode: 0o600) }
+        if try read(name) == nil { try write(name, try PrivateKey.generate().pem, mode: 0o600, precious: true) }
         let pem = try read(name) ?? []
         let signing = try PrivateKey(pem: pem, what: full(name))
         guard signing.algorithm != nil else {

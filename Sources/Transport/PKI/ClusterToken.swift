@@ -29,16 +29,16 @@ package struct ClusterToken: Sendable, Equatable, CustomStringConvertible {
             credentials = Self.bootstrap(text) ?? .password(user: "", password: text)
             return
         }
-        let body = text.utf8.dropFirst(3)
-        guard let separator = zip(body.indices, body.indices.dropFirst()).first(where: {
-            body[$0] == UInt8(ascii: ":") && body[$1] == UInt8(ascii: ":")
-        }) else { throw Self.invalid("expected K10<CA hash>::<user>:<password>") }
-        caHash = String(Substring(body[..<separator.0]))
+        let body = Array(text.utf8.dropFirst(3))
+        let colon = UInt8(ascii: ":")
+        guard let separator = body.indices.dropLast().first(where: { body[$0] == colon && body[$0 + 1] == colon })
+        else { throw Self.invalid("expected K10<CA hash>::<user>:<password>") }
+        caHash = String(decoding: body[..<separator], as: UTF8.self)
         guard caHash.isEmpty || caHash.utf8.count == 64 else {
             throw Self.invalid("the CA hash has \(caHash.utf8.count) characters, expected 64")
         }
-        let rest = Substring(body[body.index(after: separator.1)...])
-        if let bootstrap = Self.bootstrap(String(rest)) {
+        let rest = String(decoding: body[(separator + 2)...], as: UTF8.self)
+        if let bootstrap = Self.bootstrap(rest) {
             credentials = bootstrap
         } else if let colon = rest.utf8.firstIndex(of: UInt8(ascii: ":")) {
             let password = String(rest[rest.utf8.index(after: colon)...])
@@ -113,9 +113,8 @@ package enum NodePassword {
     package static func verify(_ password: String, hash: String) throws(PKIError) -> Bool {
         let parts = hash.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 6, parts[0] == "$1", let salt = bytes(hex: parts[1]), let logN = Int(parts[2]),
-            let r = UInt64(parts[3]), let p = UInt64(parts[4]), (1...20).contains(logN), (1...32).contains(r),
-            (1...16).contains(p), let expected = Base64.decode(parts[5] + String(repeating: "=", count: (4 - parts[5].utf8.count % 4) % 4)),
-            (16...128).contains(expected.count)
+            let r = UInt64(parts[3]), let p = UInt64(parts[4]), (1...15).contains(logN), (1...16).contains(r),
+            (1...16).contains(p), let expected = Self.bytes(raw: parts[5]), (16...128).contains(expected.count)
         else { throw .malformed(what: "node password hash", reason: "expected $1:<salt>:<logN>:<r>:<p>:<hash>") }
         let key = try scrypt(password, salt: salt, logN: logN, r: r, p: p, length: expected.count)
         return constantTimeEqual(key, expected)
@@ -139,6 +138,10 @@ package enum NodePassword {
     private static func raw(_ bytes: [UInt8]) -> String {
         let text = Base64.encode(bytes)
         return String(text.prefix { $0 != "=" })
+    }
+
+    private static func bytes(raw text: Substring) -> [UInt8]? {
+        Base64.decode(text + String(repeating: "=", count: (4 - text.utf8.count % 4) % 4))
     }
 
     private static func bytes(hex text: Substring) -> [UInt8]? {

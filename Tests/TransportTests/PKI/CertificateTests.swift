@@ -37,6 +37,12 @@ import Testing
         #expect(authority.certificate.notAfter == late + 30 * CertificateProfile.year)
     }
 
+    @Test func clockThatStartsIn1970DoesNoHarm() throws {
+        let authority = try CertificateAuthority.create(commonName: "early", now: 100)
+        #expect(authority.certificate.notBefore <= 100)
+        #expect(authority.certificate.notAfter == testNow + 10 * CertificateProfile.year)
+    }
+
     @Test func leafDoesNotOutliveItsAuthority() throws {
         let authority = try CertificateAuthority.create(commonName: "short", lifetime: 86_400, now: testNow)
         let profile = CertificateProfile(subject: DistinguishedName(commonName: "x"), usages: [.clientAuth])
