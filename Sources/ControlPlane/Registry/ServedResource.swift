@@ -12,8 +12,6 @@ package final class ServedResource: Sendable {
     let prefix: String
     /// Set where this is another version's face of a kind that is stored elsewhere.
     let view: ResourceView?
-    /// Not a view of something stored elsewhere, and stored at all.
-    package var isStored: Bool { view == nil }
     let hasStatus: Bool
     /// False for a view.
     package var isStored: Bool { view == nil }

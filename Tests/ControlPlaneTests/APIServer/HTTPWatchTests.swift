@@ -1,6 +1,7 @@
 import Codecs
 import ControlPlane
 import KubeAPI
+import Store
 import Testing
 import Transport
 

@@ -1,6 +1,7 @@
 import Codecs
 import ControlPlane
 import KubeAPI
+import Store
 import Testing
 import Transport
 
@@ -149,7 +150,7 @@ import Transport
     @Test func yamlGoesInAndOut() async throws {
         let cluster = try await Cluster()
         let made = try await cluster.send(
-            "POST", Self.maps, Array("metadata:\n  name: y\ndata:\n  k: \"1\"\n".utf8), type: "application/yaml",
+            "POST", Self.maps, Array("metadata:\n  name: yam\ndata:\n  k: \"1\"\n".utf8), type: "application/yaml",
             headers: ["Accept": "application/yaml"])
         #expect(made.code == 201)
         #expect(made.headers["Content-Type"] == "application/yaml")
