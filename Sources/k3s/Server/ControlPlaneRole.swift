@@ -120,6 +120,7 @@ struct ControlPlaneRole: Sendable {
     /// The objects that every cluster has; then controllers and scheduler, until the task is cancelled.
     func run() async throws {
         let client = client
+        try await api.bootstrap()
         try await BootstrapPolicy.reconcile(client)
         for object in BootstrapPolicy.defaultClusterRoles() { rbac.observe(.clusterRoles, object, deleted: false) }
         for object in BootstrapPolicy.defaultClusterRoleBindings() {
