@@ -68,6 +68,10 @@ struct ControlPlaneRole: Sendable {
         server.reviews = AccessReviews(
             authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
+        server.nodePorts = configuration.nodePorts
+        try server.setServiceNetworks([configuration.serviceCIDR])
+        let advertised = configuration.advertiseAddress ?? nodeAddress
+        if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
         tokens.attach(api.client(as: .system))
 
@@ -79,7 +83,8 @@ struct ControlPlaneRole: Sendable {
             clientCAPEM: pki.client.pem)
         tls.requireClientCertificate = false
         let (handler, ca) = (api.handler, pki.server.pem)
-        listener = HTTPServer(group: group, tls: try TLSServerContext(tls)) { request in
+        let http = HTTPServerConfiguration(hooks: APIServer.hooks)
+        listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
             switch request.path {
             // How a joining node learns whom to trust, and what answers before there is anything to authenticate with.
             case "/cacerts": HTTPResponse(status: 200, contentType: "text/plain", ca)
@@ -120,6 +125,7 @@ struct ControlPlaneRole: Sendable {
     /// The objects that every cluster has; then controllers and scheduler, until the task is cancelled.
     func run() async throws {
         let client = client
+        try await api.bootstrap()
         try await BootstrapPolicy.reconcile(client)
         for object in BootstrapPolicy.defaultClusterRoles() { rbac.observe(.clusterRoles, object, deleted: false) }
         for object in BootstrapPolicy.defaultClusterRoleBindings() {
