@@ -68,6 +68,10 @@ struct ControlPlaneRole: Sendable {
         server.reviews = AccessReviews(
             authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
+        server.nodePorts = configuration.nodePorts
+        try server.setServiceNetworks([configuration.serviceCIDR])
+        let advertised = configuration.advertiseAddress ?? nodeAddress
+        if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
         tokens.attach(api.client(as: .system))
 
@@ -79,7 +83,8 @@ struct ControlPlaneRole: Sendable {
             clientCAPEM: pki.client.pem)
         tls.requireClientCertificate = false
         let (handler, ca) = (api.handler, pki.server.pem)
-        listener = HTTPServer(group: group, tls: try TLSServerContext(tls)) { request in
+        let http = HTTPServerConfiguration(hooks: APIServer.hooks)
+        listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
             switch request.path {
             // How a joining node learns whom to trust, and what answers before there is anything to authenticate with.
             case "/cacerts": HTTPResponse(status: 200, contentType: "text/plain", ca)
