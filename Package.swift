@@ -65,8 +65,12 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // A shim and a killable client for the runtime's tests, without the rest of the product.
+        .executableTarget(
+            name: "RuntimeProbe", dependencies: ["Containers", "Linux"], path: "Tests/RuntimeProbe",
+            swiftSettings: strict),
         tests("Linux"), tests("Netlink", ["Linux"]), tests("Iptables", ["Netlink", "Linux"]),
-        tests("Containers", ["Linux", "Codecs"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
+        tests("Containers", ["Linux", "Codecs", "RuntimeProbe"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux"]),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
