@@ -258,8 +258,8 @@ struct KubectlStreamingTests {
                     ["sh", "-c", script, "sh"] + arguments,
                     environment: ["KUBECTL_PORT_FORWARD_WEBSOCKETS=\(webSockets)"], timeout: 12)
             }
-            func log() -> String { String(decoding: (try? directory.read("log")) ?? [], as: UTF8.self) }
-            func port(_ remote: Int) -> Int? {
+            @Sendable func log() -> String { String(decoding: (try? directory.read("log")) ?? [], as: UTF8.self) }
+            @Sendable func port(_ remote: Int) -> Int? {
                 for line in log().split(separator: "\n") where line.hasSuffix("-> \(remote)") {
                     return Int(line.split(separator: " ").dropFirst(2).first?.split(separator: ":").last ?? "")
                 }
