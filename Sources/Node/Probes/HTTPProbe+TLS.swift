@@ -1,0 +1,5 @@
+extension HTTPProbe {
+    func secureExchange() async -> Result<Answer, Failure> {
+        .failure(Failure(message: "https is not available"))
+    }
+}
