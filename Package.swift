@@ -65,8 +65,14 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        tests("Linux"), tests("Netlink", ["Linux"]), tests("Iptables", ["Netlink", "Linux"]),
-        tests("Containers", ["Linux", "Codecs"]), tests("PodNetwork", ["Netlink", "Linux", "Iptables"]),
+        // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
+        .target(
+            name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",
+            swiftSettings: strict),
+        tests("Linux"), tests("Netlink", ["Linux", "NetworkTesting"]),
+        tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
+        tests("Containers", ["Linux", "Codecs"]),
+        tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux"]),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),

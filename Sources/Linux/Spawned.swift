@@ -17,17 +17,21 @@ package struct Spawned: ~Copyable, Sendable {
     private let pidfd: FileDescriptor
 
     /// `arguments[0]` is the program's path. stdio nil: /dev/null. `environment` nil: the parent's.
+    /// `readOnlyProgram`: executed through a read-only mount, so that /proc/PID/exe cannot be written to.
     package static func start(
         _ arguments: [String], environment: [String]? = nil,
-        stdio: (input: Int32?, output: Int32?, error: Int32?) = (nil, nil, nil), newSession: Bool = false
+        stdio: (input: Int32?, output: Int32?, error: Int32?) = (nil, nil, nil), newSession: Bool = false, readOnlyProgram: Bool = false
     ) throws(SysError) -> Spawned {
         guard let program = arguments.first else { throw SysError(EINVAL, "exec") }
         let argv = CStringArray(arguments)
         let envp = environment.map { CStringArray($0) }
         let descriptors = [stdio.input ?? -1, stdio.output ?? -1, stdio.error ?? -1]
         var pidfd: Int32 = -1
+        // Without the mount API (old kernel, no privilege) the plain path has to do.
+        let opened = readOnlyProgram ? k3s_open_program(program) : -1
+        defer { if opened >= 0 { close(opened) } }
         let pid = try checked("exec", program) {
-            k3s_spawn(argv.pointer, envp?.pointer ?? environ, descriptors, newSession ? 1 : 0, &pidfd)
+            k3s_spawn(argv.pointer, envp?.pointer ?? environ, descriptors, newSession ? 1 : 0, max(opened, -1), &pidfd)
         }
         return Spawned(pid: pid, pidfd: FileDescriptor(owning: pidfd))
     }

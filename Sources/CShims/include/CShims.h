@@ -147,8 +147,11 @@ const char *k3s_strerror(int code, char *buffer, size_t size);
 
 /// Starts `argv` in a child that shares memory until exec (no page tables are copied, however big the caller is) and
 /// returns its pid, with *pidfd set. stdio: three descriptors, or -1 for /dev/null. Signals are reset in the child.
-/// *child_errno gets the errno of a failed execve, in which case the child has been reaped and -child_errno is returned.
-int k3s_spawn(char *const argv[], char *const envp[], const int stdio[3], int new_session, int *pidfd);
+/// `program`: a descriptor to execute instead of the file argv[0], or -1. A failed exec is reaped and returned as -errno.
+int k3s_spawn(char *const argv[], char *const envp[], const int stdio[3], int new_session, int program, int *pidfd);
+/// Opens a program through a read-only mount of its own. A process executed from it cannot be used to write to the
+/// file by way of /proc/PID/exe, which is how containers have attacked their runtimes (CVE-2019-5736).
+int k3s_open_program(const char *path);
 
 /// Loads a device filter into the cgroup directory behind `cgroup_fd` (v2). `instructions` are struct bpf_insn.
 int k3s_bpf_attach_device_filter(int cgroup_fd, const void *instructions, unsigned count);
