@@ -20,12 +20,12 @@ package final class NodeAgent: Sendable {
         client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
         proxy: (any ServiceProxying)? = nil, configuration: NodeConfiguration, clock: any KubeClock = SystemClock(),
         logger: Logger = Logger(label: "node"), mounter: any VolumeMounter = KernelMounter(),
-        actions: (any ActionRunner)? = nil
+        actions: (any ActionRunner)? = nil, secureProbes: SecureProbes? = nil
     ) {
         let resources = NodeResources()
         context = NodeContext(
             client: client, runtime: runtime, network: network, configuration: configuration, clock: clock, logger: logger,
-            mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock), resources: resources)
+            mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock, secure: secureProbes), resources: resources)
         let pods = PodDirectory(context: context)
         self.pods = pods
         probes = ProbeManager(timers: context.timers, actions: context.actions, events: context.events) { [weak pods] uid in

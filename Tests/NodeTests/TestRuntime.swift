@@ -20,8 +20,7 @@ final class TestRuntime: ContainerRuntime {
         var exitCodes: [String: Int32] = [:]
     }
     private let state = Mutex(State())
-    private let stream: AsyncStream<ContainerEvent>
-    private let input: AsyncStream<ContainerEvent>.Continuation
+    private let inputs = Mutex<[AsyncStream<ContainerEvent>.Continuation]>([])
     let clock: any KubeClock
     let store: TestImages
     var images: any ImageService { store }
@@ -29,10 +28,13 @@ final class TestRuntime: ContainerRuntime {
     init(clock: any KubeClock) {
         self.clock = clock
         store = TestImages(clock: clock)
-        (stream, input) = AsyncStream.makeStream()
     }
 
     // MARK: For tests
+
+    private func send(_ event: ContainerEvent) {
+        for input in inputs.withLock({ $0 }) { input.yield(event) }
+    }
 
     var calls: [String] { state.withLock { $0.calls } }
     func failStart(_ name: String, _ message: String?) { state.withLock { $0.startFailures[name] = message } }
@@ -78,7 +80,7 @@ final class TestRuntime: ContainerRuntime {
             state.containers[id] = status
             return ContainerEvent(.exited, container: id, sandbox: status.sandbox)
         }
-        if let event { input.yield(event) }
+        if let event { send(event) }
     }
 
     private func note(_ call: String) { state.withLock { $0.calls.append(call) } }
@@ -184,7 +186,11 @@ final class TestRuntime: ContainerRuntime {
             state.calls.append("resources \(state.containers[id]?.name ?? "")")
         }
     }
-    func events() -> AsyncStream<ContainerEvent> { stream }
+    func events() -> AsyncStream<ContainerEvent> {
+        let (stream, input) = AsyncStream<ContainerEvent>.makeStream()
+        inputs.withLock { $0.append(input) }
+        return stream
+    }
 
     func exec(_ id: String, _ request: ExecRequest) async throws(RuntimeError) -> any ContainerProcess {
         throw RuntimeError(.unavailable, "no streams here")

@@ -12,6 +12,13 @@ final class PodDirectory: Sendable {
         var sandboxes: [String: String] = [:]
         /// What a previous process left in the runtime, until the pods are listed.
         var inherited: [String: Inherited]?
+        /// By container id: who waits for its end (log followers).
+        var observers: [UInt64: Observer] = [:]
+        var nextObserver: UInt64 = 0
+    }
+    private struct Observer {
+        var container: String
+        var notify: @Sendable () -> Void
     }
     struct Inherited: Sendable {
         var sandboxes: [SandboxStatus] = []
@@ -41,6 +48,16 @@ final class PodDirectory: Sendable {
         context.objects?.follow([], for: uid)
     }
 
+    /// Calls `notify` whenever the runtime says something about the container, until cancelled.
+    func onChange(of container: String, _ notify: @escaping @Sendable () -> Void) -> UInt64 {
+        state.withLock { state in
+            state.nextObserver += 1
+            state.observers[state.nextObserver] = Observer(container: container, notify: notify)
+            return state.nextObserver
+        }
+    }
+    func cancel(_ observer: UInt64) { state.withLock { $0.observers[observer] = nil } }
+
     // MARK: Following
 
     /// Follows the API's pods of this node. Returns when cancelled; pods go on running.
@@ -61,6 +78,9 @@ final class PodDirectory: Sendable {
     /// Hands the runtime's events to the pods they are about.
     func followRuntime() async {
         for await event in context.runtime.events() {
+            for observer in state.withLock({ $0.observers.values.filter { $0.container == event.container } }) {
+                observer.notify()
+            }
             guard let uid = state.withLock({ $0.sandboxes[event.sandbox] }), let worker = worker(uid: uid) else { continue }
             await worker.containerChanged(event.container)
         }

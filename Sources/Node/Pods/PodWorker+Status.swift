@@ -94,6 +94,15 @@ extension PodWorker {
         status.withObject { members in
             for key in ["reason", "message", "podIP", "podIPs"] where members[key] == nil { members.append(key, .null) }
         }
+        // Conditions are merged member by member: what is not said would stay.
+        status["conditions"] = .array(
+            status["conditions"].elements.map { condition in
+                var condition = condition
+                condition.withObject { members in
+                    for key in ["reason", "message"] where members[key] == nil { members.append(key, .null) }
+                }
+                return condition
+            })
         return ["metadata": ["uid": .string(uid)], "status": status]
     }
 

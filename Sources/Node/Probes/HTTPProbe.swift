@@ -9,6 +9,7 @@ struct HTTPProbe: Sendable {
     var path: String
     var https: Bool
     var headers: [ProbeAction.Header]
+    var secure: SecureProbes?
 
     var url: String { "\(https ? "https" : "http")://\(SystemActions.join(host, port))\(normalPath)" }
     private var normalPath: String { path.hasPrefix("/") ? path : "/" + path }
@@ -87,7 +88,7 @@ struct HTTPProbe: Sendable {
     }
 
     private func exchange() async -> Result<Answer, Failure> {
-        if https { return await secureExchange() }
+        if https { return await secureExchange(secure) }
         do throws(SysError) {
             let connection = try await ProbeSocket.connect(host, port)
             defer { connection.close() }

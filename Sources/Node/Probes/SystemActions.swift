@@ -8,7 +8,11 @@ package struct SystemActions: ActionRunner {
     let runtime: any ContainerRuntime
     let clock: any KubeClock
 
-    package init(runtime: any ContainerRuntime, clock: any KubeClock) { (self.runtime, self.clock) = (runtime, clock) }
+    let secure: SecureProbes?
+
+    package init(runtime: any ContainerRuntime, clock: any KubeClock, secure: SecureProbes? = nil) {
+        (self.runtime, self.clock, self.secure) = (runtime, clock, secure)
+    }
 
     package func run(_ action: ResolvedAction, container: String, timeout: Duration) async -> ActionResult {
         switch action {
@@ -27,7 +31,7 @@ package struct SystemActions: ActionRunner {
                 }
             }
         case .http(let host, let port, let path, let https, let headers):
-            let request = HTTPProbe(host: host, port: port, path: path, https: https, headers: headers)
+            let request = HTTPProbe(host: host, port: port, path: path, https: https, headers: headers, secure: secure)
             let late =
                 "Get \"\(request.url)\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
             return await limited(timeout, late) { await request.run() }

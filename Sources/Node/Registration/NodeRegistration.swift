@@ -171,9 +171,8 @@ package final class NodeRegistration: Sendable {
     /// Looks at what sends no events (disk space, the network while it is not ready): every 10 s, with the lease.
     private func tick() async {
         while !Task.isCancelled {
-            // Until pods can run, the answer is awaited eagerly: it decides how fast a node is ready.
             let waiting = await context.network.notReadyReason() != nil
-            await context.clock.sleep(for: waiting ? .milliseconds(100) : configuration.leaseRenewal)
+            await context.clock.sleep(for: waiting ? .seconds(1) : configuration.leaseRenewal)
             poke.yield()
         }
     }
@@ -295,6 +294,8 @@ package final class NodeRegistration: Sendable {
         do throws(PodNetworkingError) {
             try await context.network.configure(podCIDRs: ranges)
             state.withLock { $0.podCIDRs = ranges }
+            // Who waits for the network need not wait for a timer.
+            for worker in context.pods?.workers ?? [] { await worker.wake() }
         } catch {
             context.logger.error("pod network: \(error.message)")
         }

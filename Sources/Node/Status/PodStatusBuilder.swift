@@ -40,7 +40,13 @@ package struct PodStatusBuilder {
         if pod.object.generation > 0 { status["observedGeneration"] = .int(pod.object.generation) }
         let initStatuses = pod.initContainers.map { containerStatus($0) }
         let statuses = pod.containers.map { containerStatus($0) }
-        let phase = phase(initStatuses, statuses)
+        var phase = phase(initStatuses, statuses)
+        var verdict = verdict
+        if ["Failed", "Succeeded"].contains(phase), !state.running.isEmpty {
+            // Nobody may take a pod for ended while something of it runs.
+            phase = old["phase"].string ?? "Pending"
+            verdict = nil
+        }
         status["phase"] = .string(phase)
         if let verdict {
             status["reason"] = .string(verdict.reason)
