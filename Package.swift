@@ -56,7 +56,7 @@ let package = Package(
         module("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", log]),
         module(
             "Node",
-            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux", log]),
+            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
         .executableTarget(
             name: "k3s",
             dependencies: [
@@ -84,6 +84,6 @@ let package = Package(
         tests("k3s"),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
-        tests("Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux"]),
+        tests("Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
     ]
 )
