@@ -30,11 +30,13 @@ package struct LogReader: ~Copyable {
     private static let longest = 256 << 10
 
     package init(path: String, options: LogOptions) throws(SysError) {
+        let opened = try FileDescriptor.open(path, O_RDONLY)
+        let number = UInt64(try opened.status().st_ino)
+        if let lines = options.tailLines { try Self.seek(opened, toLast: lines) }
         (self.path, self.options) = (path, options)
-        file = try FileDescriptor.open(path, O_RDONLY)
-        inode = UInt64(try file.status().st_ino)
+        file = opened
+        inode = number
         left = options.limitBytes ?? .max
-        if let lines = options.tailLines { try seek(toLast: lines) }
     }
 
     /// All of `limitBytes` has been given.
@@ -92,7 +94,7 @@ package struct LogReader: ~Copyable {
     }
 
     /// Reads backwards in blocks until enough line ends are seen.
-    private mutating func seek(toLast lines: Int64) throws(SysError) {
+    private static func seek(_ file: borrowing FileDescriptor, toLast lines: Int64) throws(SysError) {
         let size = Int64(try file.status().st_size)
         var position = size
         var found: Int64 = 0
@@ -102,7 +104,7 @@ package struct LogReader: ~Copyable {
             return
         }
         while position > 0 {
-            let length = min(position, Int64(Self.piece))
+            let length = min(position, Int64(piece))
             position -= length
             var block = [UInt8](repeating: 0, count: Int(length))
             let got = pread(raw, &block, Int(length), off_t(position))
