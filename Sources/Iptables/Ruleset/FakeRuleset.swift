@@ -32,6 +32,7 @@ package final class FakeRuleset: RulesetBackend {
     /// Makes the next commit fail.
     package func failNextCommit(_ error: NetlinkError) { state.withLock { $0.failure = error } }
 
+    @discardableResult
     package func commit(_ commands: [NFCommand], purpose: String) throws(NetlinkError) -> Int {
         let result: Result<Int, NetlinkError> = state.withLock { state in
             if let failure = state.failure {

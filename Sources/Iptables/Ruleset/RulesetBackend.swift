@@ -27,6 +27,7 @@ package final class KernelRuleset: RulesetBackend {
         self.namespace = namespace
     }
 
+    @discardableResult
     package func commit(_ commands: [NFCommand], purpose: String) throws(NetlinkError) -> Int {
         try socket.commit(commands, purpose)
     }

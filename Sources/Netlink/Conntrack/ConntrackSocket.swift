@@ -20,6 +20,10 @@ package struct Flow: Sendable, Equatable {
     package var original: FlowTuple
     package var reply: FlowTuple
     package var identifier: UInt32?
+
+    package init(original: FlowTuple, reply: FlowTuple, identifier: UInt32? = nil) {
+        (self.original, self.reply, self.identifier) = (original, reply, identifier)
+    }
 }
 
 /// The connection tracking table of one network namespace (linux/netfilter/nfnetlink_conntrack.h).

@@ -31,12 +31,12 @@ package struct LogReader: ~Copyable {
 
     package init(path: String, options: LogOptions) throws(SysError) {
         let opened = try FileDescriptor.open(path, O_RDONLY)
-        let number = UInt64(try opened.status().st_ino)
-        if let lines = options.tailLines { try Self.seek(opened, toLast: lines) }
+        let status = try opened.status()
+        if let lines = options.tailLines { Self.seek(opened.raw, size: Int64(status.st_size), toLast: lines) }
         (self.path, self.options) = (path, options)
-        file = opened
-        inode = number
+        inode = UInt64(status.st_ino)
         left = options.limitBytes ?? .max
+        file = opened
     }
 
     /// All of `limitBytes` has been given.
@@ -94,11 +94,9 @@ package struct LogReader: ~Copyable {
     }
 
     /// Reads backwards in blocks until enough line ends are seen.
-    private static func seek(_ file: borrowing FileDescriptor, toLast lines: Int64) throws(SysError) {
-        let size = Int64(try file.status().st_size)
+    private static func seek(_ raw: Int32, size: Int64, toLast lines: Int64) {
         var position = size
         var found: Int64 = 0
-        let raw = file.raw
         guard lines > 0 else {
             lseek(raw, off_t(size), SEEK_SET)
             return
