@@ -161,8 +161,10 @@ struct LogLine {
 
     static func read(_ path: String) throws -> [LogLine] {
         let text = try Files.readString(path)
-        #expect(text.isEmpty || text.hasSuffix("\n"), "the log ends within a line")
-        return text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().compactMap { line in
+        #expect(text.isEmpty || text.utf8.last == UInt8(ascii: "\n"), "the log ends within a line")
+        // By bytes: a carriage return and a newline are one Character.
+        return text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().compactMap { bytes in
+            let line = String(decoding: bytes, as: UTF8.self)
             let fields = line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
             guard fields.count == 4 else {
                 Issue.record("not a CRI log line: \(line.prefix(100))")
