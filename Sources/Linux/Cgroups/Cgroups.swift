@@ -66,6 +66,9 @@ package struct CgroupMount: Sendable, Equatable {
     /// Below /sys/fs/cgroup; empty for v2.
     package var name: String
     package var options: String
+    package init(type: String, name: String, options: String) {
+        (self.type, self.name, self.options) = (type, name, options)
+    }
 }
 
 /// The hierarchies in use, from mountinfo.
