@@ -150,8 +150,9 @@ import Testing
                 .init(mountPoint: "/sys/fs/cgroup/cpu,cpuacct", options: ["cpu", "cpuacct"]),
                 .init(mountPoint: "/sys/fs/cgroup/systemd", options: ["name=systemd"]),
             ])
-        #expect(
-            cgroups.containerMounts.map(\.options) == ["memory", "cpu,cpuacct", "none,name=systemd"])
+        #expect(cgroups.containerMounts.map(\.options) == ["memory", "cpu,cpuacct"])
+        // Containers are not moved in hierarchies without a controller of theirs; the shim leaves all of them.
+        #expect(cgroups.joinFiles("x").count == 2)
         #expect(cgroups.problems.contains("failed to find pids cgroup (v1)"))
     }
 

@@ -50,7 +50,8 @@ struct StreamLiveTests {
                 numbers += try LogLine.read(directory + "/" + name).compactMap { Int($0.text.dropLast()) }
             }
             #expect(numbers.last == 20000)
-            #expect(numbers == Array((numbers.first ?? 0)...20000))
+            let contiguous = numbers == Array((numbers.first ?? 0)...20000)
+            #expect(contiguous, "lines are missing or out of order")
             #expect(numbers.count > 2000)
         }
     }
