@@ -41,7 +41,7 @@ COLLECTION = "/api/v1/namespaces/default/configmaps"
         ("POST", COLLECTION, '{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}', 422, "Invalid", "name or generateName is required"),
         ("POST", COLLECTION, MAP % "Bad_Name", 422, "Invalid", "a lowercase RFC 1123 subdomain must consist of"),
         ("POST", COLLECTION, '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"a":1}}', 400, "BadRequest", "cannot unmarshal number into Go struct field"),
-        ("POST", COLLECTION, '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"}}', 400, "BadRequest", "does not match the expected"),
+        ("POST", COLLECTION, '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"}}', 400, "BadRequest", "cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion"),
         ("POST", COLLECTION, "{broken", 400, "BadRequest", "invalid character"),
         ("POST", COLLECTION + "?fieldValidation=Strict", '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"dta":{}}', 400, "BadRequest", 'unknown field "dta"'),
         ("POST", "/apis/apps/v1/namespaces/default/widgets", "{}", 404, "NotFound", "could not find the requested resource"),

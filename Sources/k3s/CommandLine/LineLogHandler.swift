@@ -1,3 +1,4 @@
+import Codecs
 import KubeAPI
 import Linux
 import Logging
