@@ -95,6 +95,23 @@ extension JSONObject: ExpressibleByDictionaryLiteral {
     package init(dictionaryLiteral elements: (String, JSON)...) { self.init(members: elements.map { ($0.0, $0.1) }) }
 }
 
+extension JSON {
+    /// As documents: 2500 and 2.5e3 are the same number.
+    package static func == (a: JSON, b: JSON) -> Bool {
+        switch (a, b) {
+        case (.null, .null): true
+        case (.bool(let x), .bool(let y)): x == y
+        case (.int(let x), .int(let y)): x == y
+        case (.double(let x), .double(let y)): x == y
+        case (.int(let x), .double(let y)), (.double(let y), .int(let x)): Int64(exactly: y) == x
+        case (.string(let x), .string(let y)): x == y
+        case (.array(let x), .array(let y)): x == y
+        case (.object(let x), .object(let y)): x == y
+        default: false
+        }
+    }
+}
+
 // MARK: - Access
 
 extension JSON {
@@ -136,7 +153,8 @@ extension JSON {
             if case .object(let o) = self { o[key] ?? .null } else { .null }
         }
         set {
-            withObject { o in o[key] = newValue.isNull ? nil : newValue }
+            // Not `isNull ? nil : newValue`: that nil would be JSON's null, not the absence of a member.
+            withObject { o in o[key] = newValue.isNull ? JSON?.none : newValue }
         }
         _modify {
             // Nobody but `o` may hold the members while they change, or every level would be copied.
@@ -149,7 +167,7 @@ extension JSON {
                 if value.isNull, let scalar {
                     self = scalar  // nothing came: a scalar does not become an object
                 } else {
-                    o[key] = value.isNull ? nil : value
+                    o[key] = value.isNull ? JSON?.none : value
                     self = .object(o)
                 }
             }

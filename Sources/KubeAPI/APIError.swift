@@ -24,6 +24,8 @@ package struct APIError: Error, Sendable, Equatable, CustomStringConvertible {
     package var uid = ""
     package var causes: [Cause] = []
     package var retryAfterSeconds: Int64 = 0
+    /// With an expired list: where to go on, without consistency ("" for nowhere).
+    package var continueToken = ""
 
     package init(code: Int, reason: String, message: String) {
         (self.code, self.reason, self.message) = (code, reason, message)
@@ -56,7 +58,9 @@ package struct APIError: Error, Sendable, Equatable, CustomStringConvertible {
         }
         if retryAfterSeconds > 0 { details["retryAfterSeconds"] = .int(retryAfterSeconds) }
         var status: JSON = [
-            "kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Failure", "message": .string(message),
+            "kind": "Status", "apiVersion": "v1",
+            "metadata": continueToken.isEmpty ? [:] : ["continue": .string(continueToken)], "status": "Failure",
+            "message": .string(message),
         ]
         if !reason.isEmpty { status["reason"] = .string(reason) }
         if details != [:] { status["details"] = details }
@@ -75,6 +79,7 @@ package struct APIError: Error, Sendable, Equatable, CustomStringConvertible {
         kind = details["kind"].string ?? ""
         uid = details["uid"].string ?? ""
         retryAfterSeconds = details["retryAfterSeconds"].int ?? 0
+        continueToken = json["metadata"]["continue"].string ?? ""
         causes = details["causes"].elements.map {
             Cause(reason: $0["reason"].string ?? "", message: $0["message"].string ?? "", field: $0["field"].string ?? "")
         }

@@ -1,5 +1,5 @@
 package import Codecs
-import Linux
+internal import Linux
 import Synchronization
 
 /// Time as components see it, so that tests can run a year in a second.

@@ -1,0 +1,48 @@
+# k3s in Swift. `make run` and `make test` install what they need (Debian 12, as root); the Swift toolchain must be there.
+SWIFT ?= swift
+# Fully static, non-PIE, without reflection tables, unused sections dropped: docs/footprint.md says what each saves.
+RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
+	-Xswiftc -disable-reflection-metadata
+
+.PHONY: build run test unit e2e bench lint generate clean deps
+
+build: deps bin/k3s-commit
+	$(SWIFT) build $(RELEASE) --product k3s
+	@mkdir -p bin
+	@strip -s -R .comment -o bin/k3s.new .build/release/k3s && mv bin/k3s.new bin/k3s
+	@ls -l bin/k3s
+
+# The commit goes into `k3s --version`; the header is only written when it changes, so that nothing is compiled again.
+bin/k3s-commit: FORCE
+	@hack/write-commit.sh Sources/CShims/k3s_commit.h
+FORCE:
+
+run: build
+	hack/run.sh
+
+test: build lint unit e2e
+
+unit: deps-test
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+e2e: deps-test
+	hack/e2e.sh
+
+bench: build deps-test
+	hack/bench.sh
+
+lint:
+	hack/lint.sh
+
+# The schema table, from Debian's packages of the Kubernetes API types.
+generate:
+	hack/gen-schema/generate.sh
+
+deps:
+	@hack/deps.sh build
+deps-test:
+	@hack/deps.sh build test
+
+clean:
+	rm -rf .build bin .test

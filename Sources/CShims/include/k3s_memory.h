@@ -1,0 +1,8 @@
+// glibc's allocator, set for a server that should give memory back.
+#ifndef K3S_MEMORY_H
+#define K3S_MEMORY_H
+/// Few arenas (few threads allocate), large blocks by mmap, the top of the heap returned early. Call before threads start.
+void k3s_tune_malloc(void);
+/// Returns free pages of all arenas to the system; costs a walk over the heap.
+void k3s_trim_malloc(void);
+#endif

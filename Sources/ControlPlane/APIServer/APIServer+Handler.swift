@@ -1,0 +1,81 @@
+package import KubeAPI
+package import Transport
+
+extension APIServer {
+    /// Upstream's limit of a request body.
+    static let bodyLimit: Int64 = 3 << 20
+
+    package var handler: HTTPHandler { { request in await self.handle(request) } }
+
+    /// What the HTTP server answers before a request gets here, as Status objects.
+    package static var hooks: HTTPServerHooks {
+        var hooks = HTTPServerHooks()
+        hooks.bodyTooLarge = { .status(.tooLarge(limit: $0)) }
+        hooks.badRequest = { status, message in
+            .status(APIError(code: status, reason: status == 400 ? "BadRequest" : "", message: message))
+        }
+        return hooks
+    }
+
+    package func handle(_ request: HTTPRequest) async -> HTTPResponse {
+        do throws(APIError) {
+            if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
+            let user = try await authenticate(request)
+            let watches = Self.isTrue(request.query["watch"])
+            let info = RequestInfo(method: request.method, path: request.path, watches: watches)
+            try await authorize(info, user)
+            guard info.isResource else { return try await answer(path: info, request, user) }
+            return await answer(resource: info, request, user)
+        } catch {
+            return .status(error)
+        }
+    }
+
+    private func answer(resource info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async -> HTTPResponse {
+        var response: HTTPResponse
+        do throws(APIError) {
+            response = try await ResourceRequest(server: self, request: request, info: info, user: user).answer()
+        } catch {
+            response = .status(error)
+        }
+        if registry.resources[info.gvr] != nil {
+            requests.add(verb: info.verb, resource: info.resource, code: response.status)
+        }
+        if !response.headers.contains("Cache-Control") { response.headers.add("Cache-Control", "no-cache, private") }
+        return response
+    }
+
+    static func isTrue(_ value: String?) -> Bool {
+        guard let value else { return false }
+        return value != "false" && value != "0"
+    }
+
+    private func authenticate(_ request: HTTPRequest) async throws(APIError) -> UserInfo {
+        switch await configuration.authenticator.authenticate(request) {
+        case .authenticated(let user): return user
+        case .refused: throw .unauthorized()
+        case .failed(let error): throw error
+        }
+    }
+
+    private func authorize(_ info: RequestInfo, _ user: UserInfo) async throws(APIError) {
+        let decision = await configuration.authorizer.authorize(info.attributes(of: user))
+        if decision.isAllowed { return }
+        throw Self.forbidden(info, user, decision.reason)
+    }
+
+    /// `pods "x" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"`
+    static func forbidden(_ info: RequestInfo, _ user: UserInfo, _ reason: String) -> APIError {
+        var why = "User \"\(user.name)\" cannot "
+        if info.isResource {
+            let resource = info.subresource.isEmpty ? info.resource : info.resource + "/" + info.subresource
+            why += "\(info.verb) resource \"\(resource)\" in API group \"\(info.group)\" "
+            why += info.namespace.isEmpty ? "at the cluster scope" : "in the namespace \"\(info.namespace)\""
+        } else {
+            why += "\(info.verb) path \"\(info.path)\""
+        }
+        if !reason.isEmpty { why += ": " + reason }
+        if info.isResource { return .forbidden(info.gvr, info.name, why) }
+        return APIError(code: 403, reason: "Forbidden", message: "forbidden: " + why)
+    }
+}

@@ -1,0 +1,138 @@
+internal import Codecs
+internal import KubeAPI
+internal import Store
+internal import Transport
+
+/// What the server answers besides resources: version, health, metrics, keys, discovery, OpenAPI.
+extension APIServer {
+    func answer(path info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) -> HTTPResponse {
+        guard request.method == "GET" || request.method == "HEAD" else {
+            throw APIError(
+                code: 405, reason: "MethodNotAllowed", message: "the server does not allow this method on the requested resource")
+        }
+        let path = request.path
+        switch path {
+        case "/version", "/version/": return .json(configuration.version.json.encode())
+        case "/metrics": return HTTPResponse(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", metrics())
+        case "/.well-known/openid-configuration", "/openid/v1/jwks":
+            guard let tokens = configuration.tokens else { throw .pathNotFound() }
+            return path == "/openid/v1/jwks"
+                ? HTTPResponse(status: 200, contentType: "application/jwk-set+json", tokens.keySet)
+                : HTTPResponse(status: 200, contentType: "application/json", tokens.openIDConfiguration)
+        default: break
+        }
+        for (prefix, kind) in [("/healthz", "healthz"), ("/livez", "livez"), ("/readyz", "readyz")] {
+            if path == prefix || path.hasPrefix(prefix + "/") {
+                return await health(kind, check: String(path.dropFirst(prefix.count + 1)), request)
+            }
+        }
+        if let document = try documents(request) { return document }
+        throw .pathNotFound()
+    }
+
+    // MARK: - Health
+
+    private func health(_ kind: String, check name: String, _ request: HTTPRequest) async -> HTTPResponse {
+        var checks = [HealthCheck("ping") { nil }, HealthCheck("log") { nil }, datastoreCheck]
+        for check in configuration.healthChecks where kind == "readyz" || !check.onlyReadiness { checks.append(check) }
+        if !name.isEmpty {
+            guard let check = checks.first(where: { $0.name == name }) else {
+                return .status(.pathNotFound())
+            }
+            if let problem = await check.run() {
+                return .text("internal server error: \(problem)\n", status: 500)
+            }
+            return .text("ok")
+        }
+        let excluded = Set(request.query.values("exclude"))
+        var lines = ""
+        var failed = false
+        for check in checks {
+            if excluded.contains(check.name) {
+                lines += "[+]\(check.name) excluded: ok\n"
+            } else if await check.run() != nil {
+                // The reason is for the log; who may ask for health may not read it.
+                lines += "[-]\(check.name) failed: reason withheld\n"
+                failed = true
+            } else {
+                lines += "[+]\(check.name) ok\n"
+            }
+        }
+        if failed { return .text(lines + "\(kind) check failed\n", status: 500) }
+        return .text(request.query.contains("verbose") ? lines + "\(kind) check passed\n" : "ok")
+    }
+
+    private var datastoreCheck: HealthCheck {
+        let store = registry.store
+        return HealthCheck("etcd") {
+            // A closed or failed store gives out no watches.
+            do {
+                try store.watch(prefix: "/registry/health/", from: nil).cancel()
+                return nil
+            } catch {
+                return "\(error)"
+            }
+        }
+    }
+
+    private func metrics() -> [UInt8] {
+        var out = "# HELP apiserver_longrunning_requests Watches under way\n"
+        out += "# TYPE apiserver_longrunning_requests gauge\n"
+        out += "apiserver_longrunning_requests{verb=\"WATCH\"} \(registry.hub.count)\n"
+        out += "# HELP apiserver_storage_objects Number of stored objects by resource\n"
+        out += "# TYPE apiserver_storage_objects gauge\n"
+        for resource in registry.resources.all where resource.view == nil && resource.info.verbs.contains(.list) {
+            out += "apiserver_storage_objects{resource=\"\(resource.gvr.groupResource)\"} "
+            out += "\(registry.store.count(prefix: resource.prefix))\n"
+        }
+        out += "# HELP apiserver_request_total Requests by verb, resource and code\n"
+        out += "# TYPE apiserver_request_total counter\n"
+        out += requests.text
+        return Array(out.utf8)
+    }
+}
+
+/// A part of the server that can say whether it works.
+package struct HealthCheck: Sendable {
+    package let name: String
+    /// Counts for `/readyz` only.
+    package let onlyReadiness: Bool
+    /// nil: fine.
+    package let run: @Sendable () async -> String?
+
+    package init(_ name: String, onlyReadiness: Bool = false, run: @escaping @Sendable () async -> String?) {
+        (self.name, self.onlyReadiness, self.run) = (name, onlyReadiness, run)
+    }
+}
+
+/// What `/version` says.
+package struct ServerVersion: Sendable {
+    package var major = Version.major
+    package var minor = Version.minor
+    package var gitVersion = Version.git
+    package var gitCommit = ""
+    package var buildDate = "1970-01-01T00:00:00Z"
+    package var platform = ServerVersion.hostPlatform
+    package init() {}
+
+    static var hostPlatform: String {
+        #if arch(x86_64)
+            "linux/amd64"
+        #elseif arch(arm64)
+            "linux/arm64"
+        #elseif arch(arm)
+            "linux/arm"
+        #else
+            "linux/unknown"
+        #endif
+    }
+
+    var json: JSON {
+        [
+            "major": .string(major), "minor": .string(minor), "emulationMajor": .string(major),
+            "emulationMinor": .string(minor), "minCompatibilityMajor": .string(major), "minCompatibilityMinor": "35",
+            "gitVersion": .string(gitVersion), "gitCommit": .string(gitCommit), "gitTreeState": "clean",
+            "buildDate": .string(buildDate), "goVersion": "none", "compiler": "swiftc", "platform": .string(platform),
+        ]
+    }
+}

@@ -1,0 +1,79 @@
+package import KubeAPI
+package import Store
+
+/// What an API server is put together from. Everything has a default that suits a test.
+package struct APIServerConfiguration: Sendable {
+    package var clock: any KubeClock = SystemClock()
+    package var schema: Schema = .shared
+    package var authenticator: any Authenticator = FixedUser(.system)
+    package var authorizer: any Authorizer = AllowAll()
+    package var admission = AdmissionChain.standard
+    package var tokens: (any TokenIssuer)?
+    package var reviews: (any ReviewHandler)?
+    package var nodes: (any NodeConnections)?
+    package var version = ServerVersion()
+    package var healthChecks: [HealthCheck] = []
+    /// `--service-node-port-range`
+    package var nodePorts: ClosedRange<UInt16> = 30000...32767
+    /// Where the `kubernetes` service leads; without an address there is no such service.
+    package var advertisePort: UInt16 = 6443
+    var advertiseAddress: IPAddress?
+    var serviceNetworks: [IPNetwork] = [IPNetwork("10.43.0.0/16")].compactMap { $0 }
+
+    package init() {}
+
+    /// `--advertise-address`
+    package mutating func advertise(_ address: String, port: UInt16) throws(APIError) {
+        guard let parsed = IPAddress(address) else {
+            throw .badRequest("advertise address \"\(address)\": expected an IP address")
+        }
+        (advertiseAddress, advertisePort) = (parsed, port)
+    }
+
+    /// `--service-cidr`: one network, or one of each family.
+    package mutating func setServiceNetworks(_ networks: [String]) throws(APIError) {
+        var parsed: [IPNetwork] = []
+        for text in networks {
+            guard let network = IPNetwork(text), network.size > 3 else {
+                throw .badRequest("service CIDR \"\(text)\": expected a network such as 10.43.0.0/16")
+            }
+            parsed.append(network)
+        }
+        guard !parsed.isEmpty else { throw .badRequest("service CIDR: expected at least one network") }
+        serviceNetworks = parsed
+    }
+}
+
+/// The Kubernetes API over a store. One engine over the resource table: routing, negotiation, admission, the registry.
+package final class APIServer: Sendable {
+    package let configuration: APIServerConfiguration
+    package let registry: Registry
+    let subresources: SubresourceEngine
+    let requests = RequestCounts()
+
+    package init(store: any Store, configuration: APIServerConfiguration = APIServerConfiguration()) {
+        self.configuration = configuration
+        let allocator = ServiceAllocator(networks: configuration.serviceNetworks, portRange: configuration.nodePorts)
+        registry = Registry(
+            store: store, clock: configuration.clock, schema: configuration.schema,
+            resources: ResourceSet(
+                Catalog.resources(
+                    configuration.schema, reviews: configuration.reviews != nil, tokens: configuration.tokens != nil)),
+            admission: configuration.admission, hooks: ["/registry/services/": allocator])
+        subresources = SubresourceEngine(
+            registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)
+        adoptServices(allocator)
+    }
+
+    private func adoptServices(_ allocator: ServiceAllocator) {
+        guard let range = try? registry.store.range(prefix: "/registry/services/") else { return }
+        for entry in range.entries {
+            if let service = try? KubeObject(decoding: entry) { allocator.adopt(service) }
+        }
+    }
+
+    /// The API for a component of this process, under a name of its own.
+    package func client(as user: UserInfo) -> LocalClient {
+        LocalClient(registry: registry, user: user, subresources: subresources)
+    }
+}

@@ -1,0 +1,188 @@
+internal import Codecs
+internal import KubeAPI
+internal import Transport
+
+/// A request for a resource, from its checks to its answer.
+struct ResourceRequest: Sendable {
+    let server: APIServer
+    let request: HTTPRequest
+    let info: RequestInfo
+    let user: UserInfo
+
+    var registry: Registry { server.registry }
+    var configuration: APIServerConfiguration { server.configuration }
+
+    func answer() async throws(APIError) -> HTTPResponse {
+        guard let resource = registry.resources[info.gvr], resource.namespaced || !hasNamespace(resource) else {
+            throw .pathNotFound()
+        }
+        if !info.subresource.isEmpty { return try await answer(subresourceOf: resource) }
+        guard let verb = Verbs(verb: info.verb), resource.info.verbs.contains(verb) else {
+            throw methodNotAllowed()
+        }
+        switch info.verb {
+        case "get":
+            let format = try OutputFormat(request)
+            let object = try registry.get(resource, namespace: info.namespace, name: info.name)
+            return try respond(object, resource, format)
+        case "list": return try list(resource)
+        case "watch": return try watch(resource)
+        case "create": return try await create(resource)
+        case "update": return try await update(resource, subresource: "")
+        case "patch": return try await patch(resource, subresource: "")
+        case "delete": return try await delete(resource)
+        default: return try await deleteCollection(resource)
+        }
+    }
+
+    /// Whether the path puts a resource into a namespace.
+    private func hasNamespace(_ resource: ServedResource) -> Bool {
+        !info.namespace.isEmpty && !(resource.gvr == .namespaces && info.namespace == info.name)
+    }
+
+    func methodNotAllowed() -> APIError {
+        APIError(
+            code: 405, reason: "MethodNotAllowed", message: "the server does not allow this method on the requested resource")
+    }
+
+    // MARK: - Options
+
+    func scope() throws(APIError) -> RequestScope {
+        var dryRun = false
+        for value in request.query.values("dryRun") {
+            guard value == "All" || value.isEmpty else {
+                throw invalidOptions("dryRun", .notSupported("dryRun", .strings([value]), ["All"]))
+            }
+            dryRun = dryRun || value == "All"
+        }
+        let manager = request.query["fieldManager"] ?? ""
+        if manager.utf8.count > 128 {
+            throw invalidOptions("fieldManager", .tooLong("fieldManager", limit: 128))
+        }
+        return RequestScope(user: user, now: configuration.clock.now(), dryRun: dryRun, fieldManager: manager)
+    }
+
+    private func invalidOptions(_ field: String, _ error: FieldError) -> APIError {
+        let kinds = ["create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"]
+        return .invalid(GroupVersionKind("meta.k8s.io", "v1", kinds[info.verb] ?? "DeleteOptions"), "", [error])
+    }
+
+    func fieldValidation() throws(APIError) -> FieldValidation {
+        guard let text = request.query["fieldValidation"], !text.isEmpty else { return .warn }
+        guard let validation = FieldValidation(rawValue: text) else {
+            throw invalidOptions(
+                "fieldValidation", .notSupported("fieldValidation", .string(text), ["Ignore", "Strict", "Warn"]))
+        }
+        return validation
+    }
+
+    func listParameters() throws(APIError) -> ListParameters {
+        var parameters = ListParameters()
+        for item in request.query.items where !item.value.isEmpty {
+            switch item.name {
+            case "labelSelector": parameters.labels = try LabelSelector(parsing: item.value)
+            case "fieldSelector": parameters.fields = try FieldSelector(parsing: item.value)
+            case "resourceVersion":
+                guard let revision = Int64(item.value), revision >= 0 else {
+                    throw .badRequest("resourceVersion: Invalid value: \(JSON.string(item.value).text)")
+                }
+                parameters.resourceVersion = revision
+            case "resourceVersionMatch":
+                guard let match = ListParameters.VersionMatch(rawValue: item.value) else {
+                    throw listInvalid(
+                        .notSupported("resourceVersionMatch", .string(item.value), ["Exact", "NotOlderThan", ""]))
+                }
+                parameters.match = match
+            case "limit":
+                guard let limit = Int64(item.value) else {
+                    throw .badRequest("strconv.ParseInt: parsing \(JSON.string(item.value).text): invalid syntax")
+                }
+                parameters.limit = Int(clamping: max(limit, 0))
+            case "continue": parameters.continueToken = item.value
+            default: break
+            }
+        }
+        if info.verb == "list" || info.verb == "deletecollection" { try check(parameters) }
+        return parameters
+    }
+
+    private func check(_ parameters: ListParameters) throws(APIError) {
+        if let match = parameters.match {
+            if parameters.resourceVersion == nil {
+                throw listInvalid(
+                    .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+            }
+            if parameters.continueToken != nil {
+                throw listInvalid(
+                    .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
+            }
+            if match == .exact, parameters.resourceVersion == 0 {
+                throw listInvalid(
+                    .forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+            }
+        }
+        if parameters.continueToken != nil, let version = parameters.resourceVersion, version > 0 {
+            throw .badRequest("specifying resource version is not allowed when using continue")
+        }
+    }
+
+    private func listInvalid(_ error: FieldError) -> APIError {
+        .invalid(GroupVersionKind("meta.k8s.io", "v1", "ListOptions"), "", [error])
+    }
+
+    // MARK: - Answers
+
+    func respond(
+        _ object: EncodedObject, status: Int = 200, _ resource: ServedResource, _ format: OutputFormat,
+        scope: RequestScope? = nil
+    ) throws(APIError) -> HTTPResponse {
+        var response: HTTPResponse
+        switch format.shape {
+        case .object: response = .object(object.bytes, status: status, format)
+        case .table:
+            let table = try TableRenderer(registry: registry, resource: resource, request: request)
+            let json = try table.table([object], metadata: ["resourceVersion": .string(String(object.resourceVersion))])
+            response = .object(json.encode(), status: status, format)
+        case .partial:
+            response = .object(
+                PartialMetadata.encode(try object.decode()).encode(), status: status, format)
+        }
+        for warning in scope?.warnings ?? [] { response.headers.add("Warning", Self.warning(warning)) }
+        return response
+    }
+
+    /// RFC 9111 5.5 with code 299 and no agent.
+    static func warning(_ text: String) -> String {
+        var out = "299 - \""
+        for character in text.unicodeScalars where character.value >= 0x20 && character.value != 0x7F {
+            if character == "\"" || character == "\\" { out.append("\\") }
+            out.unicodeScalars.append(character)
+        }
+        return out + "\""
+    }
+}
+
+extension Verbs {
+    init?(verb: String) {
+        let verbs = Verbs(names: [verb])
+        if verbs.isEmpty { return nil }
+        self = verbs
+    }
+}
+
+/// metav1.PartialObjectMetadata: an object without what it is about.
+enum PartialMetadata {
+    static func encode(_ object: KubeObject) -> JSON {
+        ["kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.metadata]
+    }
+
+    static func list(_ page: ListPage) throws(APIError) -> JSON {
+        var items: [JSON] = []
+        items.reserveCapacity(page.items.count)
+        for item in page.items { items.append(encode(try item.decode())) }
+        return [
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata,
+            "items": .array(items),
+        ]
+    }
+}

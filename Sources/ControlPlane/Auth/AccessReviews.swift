@@ -1,0 +1,111 @@
+internal import Codecs
+package import KubeAPI
+
+/// Answers the kinds that are questions: may I, may they, what may I, who am I, whose token is this.
+package struct AccessReviews: ReviewHandler {
+    private let authorizer: any Authorizer
+    private let rules: @Sendable (UserInfo, String) -> [PolicyRule]
+    private let authenticateToken: @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])?
+
+    /// `rules`: everything a user may do in a namespace. `authenticateToken`: the user behind a token that is good for one
+    /// of these audiences (none: the server's own).
+    package init(
+        authorizer: any Authorizer, rules: @escaping @Sendable (UserInfo, String) -> [PolicyRule],
+        authenticateToken: @escaping @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])?
+    ) {
+        (self.authorizer, self.rules, self.authenticateToken) = (authorizer, rules, authenticateToken)
+    }
+
+    package func review(
+        _ resource: GroupVersionResource, namespace: String, _ object: KubeObject, user: UserInfo
+    ) async throws(APIError) -> KubeObject {
+        var answer = object
+        switch resource.resource {
+        case "selfsubjectreviews": answer.status = ["userInfo": Self.json(user)]
+        case "selfsubjectaccessreviews": answer.status = try await decide(object.spec, user)
+        case "subjectaccessreviews": answer.status = try await decide(object.spec, try Self.subject(object.spec))
+        case "localsubjectaccessreviews":
+            guard object.spec["resourceAttributes"]["namespace"].string == namespace else {
+                throw .invalid(
+                    GroupVersionKind("authorization.k8s.io", "v1", "LocalSubjectAccessReview"), object.name,
+                    [.invalid("spec.resourceAttributes.namespace", object.spec["resourceAttributes"]["namespace"], "must match metadata.namespace")])
+            }
+            answer.status = try await decide(object.spec, try Self.subject(object.spec))
+        case "selfsubjectrulesreviews":
+            guard let namespace = object.spec["namespace"].string, !namespace.isEmpty else {
+                throw .badRequest("no namespace on request")
+            }
+            answer.status = rulesStatus(user, namespace)
+        case "tokenreviews":
+            let audiences = object.spec["audiences"].elements.compactMap(\.string)
+            guard let token = object.spec["token"].string, !token.isEmpty else {
+                throw .badRequest("token is required for TokenReview in authentication")
+            }
+            if let (user, audiences) = await authenticateToken(token, audiences) {
+                answer.status = ["authenticated": true, "user": Self.json(user), "audiences": .strings(audiences)]
+            } else {
+                answer.status = ["user": [:], "error": "[invalid bearer token, token lookup failed]"]
+            }
+            answer.spec["token"] = object.spec["token"]
+        default: throw .pathNotFound()
+        }
+        return answer
+    }
+
+    private func decide(_ spec: JSON, _ user: UserInfo) async throws(APIError) -> JSON {
+        let resource = spec["resourceAttributes"]
+        let path = spec["nonResourceAttributes"]
+        guard resource.isNull != path.isNull else {
+            throw .invalid(
+                GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview"), "",
+                [.invalid("spec.resourceAttributes", resource, "exactly one of nonResourceAttributes or resourceAttributes must be specified")])
+        }
+        let attributes =
+            path.isNull
+            ? AuthorizationAttributes(
+                user: user, verb: resource["verb"].string ?? "", group: resource["group"].string ?? "",
+                version: resource["version"].string ?? "", resource: resource["resource"].string ?? "",
+                subresource: resource["subresource"].string ?? "", namespace: resource["namespace"].string ?? "",
+                name: resource["name"].string ?? "")
+            : AuthorizationAttributes(user: user, verb: path["verb"].string ?? "", path: path["path"].string ?? "")
+        let decision = await authorizer.authorize(attributes)
+        var status: JSON = ["allowed": .bool(decision.isAllowed)]
+        if !decision.reason.isEmpty { status["reason"] = .string(decision.reason) }
+        return status
+    }
+
+    private func rulesStatus(_ user: UserInfo, _ namespace: String) -> JSON {
+        var (resources, paths): ([JSON], [JSON]) = ([], [])
+        for rule in rules(user, namespace) {
+            if rule.paths.isEmpty {
+                resources.append(rule.json)
+            } else {
+                paths.append(["verbs": .strings(rule.verbs), "nonResourceURLs": .strings(rule.paths)])
+            }
+        }
+        return ["resourceRules": .array(resources), "nonResourceRules": .array(paths), "incomplete": false]
+    }
+
+    private static func subject(_ spec: JSON) throws(APIError) -> UserInfo {
+        let groups = spec["groups"].elements.compactMap(\.string)
+        guard let name = spec["user"].string ?? (groups.isEmpty ? nil : "") else {
+            throw .invalid(
+                GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview"), "",
+                [.invalid("spec.user", spec["user"], "at least one of user or group must be specified")])
+        }
+        var extra: [String: [String]] = [:]
+        for (key, values) in spec["extra"].object ?? JSONObject() { extra[key] = values.elements.compactMap(\.string) }
+        return UserInfo(name, uid: spec["uid"].string ?? "", groups: groups, extra: extra)
+    }
+
+    private static func json(_ user: UserInfo) -> JSON {
+        var json: JSON = ["username": .string(user.name)]
+        if !user.uid.isEmpty { json["uid"] = .string(user.uid) }
+        if !user.groups.isEmpty { json["groups"] = .strings(user.groups) }
+        if !user.extra.isEmpty {
+            json["extra"] = .object(
+                JSONObject(members: user.extra.sorted { $0.key < $1.key }.map { ($0.key, .strings($0.value)) }))
+        }
+        return json
+    }
+}

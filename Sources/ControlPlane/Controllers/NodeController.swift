@@ -1,0 +1,149 @@
+internal import Codecs
+package import KubeAPI
+
+/// Watches over nodes: gives each its pod network, notices when one stops renewing its lease, keeps the taints that follow
+/// from its conditions, and removes pods of nodes that no longer exist.
+/// Source: k8s.io/kubernetes/pkg/controller/{nodelifecycle,nodeipam,podgc}.
+package struct NodeController: Controller {
+    package let name = "node-controller"
+    private let client: any KubeClient
+    private let clock: any KubeClock
+    private let events: EventRecorder
+    /// "10.42.0.0/16", out of which each node gets a /24.
+    private let clusterCIDR: String
+    /// A node that has not renewed for this long is not trusted any more (upstream's node-monitor-grace-period).
+    static let grace = Duration.seconds(50)
+
+    package init(client: any KubeClient, clock: any KubeClock, clusterCIDR: String) {
+        (self.client, self.clock, self.clusterCIDR) = (client, clock, clusterCIDR)
+        events = EventRecorder(client: client, clock: clock, component: "node-controller")
+    }
+
+    package var sources: [WatchSource] { [.own(.nodes)] }
+
+    package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
+        guard var node = try await client.getIfPresent(.nodes, namespace: "", name: key.name) else {
+            try await removePods(of: key.name)
+            return nil
+        }
+        if (node.spec["podCIDR"].string ?? "").isEmpty { node = try await assignPodNetwork(node) }
+        let again = try await checkLease(&node)
+        try await updateTaints(node)
+        return again
+    }
+
+    // MARK: - Pod network
+
+    private func assignPodNetwork(_ node: KubeObject) async throws(APIError) -> KubeObject {
+        var used: Set<String> = []
+        for item in try await client.list(.nodes).items {
+            if let cidr = try item.decode().spec["podCIDR"].string { used.insert(cidr) }
+        }
+        guard let cidr = Self.subnets(of: clusterCIDR).first(where: { !used.contains($0) }) else {
+            await events.event(
+                node, type: "Warning", reason: "CIDRNotAvailable",
+                "Node \(node.name) status is now: CIDRNotAvailable")
+            throw .internalError("no /24 of \(clusterCIDR) is left for node \(node.name)")
+        }
+        return try await client.patch(
+            .nodes, namespace: "", name: node.name,
+            ["spec": ["podCIDR": .string(cidr), "podCIDRs": [.string(cidr)]]], type: .merge, subresource: nil)
+    }
+
+    static func subnets(of cidr: String) -> [String] {
+        let parts = cidr.split(separator: "/")
+        guard parts.count == 2, let bits = Int(parts[1]) else { return [] }
+        let octets = parts[0].split(separator: ".").compactMap { UInt32($0) }
+        guard octets.count == 4 else { return [] }
+        if bits >= 24 { return [cidr] }
+        let base = octets.reduce(0) { $0 << 8 | $1 }
+        return (0..<UInt32(1 << (24 - bits))).lazy.map { i in
+            let address = base &+ i << 8
+            return "\(address >> 24 & 255).\(address >> 16 & 255).\(address >> 8 & 255).0/24"
+        }
+    }
+
+    // MARK: - Health
+
+    /// Returns when to look again.
+    private func checkLease(_ node: inout KubeObject) async throws(APIError) -> Duration? {
+        let lease = try await client.getIfPresent(.leases, namespace: "kube-node-lease", name: node.name)
+        let renewed =
+            lease?.spec["renewTime"].string.flatMap { Timestamp($0) } ?? node.creationTimestamp ?? clock.now()
+        let deadline = renewed.advanced(by: Self.grace)
+        let now = clock.now()
+        guard deadline <= now else { return deadline.duration(since: now) }
+        let ready = node.condition("Ready")
+        guard ready["status"].string != "Unknown" else { return Self.grace }
+        var conditions = node.status["conditions"]
+        for type in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
+            setCondition(
+                &conditions, type: type, status: "Unknown", reason: ready.isNull ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
+                message: ready.isNull ? "Kubelet never posted node status." : "Kubelet stopped posting node status.", now: now)
+        }
+        node.status["conditions"] = conditions
+        node.resourceVersion = 0
+        node = try await client.updateStatus(.nodes, node)
+        await events.event(node, reason: "NodeNotReady", "Node \(node.name) status is now: NodeNotReady")
+        return Self.grace
+    }
+
+    private func updateTaints(_ node: KubeObject) async throws(APIError) {
+        let ready = node.condition("Ready")["status"].string ?? "Unknown"
+        var wanted: [(key: String, effect: String)] = []
+        switch ready {
+        case "True": break
+        case "False": wanted = [("node.kubernetes.io/not-ready", "NoSchedule"), ("node.kubernetes.io/not-ready", "NoExecute")]
+        default:
+            wanted = [
+                ("node.kubernetes.io/unreachable", "NoSchedule"), ("node.kubernetes.io/unreachable", "NoExecute"),
+            ]
+        }
+        for (type, key) in [
+            ("MemoryPressure", "memory-pressure"), ("DiskPressure", "disk-pressure"), ("PIDPressure", "pid-pressure"),
+            ("NetworkUnavailable", "network-unavailable"),
+        ] where node.condition(type)["status"].string == "True" {
+            wanted.append(("node.kubernetes.io/" + key, "NoSchedule"))
+        }
+        if node.spec["unschedulable"].bool == true { wanted.append(("node.kubernetes.io/unschedulable", "NoSchedule")) }
+        let managed: Set = [
+            "not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "network-unavailable",
+            "unschedulable",
+        ]
+        let old = node.spec["taints"].elements
+        var taints = old.filter { taint in
+            let key = taint["key"].string ?? ""
+            guard key.hasPrefix("node.kubernetes.io/"), managed.contains(String(key.dropFirst(19))) else { return true }
+            return wanted.contains { $0.key == key && $0.effect == taint["effect"].string }
+        }
+        for want in wanted
+        where !taints.contains(where: { $0["key"].string == want.key && $0["effect"].string == want.effect }) {
+            var taint: JSON = ["key": .string(want.key), "effect": .string(want.effect)]
+            if want.effect == "NoExecute" { taint["timeAdded"] = .string(clock.now().rfc3339) }
+            taints.append(taint)
+        }
+        guard taints != old else { return }
+        _ = try await client.patch(
+            .nodes, namespace: "", name: node.name,
+            [
+                "metadata": ["resourceVersion": .string(String(node.resourceVersion))],
+                "spec": ["taints": taints.isEmpty ? .null : .array(taints)],
+            ], type: .merge, subresource: nil)
+    }
+
+    // MARK: - Pods of a node that is gone
+
+    private func removePods(of node: String) async throws(APIError) {
+        let options = ListOptions(fields: .equal("spec.nodeName", node))
+        let pods = try await client.list(.pods, namespace: nil, options: options).decoded()
+        try await concurrently(pods) { [client] pod throws(APIError) in
+            do throws(APIError) {
+                try await client.delete(
+                    .pods, namespace: pod.namespace, name: pod.name,
+                    options: DeleteOptions(gracePeriodSeconds: 0, uid: pod.uid))
+            } catch {
+                if !error.isNotFound && !error.isConflict { throw error }
+            }
+        }
+    }
+}

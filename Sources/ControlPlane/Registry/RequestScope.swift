@@ -1,0 +1,30 @@
+package import Codecs
+package import KubeAPI
+import Synchronization
+
+/// What a request carries beside its object: who asks, whether it only asks what would happen, and the warnings that
+/// come up on the way (`Warning` headers).
+package final class RequestScope: Sendable {
+    package let user: UserInfo
+    package let dryRun: Bool
+    package let fieldManager: String
+    package let now: Timestamp
+    private let collected = Mutex<[String]>([])
+    /// Upstream stops adding warnings when their texts pass 4 KiB.
+    private static let limit = 4 << 10
+
+    package init(user: UserInfo, now: Timestamp, dryRun: Bool = false, fieldManager: String = "") {
+        (self.user, self.now, self.dryRun, self.fieldManager) = (user, now, dryRun, fieldManager)
+    }
+
+    package func warn(_ text: String) {
+        guard !text.isEmpty else { return }
+        collected.withLock { warnings in
+            guard !warnings.contains(text), warnings.reduce(text.utf8.count, { $0 + $1.utf8.count }) <= Self.limit
+            else { return }
+            warnings.append(text)
+        }
+    }
+
+    package var warnings: [String] { collected.withLock { $0 } }
+}

@@ -1,0 +1,124 @@
+internal import Codecs
+internal import KubeAPI
+
+/// Amounts of what a node has and a pod asks for: milli-CPUs, bytes, pieces.
+struct Amounts: Sendable, Equatable {
+    var milliCPU: Int64 = 0
+    var memory: Int64 = 0
+    var ephemeralStorage: Int64 = 0
+    /// Extended resources and huge pages; almost always empty.
+    var scalars: [String: Int64] = [:]
+
+    init() {}
+    init(_ json: JSON) {
+        guard let object = json.object else { return }
+        for (name, value) in object {
+            guard let quantity = value.quantity else { continue }
+            switch name {
+            case "cpu": milliCPU = quantity.milliValue
+            case "memory": memory = quantity.value
+            case "ephemeral-storage": ephemeralStorage = quantity.value
+            case "pods": break
+            default: scalars[name] = quantity.value
+            }
+        }
+    }
+
+    static func += (a: inout Self, b: Self) {
+        a.milliCPU += b.milliCPU
+        a.memory += b.memory
+        a.ephemeralStorage += b.ephemeralStorage
+        if !b.scalars.isEmpty { a.scalars.merge(b.scalars, uniquingKeysWith: +) }
+    }
+    static func -= (a: inout Self, b: Self) {
+        a.milliCPU -= b.milliCPU
+        a.memory -= b.memory
+        a.ephemeralStorage -= b.ephemeralStorage
+        for (name, value) in b.scalars { a.scalars[name, default: 0] -= value }
+    }
+    mutating func formMaximum(_ b: Self) {
+        milliCPU = max(milliCPU, b.milliCPU)
+        memory = max(memory, b.memory)
+        ephemeralStorage = max(ephemeralStorage, b.ephemeralStorage)
+        scalars.merge(b.scalars, uniquingKeysWith: max)
+    }
+}
+
+extension JSON {
+    /// A quantity may be written as text or as a number.
+    var quantity: Quantity? {
+        switch self {
+        case .string(let text): Quantity(text)
+        case .int(let i): Quantity(i)
+        case .double(let d): Quantity(d.description)
+        default: nil
+        }
+    }
+}
+
+/// What a pod takes of its node. Source: KEP-753 (sidecars), k8s.io/component-helpers/resource.
+struct PodDemand: Sendable, Equatable {
+    struct Port: Sendable, Hashable {
+        var transport: String
+        var address: String
+        var number: Int64
+    }
+    var requests = Amounts()
+    /// As above, but at least 100m and 200 MB for each container that asks for nothing: for scores only.
+    var scored = Amounts()
+    var ports: [Port] = []
+
+    init(_ pod: KubeObject) {
+        let spec = pod.spec
+        var (sum, sumScored) = (Amounts(), Amounts())
+        for container in spec["containers"].elements {
+            let own = Amounts(container["resources"]["requests"])
+            sum += own
+            sumScored += Self.withDefaults(own)
+            ports += Self.ports(of: container, hostNetwork: spec["hostNetwork"].bool ?? false)
+        }
+        // Init containers run one by one beside the sidecars that were started before them.
+        var sidecars = Amounts()
+        var peak = Amounts()
+        for container in spec["initContainers"].elements {
+            var own = Amounts(container["resources"]["requests"])
+            if container["restartPolicy"].string == "Always" {
+                sum += own
+                sumScored += own
+                sidecars += own
+                own = sidecars
+                ports += Self.ports(of: container, hostNetwork: spec["hostNetwork"].bool ?? false)
+            } else {
+                own += sidecars
+            }
+            peak.formMaximum(own)
+        }
+        sum.formMaximum(peak)
+        sumScored.formMaximum(peak)
+        let overhead = Amounts(spec["overhead"])
+        sum += overhead
+        sumScored += overhead
+        (requests, scored) = (sum, sumScored)
+    }
+
+    private static func withDefaults(_ amounts: Amounts) -> Amounts {
+        var amounts = amounts
+        if amounts.milliCPU == 0 { amounts.milliCPU = 100 }
+        if amounts.memory == 0 { amounts.memory = 200 << 20 }
+        return amounts
+    }
+
+    private static func ports(of container: JSON, hostNetwork: Bool) -> [Port] {
+        container["ports"].elements.compactMap { port in
+            let number = port["hostPort"].int ?? (hostNetwork ? port["containerPort"].int : nil) ?? 0
+            guard number > 0 else { return nil }
+            return Port(
+                transport: port["protocol"].string ?? "TCP", address: port["hostIP"].string ?? "0.0.0.0", number: number)
+        }
+    }
+
+    static func conflict(_ a: Port, _ b: Port) -> Bool {
+        a.number == b.number && a.transport == b.transport
+            && (a.address == b.address || a.address == "0.0.0.0" || b.address == "0.0.0.0" || a.address.isEmpty || b.address.isEmpty)
+    }
+}

@@ -1,0 +1,76 @@
+internal import KubeAPI
+
+/// Which kinds are served, each with its strategy. A kind that is not here is in the schema but not in the API: it comes
+/// when what makes it work (its controller, its admission) is there.
+enum Catalog {
+    static func resources(_ schema: Schema, reviews: Bool, tokens: Bool) -> [ServedResource] {
+        var served: [ServedResource] = []
+        for var info in schema.resources {
+            guard let strategy = strategy(info.gvr, reviews: reviews) else {
+                if info.isServed {
+                    info.isServed = false
+                    schema.addResource(info)
+                }
+                continue
+            }
+            let known = info.subresources.count
+            info.subresources.removeAll { subresource in
+                switch subresource.name {
+                // What the kubelet does not do yet.
+                case "ephemeralcontainers", "resize": true
+                case "token": !tokens
+                default: false
+                }
+            }
+            if info.subresources.count != known || !info.isServed {
+                info.isServed = true
+                schema.addResource(info)
+            }
+            served.append(
+                ServedResource(
+                    info, strategy: strategy, view: info.gvr.group == "events.k8s.io" ? EventStrategy.view : nil))
+        }
+        return served
+    }
+
+    private static func strategy(_ gvr: GroupVersionResource, reviews: Bool) -> (any ResourceStrategy)? {
+        switch (gvr.groupVersion.description, gvr.resource) {
+        case ("v1", let resource): core(resource)
+        case ("apps/v1", "deployments"): WorkloadStrategy(kind: .deployment)
+        case ("apps/v1", "replicasets"): WorkloadStrategy(kind: .replicaSet)
+        case ("apps/v1", "controllerrevisions"): ControllerRevisionStrategy()
+        case ("coordination.k8s.io/v1", "leases"): LeaseStrategy()
+        case ("discovery.k8s.io/v1", "endpointslices"): EndpointSliceStrategy()
+        case ("events.k8s.io/v1", "events"): EventStrategy()
+        case ("scheduling.k8s.io/v1", "priorityclasses"): PriorityClassStrategy()
+        case ("rbac.authorization.k8s.io/v1", "roles"): RoleStrategy(namespaced: true)
+        case ("rbac.authorization.k8s.io/v1", "clusterroles"): RoleStrategy(namespaced: false)
+        case ("rbac.authorization.k8s.io/v1", "rolebindings"): RoleBindingStrategy(namespaced: true)
+        case ("rbac.authorization.k8s.io/v1", "clusterrolebindings"): RoleBindingStrategy(namespaced: false)
+        case ("authentication.k8s.io/v1", "tokenreviews"), ("authentication.k8s.io/v1", "selfsubjectreviews"),
+            ("authorization.k8s.io/v1", "subjectaccessreviews"),
+            ("authorization.k8s.io/v1", "selfsubjectaccessreviews"),
+            ("authorization.k8s.io/v1", "localsubjectaccessreviews"),
+            ("authorization.k8s.io/v1", "selfsubjectrulesreviews"):
+            reviews ? PlainStrategy() : nil
+        default: nil
+        }
+    }
+
+    private static func core(_ resource: String) -> (any ResourceStrategy)? {
+        switch resource {
+        case "pods": PodStrategy()
+        case "namespaces": NamespaceStrategy()
+        case "nodes": NodeStrategy()
+        case "services": ServiceStrategy()
+        case "endpoints": EndpointsStrategy()
+        case "configmaps": ConfigMapStrategy()
+        case "secrets": SecretStrategy()
+        case "serviceaccounts": ServiceAccountStrategy()
+        case "events": EventStrategy()
+        case "podtemplates": PodTemplateStrategy()
+        case "bindings": PlainStrategy()
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,206 @@
+internal import Codecs
+internal import KubeAPI
+
+/// Services; their addresses and ports are set aside by `ServiceAllocator`.
+/// Source: ValidateService of pkg/apis/core/validation and pkg/registry/core/service.
+struct ServiceStrategy: ResourceStrategy {
+    var nameRule: NameRule { .rfc1035Label }
+    var returnsDeletedObject: Bool { true }
+    var selectableFields: [SelectableField] { [SelectableField("spec.clusterIP"), SelectableField("spec.type")] }
+
+    func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
+        object.json["status"] = ["loadBalancer": [:]]
+    }
+
+    func prepareForUpdate(_ object: inout KubeObject, old: KubeObject, subresource: String, _ scope: RequestScope) {
+        if subresource.isEmpty, object.spec["type"].string != "LoadBalancer", old.spec["type"].string == "LoadBalancer" {
+            object.json["status"] = ["loadBalancer": [:]]
+        }
+    }
+
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        let spec = object.spec
+        let type = spec["type"].string ?? ""
+        check.oneOf(
+            spec["type"], ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], "spec.type", required: true)
+        let headless = spec["clusterIP"].string == "None"
+        let ports = spec["ports"].elements
+        if ports.isEmpty, !headless, type != "ExternalName" { check.add(.required("spec.ports")) }
+        checkPorts(ports, type, &check)
+        Registry.validateLabels(spec["selector"], "spec.selector", &check)
+        check.oneOf(spec["sessionAffinity"], ["ClientIP", "None"], "spec.sessionAffinity", required: true)
+        if spec["sessionAffinity"].string == "ClientIP",
+            let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int, !(1...86400).contains(seconds)
+        {
+            check.add(
+                .invalid(
+                    "spec.sessionAffinityConfig.clientIP.timeoutSeconds", .int(seconds),
+                    "must be greater than 0 and less than 86400"))
+        }
+        checkType(spec, type, headless, &check)
+        for (i, address) in spec["externalIPs"].elements.enumerated() {
+            if IPAddress(address.string ?? "") == nil {
+                check.add(
+                    .invalid(
+                        "spec.externalIPs[\(i)]", address,
+                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+            }
+        }
+        check.oneOf(spec["externalTrafficPolicy"], ["Cluster", "Local"], "spec.externalTrafficPolicy")
+        check.oneOf(spec["internalTrafficPolicy"], ["Cluster", "Local"], "spec.internalTrafficPolicy")
+    }
+
+    private func checkType(_ spec: JSON, _ type: String, _ headless: Bool, _ check: inout Validation) {
+        switch type {
+        case "LoadBalancer", "NodePort":
+            if headless {
+                check.add(
+                    .invalid("spec.clusterIPs[0]", "None", "may not be set to 'None' for \(type) services"))
+            }
+        case "ExternalName":
+            if !spec["clusterIPs"].elements.isEmpty || !(spec["clusterIP"].string ?? "").isEmpty {
+                check.add(.forbidden("spec.clusterIPs", "may not be set for ExternalName services"))
+            }
+            let name = spec["externalName"].string ?? ""
+            let trimmed = name.hasSuffix(".") ? String(name.dropLast()) : name
+            if name.isEmpty {
+                check.add(.required("spec.externalName"))
+            } else if let problem = LabelSyntax.subdomainProblem(trimmed) {
+                check.add(.invalid("spec.externalName", .string(name), problem))
+            }
+        default: break
+        }
+        let address = spec["clusterIP"].string ?? ""
+        if !address.isEmpty, !headless, IPAddress(address) == nil {
+            check.add(
+                .invalid(
+                    "spec.clusterIPs[0]", .string(address),
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        }
+        if let first = spec["clusterIPs"][0].string, first != address {
+            check.add(.invalid("spec.clusterIPs[0]", spec["clusterIPs"], "first value must match `clusterIP`"))
+        }
+        let takesTraffic = type == "NodePort" || type == "LoadBalancer" || !spec["externalIPs"].elements.isEmpty
+        if !spec["externalTrafficPolicy"].isNull, !takesTraffic {
+            check.add(
+                .invalid(
+                    "spec.externalTrafficPolicy", spec["externalTrafficPolicy"],
+                    "may only be set for externally-accessible services"))
+        }
+    }
+
+    private func checkPorts(_ ports: [JSON], _ type: String, _ check: inout Validation) {
+        var names: Set<String> = []
+        var seen: Set<String> = []
+        var nodePorts: Set<String> = []
+        for (i, port) in ports.enumerated() {
+            let path = "spec.ports[\(i)]"
+            let name = port["name"].string ?? ""
+            let proto = port["protocol"].string ?? ""
+            if name.isEmpty {
+                if ports.count > 1 { check.add(.required("\(path).name")) }
+            } else if let problem = LabelSyntax.labelProblem(name) {
+                check.add(.invalid("\(path).name", .string(name), problem))
+            } else if !names.insert(name).inserted {
+                check.add(.duplicate("\(path).name", .string(name)))
+            }
+            let number = port["port"].int ?? 0
+            if let problem = Ports.problem(number) { check.add(.invalid("\(path).port", .int(number), problem)) }
+            check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "\(path).protocol", required: true)
+            if !port["targetPort"].isNull { Ports.checkNameOrNumber(port["targetPort"], "\(path).targetPort", &check) }
+            if !seen.insert("\(proto)/\(number)").inserted {
+                check.add(.duplicate(path, ["protocol": .string(proto), "port": .int(number)]))
+            }
+            let node = port["nodePort"].int ?? 0
+            guard node != 0 else { continue }
+            if type == "ClusterIP" || type == "ExternalName" {
+                check.add(.forbidden("\(path).nodePort", "may not be used when `type` is '\(type)'"))
+            }
+            if !nodePorts.insert("\(proto)/\(node)").inserted {
+                check.add(.duplicate("\(path).nodePort", .int(node)))
+            }
+        }
+    }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        guard subresource.isEmpty else { return }
+        let external = "ExternalName"
+        if object.spec["type"].string != external, old.spec["type"].string != external {
+            let (new, before) = (object.spec["clusterIP"], old.spec["clusterIP"])
+            if !before.isNull, new != before {
+                check.add(.invalid("spec.clusterIPs[0]", .array([new]), "may not change once set"))
+            }
+        }
+        validateCreate(object, &check)
+    }
+}
+
+/// Endpoints: the older form of endpoint slices.
+struct EndpointsStrategy: ResourceStrategy {
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        for (i, subset) in object["subsets"].elements.enumerated() {
+            let path = "subsets[\(i)]"
+            if subset["addresses"].elements.isEmpty, subset["notReadyAddresses"].elements.isEmpty {
+                check.add(.required(path, "must specify `addresses` or `notReadyAddresses`"))
+            }
+            for key in ["addresses", "notReadyAddresses"] {
+                for (j, address) in subset[key].elements.enumerated() where IPAddress(address["ip"].string ?? "") == nil {
+                    check.add(
+                        .invalid(
+                            "\(path).\(key)[\(j)].ip", address["ip"],
+                            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+                }
+            }
+            for (j, port) in subset["ports"].elements.enumerated() {
+                let number = port["port"].int ?? 0
+                if let problem = Ports.problem(number) {
+                    check.add(.invalid("\(path).ports[\(j)].port", .int(number), problem))
+                }
+                check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "\(path).ports[\(j)].protocol", required: true)
+                if subset["ports"].elements.count > 1, (port["name"].string ?? "").isEmpty {
+                    check.add(.required("\(path).ports[\(j)].name"))
+                }
+            }
+        }
+    }
+}
+
+/// Source: pkg/apis/discovery/validation.
+struct EndpointSliceStrategy: ResourceStrategy {
+    var tracksGeneration: Bool { true }
+
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        let type = object["addressType"]
+        check.oneOf(type, ["FQDN", "IPv4", "IPv6"], "addressType", required: true)
+        let endpoints = object["endpoints"].elements
+        if endpoints.count > 1000 {
+            check.add(.init(.tooMany, "endpoints", "Too many: \(endpoints.count): must have at most 1000 items"))
+        }
+        for (i, endpoint) in endpoints.enumerated() {
+            let addresses = endpoint["addresses"].elements
+            if addresses.isEmpty {
+                check.add(.required("endpoints[\(i)].addresses", "must contain at least 1 address"))
+            }
+            for (j, address) in addresses.enumerated() {
+                let parsed = IPAddress(address.string ?? "")
+                let fits = type.string == "FQDN" || parsed.map { $0.isIPv6 == (type.string == "IPv6") } ?? false
+                if !fits {
+                    check.add(
+                        .invalid(
+                            "endpoints[\(i)].addresses[\(j)]", address, "must be a valid \(type.string ?? "IP") address"))
+                }
+            }
+        }
+        var names: Set<String> = []
+        for (i, port) in object["ports"].elements.enumerated() {
+            let name = port["name"].string ?? ""
+            if !names.insert(name).inserted { check.add(.duplicate("ports[\(i)].name", .string(name))) }
+            check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "ports[\(i)].protocol", required: true)
+        }
+    }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        validateCreate(object, &check)
+        check.immutable(object["addressType"], old["addressType"], "addressType")
+    }
+}

@@ -1,0 +1,114 @@
+/// Mounts of the host's mount namespace: few, because a container's own are made in its namespace and vanish with it.
+package enum Mounts {
+    package static func bind(_ source: String, to target: String, recursive: Bool = false) throws(SysError) {
+        let flags = UInt(MS_BIND) | (recursive ? UInt(MS_REC) : 0)
+        try syscall("mount", target) { mount(source, target, nil, flags, nil) }
+    }
+
+    /// A file system of `type` at `target`; `options` as mount(8) writes them.
+    package static func mountFilesystem(
+        _ type: String, at target: String, flags: UInt = 0, options: String = ""
+    ) throws(SysError) {
+        try syscall("mount", target) { mount(type, target, type, flags, options) }
+    }
+
+    /// Detaches; a target that is no mount point is fine.
+    package static func unmount(_ target: String, lazily: Bool = true) throws(SysError) {
+        let flags = (lazily ? Int32(MNT_DETACH) : 0) | Int32(UMOUNT_NOFOLLOW)
+        if umount2(target, flags) != 0 {
+            let code = errno
+            if code != EINVAL && code != ENOENT { throw SysError(code, "umount", path: target) }
+        }
+    }
+
+    /// Unmounts everything at and below `path`, deepest and newest first. Returns what was unmounted.
+    @discardableResult
+    package static func unmountTree(_ path: String) throws(SysError) -> [String] {
+        let below = path.hasSuffix("/") ? path : path + "/"
+        let targets = try MountInfo.current().map(\.mountPoint).filter { $0 == path || $0.hasPrefix(below) }
+        for target in targets.reversed() { try unmount(target) }
+        return targets
+    }
+
+    /// A read-only view of image layers that is attached nowhere: files in it can be opened relative to the descriptor,
+    /// and the mount goes with it. `layers`: topmost first.
+    package static func detachedOverlay(layers: [String]) throws(SysError) -> FileDescriptor {
+        guard let top = layers.first else { throw SysError(EINVAL, "overlay") }
+        if layers.count == 1 { return try FileDescriptor.open(top, O_PATH | O_DIRECTORY) }
+        do throws(SysError) { return try newOverlay(layers, separately: true) } catch {
+            // Kernels before 6.7 know only the joined form.
+            if error.code != EINVAL { throw error }
+            return try newOverlay(layers, separately: false)
+        }
+    }
+
+    private static func newOverlay(_ layers: [String], separately: Bool) throws(SysError) -> FileDescriptor {
+        let context = FileDescriptor(owning: try checked("fsopen", "overlay") { k3s_fsopen("overlay") })
+        let raw = context.raw
+        if separately {
+            for layer in layers {
+                try checked("fsconfig", layer) {
+                    k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir+", layer, 0)
+                }
+            }
+        } else {
+            let joined = layers.joined(separator: ":")
+            try checked("fsconfig", joined) {
+                k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir", joined, 0)
+            }
+        }
+        try checked("fsconfig", "overlay") { k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_CMD_CREATE), nil, nil, 0) }
+        return FileDescriptor(
+            owning: try checked("fsmount", "overlay") { k3s_fsmount(raw, UInt32(K3S_MOUNT_ATTR_RDONLY)) })
+    }
+}
+
+/// One line of /proc/self/mountinfo.
+package struct MountInfo: Sendable, Equatable {
+    package var root: String
+    package var mountPoint: String
+    package var options: [String]
+    /// Tags between the options and the "-": "shared:1", "master:2".
+    package var propagation: [String]
+    package var type: String
+    package var source: String
+    package var superOptions: [String]
+
+    package static func current() throws(SysError) -> [MountInfo] {
+        parse(try Files.readString("/proc/thread-self/mountinfo"))
+    }
+
+    /// Lines that do not have the documented form are skipped.
+    package static func parse(_ text: String) -> [MountInfo] {
+        text.split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: " ")
+            guard fields.count >= 10, let dash = fields[6...].firstIndex(of: "-"), fields.count >= dash + 4 else {
+                return nil
+            }
+            return MountInfo(
+                root: unescape(fields[3]), mountPoint: unescape(fields[4]),
+                options: fields[5].split(separator: ",").map(String.init),
+                propagation: fields[6..<dash].map(String.init), type: String(fields[dash + 1]),
+                source: unescape(fields[dash + 2]),
+                superOptions: fields[dash + 3].split(separator: ",").map(String.init))
+        }
+    }
+
+    /// Space, tab, newline and backslash are written as three octal digits.
+    private static func unescape(_ field: Substring) -> String {
+        guard field.utf8.contains(UInt8(ascii: "\\")) else { return String(field) }
+        var bytes: [UInt8] = []
+        var rest = Array(field.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "\\"), rest.count >= 3,
+                let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(3)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

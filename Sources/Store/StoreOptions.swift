@@ -1,0 +1,23 @@
+/// The limits of a store. Every buffer in it is bounded by one of these.
+package struct StoreOptions: Sendable {
+    /// How many bytes of superseded and deleted versions are kept for watches that resume and for lists that continue;
+    /// an eighth of the live data, if that is more, so that a busy big store does not outrun its watchers.
+    package var historyBytes: Int64 = 1 << 20
+    /// The most events of the history, however small.
+    package var historyEvents = 10_000
+    /// The most bytes of one key and value (etcd's default request limit, which users know).
+    package var entryBytes = 3 << 19
+    /// The most writes and bytes on their way to the disk; further ones are `.unavailable`.
+    package var pendingWrites = 4_096
+    package var pendingBytes = 16 << 20
+    /// How long a deferred write may stay in memory only.
+    package var deferredDelay: Duration = .seconds(300)
+    /// How many superseded rows gather before they are deleted from the disk together with a write.
+    package var garbageRows = 256
+    /// How many revisions are reserved on disk ahead of use, for deferred writes.
+    package var reservedRevisions: Int64 = 1_000
+    /// Called, from the writer thread, when a group of writes failed and when writing works again: one line each.
+    package var onDiskTrouble: (@Sendable (String) -> Void)?
+
+    package init() {}
+}

@@ -1,0 +1,50 @@
+import CShims
+import KubeAPI
+
+/// What `k3s` does with its first argument. Helpers of the runtime come before anything else is set up.
+enum Root {
+    static let version = "k3s version \(Version.git) (\(String(cString: k3s_commit())))"
+
+    static let help = """
+        NAME:
+           k3s - Kubernetes, but small and simple
+
+        USAGE:
+           k3s [global options] command [command options] [arguments...]
+
+        VERSION:
+           \(Version.git) (\(String(cString: k3s_commit())))
+
+        COMMANDS:
+           server   Run management server
+           help, h  Shows a list of commands or help for one command
+
+        GLOBAL OPTIONS:
+           --help, -h     show help
+           --version, -v  print the version
+        """
+
+    static func run(_ arguments: [String]) -> Int32 {
+        guard let command = arguments.first else {
+            print(help)
+            return 0
+        }
+        switch command {
+        case "server": return ServerCommand.run(Array(arguments.dropFirst()))
+        case "help", "h":
+            if arguments.dropFirst().first == "server" { return ServerCommand.run(["--help"]) }
+            print(help)
+            return 0
+        case "--help", "-h", "-help":
+            print(help)
+            return 0
+        case "--version", "-v", "-version":
+            print(version)
+            return 0
+        default:
+            let what = command.hasPrefix("-") ? "flag provided but not defined: \(command)" : "No help topic for '\(command)'"
+            Terminal.error(command.hasPrefix("-") ? "Incorrect Usage: \(what)\n\n\(help)" : what)
+            return 1
+        }
+    }
+}

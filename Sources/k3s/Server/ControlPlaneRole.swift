@@ -1,0 +1,157 @@
+import Codecs
+import ControlPlane
+import KubeAPI
+import Linux
+import Logging
+import NIOCore
+import NIOPosix
+import Store
+import Transport
+
+/// The API server with its store, certificates and controllers, in this process.
+struct ControlPlaneRole: Sendable {
+    let configuration: ServerConfiguration
+    let logger: Logger
+    let pki: ClusterPKI
+    let store: LogStore
+    let api: APIServer
+    let nodes: LocalNodes
+    private let clock = SystemClock()
+    private let tokens: ServiceAccountTokens
+    private let rbac: RBACAuthorizer
+    private let listener: HTTPServer
+    private let serverDirectory: String
+
+    /// Makes or loads everything below `<data-dir>/server`. Throws before anything is served.
+    init(_ configuration: ServerConfiguration, nodeAddress: String, group: any EventLoopGroup, logger: Logger) throws {
+        (self.configuration, self.logger) = (configuration, logger)
+        serverDirectory = configuration.dataDirectory + "/server"
+        do throws(SysError) {
+            try Directories.make(configuration.dataDirectory, mode: 0o755)
+            try Directories.make(serverDirectory, mode: 0o700)
+        } catch {
+            throw StartupError("--data-dir: cannot make \(serverDirectory): \(error)")
+        }
+        let apiAddress = ServerConfiguration.hostAddress(1, of: configuration.serviceCIDR)
+        var parameters = ClusterPKIParameters(nodeName: configuration.nodeName)
+        parameters.nodeAddresses = nodeAddress.isEmpty ? [] : [nodeAddress]
+        parameters.extraNames = configuration.tlsSANs
+        parameters.serviceAddresses = [apiAddress]
+        parameters.advertiseAddress = configuration.advertiseAddress
+        parameters.clusterDomain = configuration.clusterDomain
+        pki = try ClusterPKI.prepare(directory: serverDirectory + "/tls", parameters: parameters)
+        _ = try ClusterCredentials.prepare(
+            serverDirectory: serverDirectory, token: configuration.token, agentToken: nil, ca: pki.server.pem)
+
+        var options = StoreOptions()
+        options.onDiskTrouble = { [logger] in logger.error("datastore: \($0)") }
+        do throws(StoreError) {
+            store = try LogStore.sqlite(path: serverDirectory + "/db/state.db", options: options)
+        } catch {
+            throw StartupError("datastore \(serverDirectory)/db/state.db: \(error)")
+        }
+
+        let issuer = "https://kubernetes.default.svc.\(configuration.clusterDomain)"
+        tokens = ServiceAccountTokens(
+            key: pki.serviceSigningKey, keys: pki.serviceKeys, issuer: issuer, audiences: [issuer, "k3s"], clock: clock)
+        rbac = RBACAuthorizer()
+        nodes = LocalNodes()
+        let (tokens, rbac) = (tokens, rbac)
+        let checkToken: @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])? = {
+            await tokens.authenticate($0, audiences: $1)
+        }
+        var server = APIServerConfiguration()
+        server.clock = clock
+        server.authorizer = rbac
+        server.authenticator = RequestAuthenticator(authorizer: rbac, authenticateToken: checkToken) { _ in false }
+        server.tokens = tokens
+        server.reviews = AccessReviews(
+            authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
+        server.nodes = nodes
+        server.nodePorts = configuration.nodePorts
+        try server.setServiceNetworks([configuration.serviceCIDR])
+        let advertised = configuration.advertiseAddress ?? nodeAddress
+        if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
+        api = APIServer(store: store, configuration: server)
+        tokens.attach(api.client(as: .system))
+
+        let certificate = try ListenerCertificate.prepare(
+            pki: pki, names: try Certificate.load(pki.path("serving-kube-apiserver.crt"))[0].alternativeNames.all,
+            now: clock.now().seconds)
+        var tls = TLSServerConfiguration(
+            certificate: TLSCertificate(chainPEM: certificate.chainPEM, keyPEM: certificate.key.pem),
+            clientCAPEM: pki.client.pem)
+        tls.requireClientCertificate = false
+        let (handler, ca) = (api.handler, pki.server.pem)
+        let http = HTTPServerConfiguration(hooks: APIServer.hooks)
+        listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
+            switch request.path {
+            // How a joining node learns whom to trust, and what answers before there is anything to authenticate with.
+            case "/cacerts": HTTPResponse(status: 200, contentType: "text/plain", ca)
+            case "/ping": HTTPResponse(status: 200, contentType: "text/plain", Array("pong".utf8))
+            default: await handler(request)
+            }
+        }
+    }
+
+    var client: LocalClient { api.client(as: .system) }
+
+    /// Opens the port, so that a port in use is known before anything else happens.
+    func listen() async throws {
+        let (host, port) = (configuration.bindAddress, configuration.port)
+        do {
+            try await listener.start(host: host, port: port)
+        } catch let error as IOError {
+            throw StartupError("listen tcp \(host):\(port): bind: \(SysError.text(error.errnoCode).lowercased())")
+        }
+    }
+
+    /// Writes the administrator's kubeconfig.
+    func writeKubeconfig() throws {
+        let host = configuration.bindAddress == "0.0.0.0" ? "127.0.0.1" : configuration.bindAddress
+        let text = try pki.adminKubeconfig(server: "https://\(host):\(configuration.port)")
+        let path = configuration.kubeconfigPath
+        do throws(SysError) {
+            if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+                try Directories.make(String(path[..<slash]), mode: 0o755)
+            }
+            try Files.writeAtomically(path, Array(text.utf8), mode: configuration.kubeconfigMode)
+        } catch {
+            throw StartupError("--write-kubeconfig: cannot write \(path): \(error)")
+        }
+        logger.info("Wrote kubeconfig \(path)")
+    }
+
+    /// The objects that every cluster has; then controllers and scheduler, until the task is cancelled.
+    func run() async throws {
+        let client = client
+        try await api.bootstrap()
+        try await BootstrapPolicy.reconcile(client)
+        for object in BootstrapPolicy.defaultClusterRoles() { rbac.observe(.clusterRoles, object, deleted: false) }
+        for object in BootstrapPolicy.defaultClusterRoleBindings() {
+            rbac.observe(.clusterRoleBindings, object, deleted: false)
+        }
+        let resources = api.registry.resources
+        // Views of what is stored under another name (events.k8s.io) would be looked at twice.
+        let stored = resources.all.filter { $0.isStored && $0.info.verbs.contains(.list) }
+        let controllers: [any Controller] = [
+            rbac, ClusterRoleAggregationController(client: client),
+            Scheduler(client: client, clock: clock),
+            DeploymentController(client: client, clock: clock), ReplicaSetController(client: client, clock: clock),
+            EndpointSliceController(client: client, clock: clock),
+            ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
+            NamespaceController(client: client, clock: clock, resources: { stored.filter(\.namespaced).map(\.gvr) }),
+            NodeController(client: client, clock: clock, clusterCIDR: configuration.clusterCIDR),
+            GarbageCollector(
+                client: client, resources: stored.filter { $0.gvr != .events }.map(\.gvr),
+                resolve: { kind in resources.first(kind: kind).map { ($0.gvr, $0.namespaced) } }),
+        ]
+        await ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers).run()
+    }
+
+    /// Ends connections and closes the store: what was acknowledged is on disk.
+    func stop() async {
+        await listener.stop(within: 0.2)
+        await store.close()
+    }
+}

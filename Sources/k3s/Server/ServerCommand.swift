@@ -1,0 +1,100 @@
+import CShims
+import Linux
+import Logging
+import Synchronization
+
+/// `k3s server`: the control plane and, unless it is disabled, the node on this machine.
+enum ServerCommand {
+    static func run(_ arguments: [String]) -> Int32 {
+        let parser = FlagParser(flags: ServerFlags.all)
+        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
+        let configuration: ServerConfiguration
+        do {
+            let flags = try parser.parse(arguments, environment: environment)
+            if flags.wantsHelp {
+                print("NAME:\n   k3s server - Run management server\n\nUSAGE:\n   k3s server [OPTIONS]\n\n" + parser.help())
+                return 0
+            }
+            configuration = try ServerConfiguration(
+                flags, environment: environment, isRoot: geteuid() == 0, hostname: hostname())
+        } catch {
+            Terminal.error("Error: \(error)")
+            return 1
+        }
+        let logger = Self.logger(debug: configuration.debug)
+        k3s_tune_malloc()
+        return Foreground.run(logger: logger) {
+            try await Server(configuration: configuration, logger: logger).run()
+        }
+    }
+
+    private static func logger(debug: Bool) -> Logger {
+        let level: Logger.Level = debug ? .debug : .info
+        return Logger(label: "k3s") { _ in LineLogHandler(level: level) }
+    }
+
+    private static func hostname() -> String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        gethostname(&buffer, buffer.count - 1)
+        return String(cString: buffer)
+    }
+}
+
+/// What made a start impossible: one line.
+struct StartupError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Runs a long-lived task in the foreground: the main thread waits for signals, SIGTERM and SIGINT cancel the task.
+enum Foreground {
+    static func run(logger: Logger, _ body: @escaping @Sendable () async throws -> Void) -> Int32 {
+        Signals.ignoreBrokenPipe()
+        var waited = sigset_t()
+        sigemptyset(&waited)
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR2] { sigaddset(&waited, signal) }
+        // Threads that start from here on inherit the mask, so that only this one sees these signals.
+        pthread_sigmask(SIG_BLOCK, &waited, nil)
+        let outcome = Outcome()
+        let main = getpid()
+        let task = Task {
+            do {
+                try await body()
+                outcome.set(nil)
+            } catch is CancellationError {
+                outcome.set(nil)
+            } catch {
+                outcome.set("\(error)")
+            }
+            kill(main, SIGUSR2)
+        }
+        var stopping = false
+        while true {
+            var signal: Int32 = 0
+            guard sigwait(&waited, &signal) == 0 else { continue }
+            switch signal {
+            case SIGUSR2:
+                guard outcome.isDone else { continue }
+                if let error = outcome.error {
+                    logger.critical("\(error)")
+                    return 1
+                }
+                return 0
+            case SIGHUP: continue
+            default:
+                // The second time is meant.
+                if stopping { return 130 }
+                stopping = true
+                logger.info("Shutdown request received: \(signal == SIGTERM ? "terminated" : "interrupt")")
+                task.cancel()
+            }
+        }
+    }
+
+    private final class Outcome: Sendable {
+        private let state = Mutex<(done: Bool, error: String?)>((false, nil))
+        func set(_ error: String?) { state.withLock { $0 = (true, error) } }
+        var isDone: Bool { state.withLock { $0.done } }
+        var error: String? { state.withLock { $0.error } }
+    }
+}

@@ -1,0 +1,87 @@
+import os
+
+import harness
+import harness_images
+import pytest
+
+
+def pytest_configure(config):
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests start containers: run them as root", returncode=1)
+    if not os.path.exists(harness.BINARY):
+        pytest.exit(f"{harness.BINARY} is missing: make build", returncode=1)
+
+
+BUSYBOX = "docker.io/library/busybox:test"
+
+
+def import_images(node):
+    folder = os.path.join(node.data, "agent", "images")
+    layer = harness_images.busybox_layer()
+    harness_images.docker_archive(os.path.join(folder, "busybox.tar"), BUSYBOX, [layer])
+    web = harness_images._tar([("www/index.html", "file", b"hello\n", 0o644)])
+    harness_images.docker_archive(
+        os.path.join(folder, "web.tar.gz"), "docker.io/library/web:test", [layer, web],
+        {"Env": ["PATH=/bin"], "Entrypoint": ["httpd", "-f", "-p", "8080", "-h", "/www"]}, compress="gz",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The node that most tests share; each test uses a namespace of its own."""
+    node = harness.Node("e2e").create()
+    try:
+        import_images(node)
+        node.start()
+        yield node
+    finally:
+        node.destroy()
+
+
+@pytest.fixture
+def own_node(request):
+    """A node for tests that kill or misconfigure it."""
+    node = harness.Node("own", kubectl="1.36").create()
+    try:
+        import_images(node)
+        yield node
+    finally:
+        node.destroy()
+
+
+_counter = 0
+
+
+@pytest.fixture
+def ns(node):
+    """A fresh namespace, as a kubectl bound to it."""
+    global _counter
+    _counter += 1
+    name = f"t{_counter}"
+    node.kubectl("create", "namespace", name)
+    yield NamespacedKubectl(node, name)
+    node.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+class NamespacedKubectl:
+    def __init__(self, node, name):
+        self.node, self.name = node, name
+
+    def __call__(self, *args, **kw):
+        return self.node.kubectl("-n", self.name, *args, **kw)
+
+    def apply(self, text):
+        return self("apply", "-f", "-", input=text)
+
+    def jsonpath(self, *args):
+        return self("get", *args[:-1], "-o", "jsonpath=" + args[-1]).stdout
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for name in ("node", "own_node"):
+            if name in item.funcargs:
+                report.sections.append((f"log of {name}", item.funcargs[name].tail(40)))

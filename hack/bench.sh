@@ -1,0 +1,11 @@
+#!/bin/bash
+# Prints the project's figures: the node's from bin/k3s with the real kubectl, then those of the modules.
+set -eu
+cd "$(dirname "$0")/.."
+hack/e2e.sh --collect-only -q >/dev/null
+.test/venv/bin/python hack/bench_node.py "$@"
+if [ "${BENCH_MODULES:-1}" = 1 ]; then
+    swift build -c release --product store-exerciser >/dev/null
+    echo
+    .build/release/store-exerciser bench
+fi

