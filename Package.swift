@@ -56,7 +56,7 @@ let package = Package(
         module("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", log]),
         module(
             "Node",
-            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux", log]),
+            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
         .executableTarget(
             name: "k3s",
             dependencies: [
@@ -72,13 +72,18 @@ let package = Package(
         .target(
             name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",
             swiftSettings: strict),
+        // A shim and a killable client for the runtime's tests, without the rest of the product.
+        .executableTarget(
+            name: "RuntimeProbe", dependencies: ["Containers", "Linux"], path: "Tests/RuntimeProbe",
+            swiftSettings: strict),
         tests("Linux"), tests("Netlink", ["Linux", "NetworkTesting"]),
         tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
-        tests("Containers", ["Linux", "CShims", "Codecs", log]),
+        tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux", "store-exerciser"]),
+        tests("k3s"),
         tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
-        tests("Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Linux"]),
+        tests("Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
     ]
 )

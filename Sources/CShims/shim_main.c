@@ -237,9 +237,11 @@ static int run(void) {
     return 0;
 }
 
+static int lock = -1;
+
 static int prepare(const char *directory) {
     if (chdir(directory) < 0) return -errno;
-    int lock = open("shim.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    lock = open("shim.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0) return -errno;
     if (flock(lock, LOCK_EX | LOCK_NB) < 0) return -errno;
     shim.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -308,6 +310,8 @@ int k3s_shim_main(int argc, char *const argv[]) {
         if (pid > 0) _exit(0); // listening already: the starter may connect
         setsid();
     }
+    // Who holds the lock, for people and for measurements.
+    if (ftruncate(lock, 0) == 0) dprintf(lock, "%d\n", (int)getpid());
     prctl(PR_SET_NAME, "k3s-shim", 0ul, 0ul, 0ul);
     return run();
 }

@@ -43,7 +43,7 @@ def wait_until(what, probe, timeout=30, interval=0.05):
 
 
 class Namespace:
-    """A network namespace with loopback and a device that gives the node an address and a default route."""
+    """A network namespace with loopback and an interface that gives the node an address and a default route."""
 
     def __init__(self, name):
         self.name = name
@@ -53,7 +53,8 @@ class Namespace:
         run("ip", "netns", "add", self.name)
         for command in (
             "link set lo up",
-            "link add node0 type dummy",
+            "link add node0 type veth peer name node0p",
+            "link set node0p up",
             "addr add 192.0.2.10/24 dev node0",
             "link set node0 up",
             "route add default via 192.0.2.1",

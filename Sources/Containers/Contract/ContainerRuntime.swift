@@ -24,6 +24,11 @@ package protocol ContainerRuntime: Sendable {
     /// Live limits (in-place resize).
     func updateResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError)
 
+    /// Live limits of the pod as a whole.
+    func updateSandboxResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError)
+    /// Usage of the pod's cgroup: all containers, the finished ones' CPU time included.
+    func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats
+
     /// Every exit from now on, and every one that happened since the last call of a previous process.
     func events() -> AsyncStream<ContainerEvent>
 
@@ -73,11 +78,22 @@ package struct SandboxConfig: Sendable, Equatable {
     package var pid: NamespaceMode = .container
     package var ipc: NamespaceMode = .pod
     package var sysctls: [String: String] = [:]
+    /// Content of /etc/resolv.conf for containers that mount none of their own; nil: the node's.
+    package var dns: SandboxDNS?
     /// Below the QoS parent: "kubepods", "kubepods/burstable" or "kubepods/besteffort"; the pod's directory is pod<uid>.
     package var cgroupParent = "kubepods"
     /// Limits of the pod as a whole; nil fields are not limited.
     package var resources = ContainerResources()
     package init() {}
+}
+
+package struct SandboxDNS: Sendable, Equatable {
+    package var servers: [String] = []
+    package var searches: [String] = []
+    package var options: [String] = []
+    package init(servers: [String] = [], searches: [String] = [], options: [String] = []) {
+        (self.servers, self.searches, self.options) = (servers, searches, options)
+    }
 }
 
 package struct SandboxStatus: Sendable, Equatable {
@@ -122,6 +138,8 @@ package struct ContainerSecurity: Sendable, Equatable {
     package var runAsUser: Int64?
     package var runAsGroup: Int64?
     package var supplementalGroups: [Int64] = []
+    /// supplementalGroupsPolicy Strict: what the image's /etc/group says of the user does not count.
+    package var strictSupplementalGroups = false
     package var readOnlyRootFilesystem = false
     package var noNewPrivileges = false
     package var seccomp: Seccomp = .unconfined
@@ -151,7 +169,10 @@ package struct ContainerConfig: Sendable, Equatable {
     package var tty = false
     package var resources = ContainerResources()
     package var security = ContainerSecurity()
+    /// "/dev/x", "/dev/x:/dev/y" or "/dev/x:/dev/y:rw" (host path, path in the container, access).
     package var devices: [String] = []
+    /// nil: as the sandbox says; `.target` joins the PID namespace of another container (ephemeral containers).
+    package var pid: SandboxConfig.NamespaceMode?
     package init() {}
 
     package static func == (a: Self, b: Self) -> Bool {
@@ -160,7 +181,7 @@ package struct ContainerConfig: Sendable, Equatable {
             && a.environment.elementsEqual(b.environment, by: { $0.name == $1.name && $0.value == $1.value })
             && a.mounts == b.mounts && a.labels == b.labels && a.annotations == b.annotations && a.logPath == b.logPath
             && a.stdin == b.stdin && a.stdinOnce == b.stdinOnce && a.tty == b.tty && a.resources == b.resources
-            && a.security == b.security && a.devices == b.devices
+            && a.security == b.security && a.devices == b.devices && a.pid == b.pid
     }
 }
 

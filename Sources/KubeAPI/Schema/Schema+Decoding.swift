@@ -83,7 +83,7 @@ struct SchemaWalk {
     private var current: TypeSchema?
     private var depth = 0
     private static let maximumUnknown = 100
-    private static let maximumDepth = 400
+    private static let maximumDepth = 200
 
     init(schema: Schema, defaults: Bool, tracksUnknown: Bool, clock: any KubeClock) {
         (self.schema, self.defaults, self.tracksUnknown, self.clock) = (schema, defaults, tracksUnknown, clock)

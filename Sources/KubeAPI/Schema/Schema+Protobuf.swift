@@ -65,7 +65,9 @@ private struct ProtobufDecoder {
         guard depth < 100 else { throw ProtobufError("proto: message nested too deeply") }
         var reader = ProtobufReader(bytes)
         while let (number, value) = try reader.next() {
-            if let field = type.fields.first(where: { Int($0.number) == number && $0.wrapper == wrapper }) {
+            // The last: kind and apiVersion come first in the table, with numbers of a message that is never sent (what
+            // they say is in the envelope).
+            if let field = type.fields.last(where: { Int($0.number) == number && $0.wrapper == wrapper }) {
                 try set(field, value, in: &object, depth: depth)
             } else if wrapper == 0, case .bytes(let inner) = value,
                 type.fields.contains(where: { Int($0.wrapper) == number })

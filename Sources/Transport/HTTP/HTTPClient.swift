@@ -145,22 +145,29 @@ package final class HTTPClient: Sendable {
     private func connect(_ request: HTTPClientRequest, _ tls: TLSClientContext?) async throws -> HTTPClientConnection {
         let host = request.url.host
         let peer = request.url.hostField
-        let bootstrap = HTTPClient.bootstrap(group.any(), host: host, tls: tls)
+        let made = MadeConnection()
+        let bootstrap = HTTPClient.bootstrap(group.any(), host: host, tls: tls, made)
             .connectTimeout(.nanoseconds(Int64(request.connectTimeout * 1e9)))
         var failure: any Error = HTTPClientError.connectFailed(peer, reason: "no address")
         for address in try await addresses(host) {
+            let channel: any Channel
             do {
-                let channel: any Channel
                 if let socket = try? SocketAddress(ipAddress: address, port: request.url.port) {
                     channel = try await bootstrap.connect(to: socket).get()
                 } else {
                     channel = try await bootstrap.connect(host: address, port: request.url.port).get()
                 }
-                return try await HTTPClient.handshake(channel, seconds: request.connectTimeout, peer: peer)
             } catch {
                 failure = HTTPClient.dialError(error, peer)
+                try Task.checkCancellation()
+                continue
             }
-            try Task.checkCancellation()
+            // An address that answers is the one: its certificate is judged, no other address tried.
+            do {
+                return try await HTTPClient.handshake(channel, made, seconds: request.connectTimeout)
+            } catch {
+                throw HTTPClient.dialError(error, peer)
+            }
         }
         throw failure
     }
@@ -175,13 +182,19 @@ package final class HTTPClient: Sendable {
     package static func connection(
         over descriptor: Int32, group: any EventLoopGroup, host: String, tls: TLSClientContext?
     ) async throws -> HTTPClientOneShot {
-        let bootstrap = bootstrap(group.any(), host: host, tls: tls)
+        let made = MadeConnection()
+        let bootstrap = bootstrap(group.any(), host: host, tls: tls, made)
         let channel = try await bootstrap.withConnectedSocket(descriptor).get()
-        return HTTPClientOneShot(connection: try await handshake(channel, seconds: 30, peer: host))
+        return HTTPClientOneShot(connection: try await handshake(channel, made, seconds: 30))
+    }
+
+    /// The handler of the channel made last: an early end of the connection takes it out of the pipeline.
+    private final class MadeConnection: Sendable {
+        let value = Mutex<HTTPClientConnection?>(nil)
     }
 
     private static func bootstrap(
-        _ loop: any EventLoop, host: String, tls: TLSClientContext?
+        _ loop: any EventLoop, host: String, tls: TLSClientContext?, _ made: MadeConnection
     ) -> ClientBootstrap {
         ClientBootstrap(group: loop)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
@@ -195,15 +208,16 @@ package final class HTTPClient: Sendable {
                     let handler = try tls.map { try TLSHandler(role: .client($0, host: host), loop: loop) }
                     if let handler { try channel.pipeline.syncOperations.addHandler(handler) }
                     let connection = HTTPClientConnection(channel: channel, tls: handler, loop: loop)
+                    made.value.withLock { $0 = connection }
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
             }
     }
 
     private static func handshake(
-        _ channel: any Channel, seconds: Double, peer: String
+        _ channel: any Channel, _ made: MadeConnection, seconds: Double
     ) async throws -> HTTPClientConnection {
-        let connection = try await channel.pipeline.handler(type: HTTPClientConnection.self).map { $0 }.get()
+        guard let connection = made.value.withLock({ $0 }) else { throw HTTPClientError.closedBeforeResponse }
         let timer = channel.eventLoop.scheduleTask(in: .nanoseconds(Int64(seconds * 1e9))) {
             channel.pipeline.fireErrorCaught(TLSError.timedOut)
         }

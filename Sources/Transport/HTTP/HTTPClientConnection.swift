@@ -15,6 +15,20 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
 
     private static let bodyAhead = 64 << 10
 
+    /// What a reader shares with the connection. It outlives the exchange: once the last bytes are here, the connection
+    /// may carry the next one. Touched on the loop only.
+    final class Body: @unchecked Sendable {
+        fileprivate var queue: [UInt8] = []
+        fileprivate var ended = false
+        fileprivate var failure: (any Error)?
+        fileprivate var waiter: LoopWaiter<[UInt8]?>?
+
+        fileprivate func takeQueue() -> [UInt8] {
+            defer { queue = [] }
+            return queue
+        }
+    }
+
     let channel: any Channel
     private let output: TransportOutput
     private var phase: Phase
@@ -22,17 +36,12 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
     private var scanner = HTTPHeadScanner(limit: 256 << 10)
     private var decoder = HTTPBodyDecoder(.none)
     private var reusable = false
-    /// Number of the exchange under way: a body of an earlier one must not touch this one.
-    private var serial: UInt64 = 0
     private var inputEnded = false
     private var failure: (any Error)?
 
     private let connected: EventLoopPromise<Void>
     private var headWaiter: LoopWaiter<HTTPClientResponse>?
-    private var bodyQueue: [UInt8] = []
-    private var bodyEnded = false
-    private var bodyWaiter: LoopWaiter<[UInt8]?>?
-    private var writers: [LoopWaiter<Void>] = []
+    private var body: Body?
     private var timer: Scheduled<Void>?
     private var bodyPauseTimeout: Double?
 
@@ -79,6 +88,11 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
         context.fireChannelInactive()
     }
 
+    /// Also reached by a channel that never became active.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        finish(failure ?? HTTPClientError.closedBeforeResponse)
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         failure = failure ?? error
         channel.close(promise: nil)
@@ -96,20 +110,17 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
         if case .upgraded(let stream) = last { stream.becameInactive() }
         headWaiter?.resume(.failure(error))
         headWaiter = nil
-        if case .body = last {
-            failure = failure ?? HTTPClientError.bodyCutShort
-            if let bodyWaiter, bodyQueue.isEmpty { bodyWaiter.resume(.failure(failure ?? error)) }
-            bodyWaiter = nil
+        if case .body = last, let body {
+            let reason = failure ?? HTTPClientError.bodyCutShort
+            body.failure = reason
+            body.waiter?.resume(.failure(reason))
+            body.waiter = nil
         }
-        for waiter in writers { waiter.resume(.failure(error)) }
-        writers = []
+        body = nil
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if case .upgraded(let stream) = phase { stream.writabilityChanged() }
-        guard channel.isWritable else { return }
-        for waiter in writers { waiter.resume(.success(())) }
-        writers = []
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -130,7 +141,7 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
         switch phase {
         case .upgraded(let stream): stream.readCompleted()
         case .awaitingHead: channel.read()
-        case .body where bodyQueue.count < HTTPClientConnection.bodyAhead: channel.read()
+        case .body where (body?.queue.count ?? 0) < HTTPClientConnection.bodyAhead: channel.read()
         case .connecting, .idle, .body, .closed: break
         }
     }
@@ -172,7 +183,7 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
             buffer = ByteBuffer()
             channel.read()
             let response = HTTPClientResponse(
-                status: 101, headers: head.headers, body: HTTPClientBody(connection: nil, serial: 0), upgraded: stream)
+                status: 101, headers: head.headers, body: HTTPClientBody(connection: nil, body: nil), upgraded: stream)
             if let waiter, !waiter.isDone { waiter.resume(.success(response)) } else { channel.close(promise: nil) }
             return
         }
@@ -183,43 +194,45 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
             && (head.minorVersion == 1
                 ? !head.headers.hasMember("Connection", "close") : head.headers.hasMember("Connection", "keep-alive"))
         phase = .body
-        bodyEnded = false
-        let body = HTTPClientBody(connection: self, serial: serial)
-        waiter?.resume(.success(HTTPClientResponse(status: head.status, headers: head.headers, body: body)))
+        let body = Body()
+        self.body = body
+        let face = HTTPClientBody(connection: self, body: body)
+        waiter?.resume(.success(HTTPClientResponse(status: head.status, headers: head.headers, body: face)))
         armBodyTimer()
     }
 
     private func deliver(_ bytes: ByteBuffer) {
         armBodyTimer()
-        if let waiter = bodyWaiter, !waiter.isDone, bodyQueue.isEmpty {
-            bodyWaiter = nil
+        guard let body else { return }
+        if let waiter = body.waiter, !waiter.isDone, body.queue.isEmpty {
+            body.waiter = nil
             waiter.resume(.success(Array(bytes.readableBytesView)))
         } else {
-            bodyQueue.append(contentsOf: bytes.readableBytesView)
+            body.queue.append(contentsOf: bytes.readableBytesView)
         }
     }
 
     private func endBody() {
         timer?.cancel()
         timer = nil
-        bodyEnded = true
-        bodyWaiter?.resume(.success(bodyQueue.isEmpty ? nil : takeBody()))
-        bodyWaiter = nil
-        guard reusable, !inputEnded, buffer.readableBytes == 0, channel.isActive else {
+        let ended = body
+        body = nil
+        ended?.ended = true
+        if reusable, !inputEnded, buffer.readableBytes == 0, channel.isActive {
+            phase = .idle
+            // Before the reader knows of the end: its next request finds the connection.
+            onIdle?(self)
+        } else {
             phase = .closed
             let onClose = onClose
             (self.onClose, onIdle) = (nil, nil)
             onClose?(self)
             channel.close(promise: nil)
-            return
         }
-        phase = .idle
-        onIdle?(self)
-    }
-
-    private func takeBody() -> [UInt8] {
-        defer { bodyQueue = [] }
-        return bodyQueue
+        if let ended, let waiter = ended.waiter {
+            ended.waiter = nil
+            waiter.resume(.success(ended.queue.isEmpty ? nil : ended.takeQueue()))
+        }
     }
 
     private func armBodyTimer() {
@@ -249,10 +262,8 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
             waiter.resume(.failure(HTTPClientError.closedBeforeResponse))
             return
         }
-        serial += 1
         phase = .awaitingHead(method: request.method)
         headWaiter = waiter
-        bodyQueue = []
         bodyPauseTimeout = request.bodyPauseTimeout
         if let seconds = request.headerTimeout {
             let peer = request.url.hostField
@@ -280,38 +291,33 @@ final class HTTPClientConnection: ChannelInboundHandler, @unchecked Sendable {
         channel.read()
     }
 
-    func nextBody(_ serial: UInt64) async throws -> [UInt8]? {
+    func nextBody(_ body: Body) async throws -> [UInt8]? {
         do {
-            return try await channel.eventLoop.suspend { [self] waiter in pull(serial, waiter) }
+            return try await channel.eventLoop.suspend { [self] waiter in pull(body, waiter) }
         } catch is CancellationError {
-            abandonBody(serial)
+            abandonBody(body)
             throw CancellationError()
         }
     }
 
-    private func pull(_ serial: UInt64, _ waiter: LoopWaiter<[UInt8]?>) {
-        guard serial == self.serial else {
+    private func pull(_ body: Body, _ waiter: LoopWaiter<[UInt8]?>) {
+        if !body.queue.isEmpty {
+            waiter.resume(.success(body.takeQueue()))
+            if body === self.body { channel.read() }
+        } else if body.ended {
             waiter.resume(.success(nil))
-            return
-        }
-        if !bodyQueue.isEmpty {
-            waiter.resume(.success(takeBody()))
-            if case .body = phase { channel.read() }
-        } else if bodyEnded {
-            waiter.resume(.success(nil))
-        } else if case .body = phase {
-            bodyWaiter = waiter
-            channel.read()
+        } else if let failure = body.failure {
+            waiter.resume(.failure(failure))
         } else {
-            waiter.resume(.failure(failure ?? HTTPClientError.bodyCutShort))
+            body.waiter = waiter
+            channel.read()
         }
     }
 
     /// The reader has lost interest: unless the body is whole, the connection is of no further use.
-    func abandonBody(_ serial: UInt64) {
+    func abandonBody(_ body: Body) {
         channel.eventLoop.runOnLoop { [self] in
-            guard serial == self.serial, case .body = phase else { return }
-            channel.close(promise: nil)
+            if body === self.body { channel.close(promise: nil) }
         }
     }
 }

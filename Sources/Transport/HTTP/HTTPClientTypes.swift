@@ -62,21 +62,21 @@ package final class HTTPClientBody: AsyncSequence, Sendable {
     package typealias Element = [UInt8]
 
     private let connection: HTTPClientConnection?
-    private let serial: UInt64
+    private let body: HTTPClientConnection.Body?
 
-    init(connection: HTTPClientConnection?, serial: UInt64) {
+    init(connection: HTTPClientConnection?, body: HTTPClientConnection.Body?) {
         self.connection = connection
-        self.serial = serial
+        self.body = body
     }
 
     deinit {
-        connection?.abandonBody(serial)
+        if let body { connection?.abandonBody(body) }
     }
 
     /// The next bytes, nil at the end.
     package func next() async throws -> [UInt8]? {
-        guard let connection else { return nil }
-        return try await connection.nextBody(serial)
+        guard let connection, let body else { return nil }
+        return try await connection.nextBody(body)
     }
 
     /// All that is left.

@@ -60,6 +60,11 @@ final class ByteQueue: Sendable {
         try await waiter.wait()
     }
 
+    /// Without waiting: for what is bounded elsewhere.
+    func pushNow(_ bytes: [UInt8]) {
+        _ = append(bytes)
+    }
+
     private func append(_ bytes: [UInt8]) -> LockWaiter<Void>? {
         var reader: LockWaiter<[UInt8]?>?
         let writer = state.withLock { state -> LockWaiter<Void>? in

@@ -131,7 +131,8 @@ package final class Certificate: @unchecked Sendable {
 
     package var publicKey: PublicKey {
         get throws(PKIError) {
-            try PublicKey(der: writeDER { i2d_PUBKEY(X509_get0_pubkey(pointer), $0) }, what: "certificate's key")
+            guard let key = X509_get0_pubkey(pointer) else { throw .openSSL("read a certificate's key") }
+            return PublicKey(sharing: key)
         }
     }
 

@@ -55,10 +55,10 @@ package struct CertificateAuthority: Sendable {
         commonName: String, lifetime: Int64 = 10 * CertificateProfile.year, now: Int64
     ) throws(PKIError) -> CertificateAuthority {
         let key = try PrivateKey.generate()
-        let draft = try CertificateDraft(subject: DistinguishedName(commonName: commonName), key: try key.publicKey)
+        let draft = try CertificateDraft(subject: DistinguishedName(commonName: commonName), key: key.publicKey)
         try draft.setIssuer(DistinguishedName(commonName: commonName).der)
         try draft.setValidity(from: now - 3_600, through: plausible(now) + lifetime)
-        let identifier = keyIdentifier(try key.publicKey)
+        let identifier = keyIdentifier(key.publicKey)
         try draft.add(NID_basic_constraints, DER.sequence([DER.yes]), critical: true)
         // digitalSignature, keyEncipherment, keyCertSign
         try draft.add(NID_key_usage, DER.namedBits([0, 2, 5]), critical: true)
@@ -165,8 +165,8 @@ private final class CertificateDraft {
 
     func sign(_ key: PrivateKey) throws(PKIError) -> Certificate {
         guard X509_sign(pointer, key.pointer, key.algorithm?.digest) > 0 else { throw .openSSL("sign a certificate") }
-        // Through its bytes: a certificate that was parsed has all its caches in order.
-        return try Certificate(der: writeDER { i2d_X509(pointer, $0) }, what: "new certificate")
+        X509_up_ref(pointer)
+        return Certificate(owning: pointer)
     }
 
     static func name(_ der: [UInt8]) throws(PKIError) -> OpaquePointer {

@@ -73,8 +73,8 @@ package final class CertificateRequest: @unchecked Sendable {
 
     package var publicKey: PublicKey {
         get throws(PKIError) {
-            try PublicKey(
-                der: writeDER { i2d_PUBKEY(X509_REQ_get0_pubkey(pointer), $0) }, what: "certificate request's key")
+            guard let key = X509_REQ_get0_pubkey(pointer) else { throw .openSSL("read a certificate request's key") }
+            return PublicKey(sharing: key)
         }
     }
 }

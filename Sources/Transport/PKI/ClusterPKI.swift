@@ -253,7 +253,7 @@ extension PKIDirectory {
             return
         }
         let made = try PrivateKey.generate()
-        let issued = try authority.issue(leaf.profile, for: try made.publicKey, now: now)
+        let issued = try authority.issue(leaf.profile, for: made.publicKey, now: now)
         try write(key, made.pem, mode: 0o600)
         try write(certificate, issued.pem + authority.pem, mode: 0o644)
     }
@@ -261,7 +261,9 @@ extension PKIDirectory {
     private func isGood(
         _ pem: [UInt8], _ keyPEM: [UInt8], _ leaf: ClusterLeaf, _ authority: CertificateAuthority, _ now: Int64
     ) -> Bool {
-        guard let first = try? Certificate.chain(pem: pem, what: leaf.name).first,
+        // The leaf only; those after it are known.
+        guard let block = try? PEM.blocks(pem, what: leaf.name).first, block.label == "CERTIFICATE",
+            let first = try? Certificate(der: block.der, what: leaf.name),
             let key = try? PrivateKey(pem: keyPEM, what: leaf.name)
         else { return false }
         let names = first.alternativeNames

@@ -27,7 +27,7 @@ package enum JWT {
         guard let algorithm = key.algorithm else {
             throw .malformed(what: "token key", reason: "neither RSA nor on the curve P-256, P-384 or P-521")
         }
-        let keyID = try key.publicKey.keyID
+        let keyID = key.publicKey.keyID
         let header = #"{"alg":"\#(algorithm.tokenAlgorithm)","kid":"\#(keyID)"}"#
         let input = Base64.encodeURL(header.utf8) + "." + Base64.encodeURL(claims)
         let signature = try rawSignature(Array(input.utf8), key: key, algorithm: algorithm)

@@ -74,7 +74,7 @@ package struct ListenerCertificate: Sendable {
     ) throws(PKIError) -> Certificate {
         let profile = CertificateProfile(
             subject: DistinguishedName(commonName: "k3s", organizations: ["k3s"]), names: names, usages: [.serverAuth])
-        return try authority.issue(profile, for: try key.publicKey, now: now)
+        return try authority.issue(profile, for: key.publicKey, now: now)
     }
 
     /// An address, or a DNS name of letters, digits, "-", "." and "_".

@@ -5,8 +5,13 @@ import Linux
 package final class PrivateKey: @unchecked Sendable, CustomStringConvertible {
     let pointer: OpaquePointer
 
+    package let publicKey: PublicKey
+
     /// Takes ownership.
-    init(owning pointer: OpaquePointer) { self.pointer = pointer }
+    init(owning pointer: OpaquePointer) {
+        self.pointer = pointer
+        publicKey = PublicKey(sharing: pointer)
+    }
 
     deinit { EVP_PKEY_free(pointer) }
 
@@ -24,7 +29,7 @@ package final class PrivateKey: @unchecked Sendable, CustomStringConvertible {
 
     /// - Parameter der: SEC 1, PKCS #1 or unencrypted PKCS #8.
     package convenience init(der: [UInt8], what: String) throws(PKIError) {
-        let key = readDER(der) { cursor, length in d2i_AutoPrivateKey(nil, cursor, length) }
+        let key = P256KeyForm.read(der) ?? readDER(der) { cursor, length in d2i_AutoPrivateKey(nil, cursor, length) }
         guard let key else { throw .malformed(what: what, reason: "not a private key") }
         self.init(owning: key)
     }
@@ -53,17 +58,13 @@ package final class PrivateKey: @unchecked Sendable, CustomStringConvertible {
 
     /// SEC 1 for curves and PKCS #1 for RSA, the forms that k3s writes and all tools read.
     package var pem: [UInt8] {
+        let algorithm = algorithm
         let label = algorithm == .rsa ? "RSA PRIVATE KEY" : algorithm == nil ? "PRIVATE KEY" : "EC PRIVATE KEY"
-        return PEM.encode(PEM.Block(label: label, der: writeDER { i2d_PrivateKey(pointer, $0) }))
+        let short = algorithm == .p256 ? P256KeyForm.write(pointer) : nil
+        return PEM.encode(PEM.Block(label: label, der: short ?? writeDER { i2d_PrivateKey(pointer, $0) }))
     }
 
     package var algorithm: KeyAlgorithm? { KeyAlgorithm(of: pointer) }
-
-    package var publicKey: PublicKey {
-        get throws(PKIError) {
-            try PublicKey(der: writeDER { i2d_PUBKEY(pointer, $0) }, what: "public half of a private key")
-        }
-    }
 
     package func matches(_ certificate: Certificate) -> Bool {
         defer { ERR_clear_error() }

@@ -11,9 +11,10 @@ final class SSLContext: @unchecked Sendable {
             throw .protocolError(openSSLErrorText(fallback: "SSL_CTX_new"))
         }
         self.pointer = pointer
-        // Macros in C: buffers go back when a connection is idle, writes may come from another address.
+        // Buffers go back when a connection is idle, writes may come from another address, and the chain sent is the
+        // one configured, not one made up from the client CAs.
         let mode = Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
-            | Int(SSL_MODE_ENABLE_PARTIAL_WRITE)
+            | Int(SSL_MODE_ENABLE_PARTIAL_WRITE) | Int(SSL_MODE_NO_AUTO_CHAIN)
         SSL_CTX_ctrl(pointer, SSL_CTRL_MODE, mode, nil)
     }
 

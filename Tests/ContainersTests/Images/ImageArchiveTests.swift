@@ -151,7 +151,7 @@ import Testing
         blob.file("blobs/sha256/" + image.id.dropFirst(7), image.document + [0x20])
         #expect(await message(blob.finished()).contains("unexpected digest"))
         let gone = await failure { () throws(ImageError) in try await store.importArchive(path: directory / "none.tar") }
-        #expect(gone?.message == "failed to import open \(directory / "none.tar"): No such file or directory")
+        #expect(gone?.message == "failed to import open \(directory / "none.tar"): no such file or directory")
     }
 
     // MARK: directories

@@ -43,7 +43,7 @@ struct ImageInteropTests {
         #expect(info(stack[0] + "/etc/gone")?.isWhiteout == true)
         #expect(contents(stack[1] + "/bin/busybox") == contents("/usr/bin/busybox"))
         #expect(try run(["readlink", stack[1] + "/bin/sh"]) == "busybox\n")
-        #expect(info(stack[1] + "/tmp")?.mode == UInt32(S_IFDIR) | 0o1777)
+        #expect(info(stack[1] + "/tmp")?.mode == FileKind.directory | 0o1777)
         #expect(info(stack[1] + "/bin/busybox")?.mtime_sec == 1_700_000_000)
     }
 

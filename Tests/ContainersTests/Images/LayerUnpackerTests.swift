@@ -47,18 +47,18 @@ struct LayerUnpackerTests {
         tar.pax([("SCHILY.xattr.user.note", "hi"), ("SCHILY.xattr.trusted.overlay.opaque", "y")])
         tar.file("bin/later", "x")
         try unpack(tar)
-        #expect(info(directory / "root/bin")?.mode == UInt32(S_IFDIR) | 0o1777)
+        #expect(info(directory / "root/bin")?.mode == FileKind.directory | 0o1777)
         #expect(info(directory / "root/bin")?.uid == 5 && info(directory / "root/bin")?.gid == 6)
         // The file that came later did not change the directory's time.
         #expect(info(directory / "root/bin")?.mtime_sec == 1_000_000_000)
         let su = try #require(info(directory / "root/bin/su"))
-        #expect(su.mode == UInt32(S_IFREG) | 0o4755 && su.uid == 1 && su.gid == 2 && su.mtime_sec == 1_100_000_000)
+        #expect(su.mode == FileKind.regular | 0o4755 && su.uid == 1 && su.gid == 2 && su.mtime_sec == 1_100_000_000)
         #expect(text(directory / "root/bin/hard") == "elf")
         #expect(try run(["readlink", directory / "root/bin/sh"]) == "su\n")
         let null = try #require(info(directory / "root/null"))
-        #expect(null.kind == UInt32(S_IFCHR) && null.rdev_major == 1 && null.rdev_minor == 3 && null.mode & 0o777 == 0o666)
-        #expect(info(directory / "root/disk")?.kind == UInt32(S_IFBLK))
-        #expect(info(directory / "root/pipe")?.kind == UInt32(S_IFIFO))
+        #expect(null.kind == FileKind.character && null.rdev_major == 1 && null.rdev_minor == 3 && null.mode & 0o777 == 0o666)
+        #expect(info(directory / "root/disk")?.kind == FileKind.block)
+        #expect(info(directory / "root/pipe")?.kind == FileKind.fifo)
         #expect(xattr(directory / "root/bin/later", "user.note") == Array("hi".utf8))
         #expect(xattr(directory / "root/bin/later", "trusted.overlay.opaque") == nil)
     }
@@ -131,7 +131,7 @@ struct LayerUnpackerTests {
         tar.directory("e/", mode: 0o700)
         tar.header("a", type: "6")
         try unpack(tar)
-        #expect(info(directory / "root/a")?.kind == UInt32(S_IFIFO))
+        #expect(info(directory / "root/a")?.kind == FileKind.fifo)
         #expect(text(directory / "root/d") == "now a file")
         #expect(text(directory / "root/l") == "not through the link")
         #expect(info(directory / "root/e")?.isDirectory == true)
@@ -153,14 +153,14 @@ struct LayerUnpackerTests {
         tar.file("hidden/f", "3")
         tar.file("fresh/f", "4")
         try unpack(tar, below: ["middle", "base"])
-        #expect(info(directory / "root/tmp")?.mode == UInt32(S_IFDIR) | 0o1777)
+        #expect(info(directory / "root/tmp")?.mode == FileKind.directory | 0o1777)
         #expect(info(directory / "root/tmp")?.uid == 9)
         // Written where the merged file system has it, so that the link below stays.
         #expect(text(directory / "root/usr/lib/libc.so") == "2")
         #expect(info(directory / "root/lib") == nil)
-        #expect(info(directory / "root/usr/lib")?.mode == UInt32(S_IFDIR) | 0o750)
-        #expect(info(directory / "root/hidden")?.mode == UInt32(S_IFDIR) | 0o755)
-        #expect(info(directory / "root/fresh")?.mode == UInt32(S_IFDIR) | 0o755)
+        #expect(info(directory / "root/usr/lib")?.mode == FileKind.directory | 0o750)
+        #expect(info(directory / "root/hidden")?.mode == FileKind.directory | 0o755)
+        #expect(info(directory / "root/fresh")?.mode == FileKind.directory | 0o755)
     }
 
     @Test func zerosBecomeHoles() throws {
@@ -214,7 +214,7 @@ struct LayerUnpackerTests {
         tar.header("g", type: "5", mode: 0o777)
         try unpack(tar)
         #expect(text(directory / "victim") == "outside")
-        #expect(info(directory / "victim")?.mode == UInt32(S_IFREG) | 0o600)
+        #expect(info(directory / "victim")?.mode == FileKind.regular | 0o600)
         #expect(text(directory / "root/f") == "mine")
     }
 

@@ -1,3 +1,4 @@
+import COpenSSL
 import Linux
 import Testing
 
@@ -10,7 +11,7 @@ import Testing
         let names = AlternativeNames(["a.example.org", "10.0.0.1", "fd00::1", "a.example.org", ""])
         let subject = DistinguishedName(commonName: "system:admin", organizations: ["system:masters", "more"])
         let profile = CertificateProfile(subject: subject, names: names, usages: [.clientAuth, .serverAuth])
-        let issued = try authority.issue(profile, for: try key.publicKey, now: testNow)
+        let issued = try authority.issue(profile, for: key.publicKey, now: testNow)
         let read = try #require(try Certificate.chain(pem: issued.pem, what: "test").first)
         #expect(read == issued)
         #expect(read.subject == subject)
@@ -103,10 +104,22 @@ import Testing
         try key.save(path)
         #expect(try Files.status(path).st_mode & 0o777 == 0o600)
         let read = try PrivateKey.load(path)
-        #expect(try read.publicKey.der == key.publicKey.der)
+        #expect(read.publicKey.der == key.publicKey.der)
         #expect(String(decoding: key.pem, as: UTF8.self).hasPrefix("-----BEGIN EC PRIVATE KEY-----\n"))
         #expect(try runTool(["openssl", "ec", "-in", path, "-noout", "-check"]).status == 0)
         #expect("\(key)" == "PrivateKey(p256)")
+    }
+
+    /// Our own encoding of P-256 keys is that of OpenSSL, also where the number has leading zeros (one key in 256).
+    @Test func ownKeyFormIsThatOfOpenSSL() throws {
+        for _ in 0..<1_000 {
+            let key = try PrivateKey.generate()
+            let general = writeDER { i2d_PrivateKey(key.pointer, $0) }
+            #expect(P256KeyForm.write(key.pointer) == general)
+            let read = try #require(P256KeyForm.read(general))
+            defer { EVP_PKEY_free(read) }
+            #expect(EVP_PKEY_eq(read, key.pointer) == 1)
+        }
     }
 
     @Test func otherKeyFormsAreRead() throws {
@@ -122,7 +135,7 @@ import Testing
             #expect(key.algorithm == algorithm)
             let authority = try CertificateAuthority.create(commonName: "ca", now: testNow)
             let profile = CertificateProfile(subject: DistinguishedName(commonName: "x"), usages: [.clientAuth])
-            #expect(key.matches(try authority.issue(profile, for: try key.publicKey, now: testNow)))
+            #expect(key.matches(try authority.issue(profile, for: key.publicKey, now: testNow)))
             #expect(try PrivateKey(pem: key.pem, what: "again").publicKey.der == key.publicKey.der)
         }
     }
@@ -187,7 +200,7 @@ import Testing
         let profile = CertificateProfile(
             subject: DistinguishedName(commonName: "x", organizations: ["o"]),
             names: AlternativeNames(["a.b", "10.0.0.1"]), usages: [.clientAuth])
-        let leaf = try authority.issue(profile, for: try key.publicKey, now: testNow)
+        let leaf = try authority.issue(profile, for: key.publicKey, now: testNow)
         let request = try CertificateRequest.create(subject: profile.subject, names: profile.names, key: key)
         var refused = 0
         for _ in 0..<3_000 {

@@ -146,7 +146,7 @@ import Testing
         let pki = try ClusterPKI.prepare(directory: directory.path, parameters: parameters())
         let token = try JWT.sign(claims: Array("{}".utf8), key: old)
         #expect(try JWTVerifier(keys: pki.serviceKeys).verify(token) == Array("{}".utf8))
-        #expect(try pki.serviceSigningKey.publicKey.der == new.publicKey.der)
+        #expect(pki.serviceSigningKey.publicKey.der == new.publicKey.der)
         #expect(try Files.read(directory.path + "/service.current.key") == new.pem)
     }
 
@@ -173,7 +173,7 @@ import Testing
             _ = try ClusterPKI.prepare(directory: directory.path, parameters: parameters())
         }
         // 60 ms is the promise for a release build and an idle machine.
-        #expect(time < .milliseconds(1), "\(time)")
+        #expect(time < .milliseconds(600), "\(time)")
     }
 
     /// A TLS handshake with the standard library of Python, which checks strictly: `openssl s_server` serves.

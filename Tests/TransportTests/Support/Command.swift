@@ -25,7 +25,7 @@ struct Command {
     static func run(
         _ arguments: [String], stdin: [UInt8] = [], environment: [String] = [], timeout: Int = 60
     ) async throws -> Output {
-        try await NIOThreadPool.singleton.runIfActive {
+        try await blockingPool.runIfActive {
             try runBlocking(arguments, stdin: stdin, environment: environment, timeout: timeout)
         }
     }
@@ -120,3 +120,10 @@ final class TemporaryDirectory: Sendable {
         }
     }
 }
+
+/// Threads for calls that block: children and raw sockets. Enough for all tests at once.
+let blockingPool: NIOThreadPool = {
+    let pool = NIOThreadPool(numberOfThreads: 64)
+    pool.start()
+    return pool
+}()

@@ -36,7 +36,7 @@ final class RawConnection: Sendable {
 
     func write(_ bytes: [UInt8]) async throws {
         let fd = fd
-        try await NIOThreadPool.singleton.runIfActive {
+        try await blockingPool.runIfActive {
             var offset = 0
             while offset < bytes.count {
                 let count = bytes.withUnsafeBytes {
@@ -51,7 +51,7 @@ final class RawConnection: Sendable {
     /// nil at the end of the connection.
     func read() async throws -> [UInt8]? {
         let fd = fd
-        return try await NIOThreadPool.singleton.runIfActive {
+        return try await blockingPool.runIfActive {
             var chunk = [UInt8](repeating: 0, count: 65536)
             let count = recv(fd, &chunk, chunk.count, 0)
             guard count >= 0 else { throw Failure(call: "recv", code: errno) }
@@ -93,4 +93,32 @@ func eventually(_ condition: @Sendable () async -> Bool) async -> Bool {
         try? await Task.sleep(nanoseconds: 10_000_000)
     }
     return false
+}
+
+/// A loopback port at which nobody listens, for as long as this lives.
+final class ReservedPort: Sendable {
+    let port: Int
+    private let fd: Int32
+
+    init() throws {
+        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard fd >= 0 else { throw RawConnection.Failure(call: "socket", code: errno) }
+        self.fd = fd
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int32 in
+                guard bind(fd, pointer, length) == 0 else { return -1 }
+                return getsockname(fd, pointer, &length)
+            }
+        }
+        guard result == 0 else { throw RawConnection.Failure(call: "bind", code: errno) }
+        port = Int(in_port_t(bigEndian: address.sin_port))
+    }
+
+    deinit {
+        Linux.close(fd)
+    }
 }

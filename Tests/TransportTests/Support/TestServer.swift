@@ -32,3 +32,11 @@ let echoHandler: HTTPHandler = { request in
     lines.append("body \(request.body.count)")
     return .text(lines.joined(separator: "\n") + "\n")
 }
+
+/// A client that trusts the test CA.
+func testClient(certificate: String? = nil) throws -> HTTPClient {
+    let pki = TestPKI.shared
+    var configuration = TLSClientConfiguration(trust: .authorities(pem: try pki.pem("ca")))
+    if let certificate { configuration.certificate = try pki.certificate(certificate) }
+    return HTTPClient(group: MultiThreadedEventLoopGroup.singleton, tls: try TLSClientContext(configuration))
+}

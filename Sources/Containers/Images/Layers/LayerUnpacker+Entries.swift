@@ -123,13 +123,13 @@ extension LayerUnpacker {
     }
 
     func makeNode(_ entry: TarEntry, _ place: ImageFile, _ name: [CChar]) throws(ImageError) {
-        let kind: mode_t =
+        let kind: UInt32 =
             switch entry.kind {
-            case .characterDevice: S_IFCHR
-            case .blockDevice: S_IFBLK
-            default: S_IFIFO
+            case .characterDevice: FileKind.character
+            case .blockDevice: FileKind.block
+            default: FileKind.fifo
             }
-        let mode = UInt32(kind) | entry.mode
+        let mode = kind | entry.mode
         var code = k3s_file_mknodat(place.fd, name, mode, entry.deviceMajor, entry.deviceMinor)
         if code == -EEXIST {
             _ = try clear(place, name)
@@ -145,7 +145,7 @@ extension LayerUnpacker {
             throw unsafe("whiteout \"\(clipped(entry.name))\" without a name")
         }
         let name = hidden.map { CChar(bitPattern: $0) } + [0]
-        let code = k3s_file_mknodat(place.fd, name, UInt32(S_IFCHR), 0, 0)
+        let code = k3s_file_mknodat(place.fd, name, FileKind.character, 0, 0)
         if code == -EEXIST {
             var info = k3s_file_info()
             try check(k3s_file_stat(place.fd, name, &info), "look at", entry)

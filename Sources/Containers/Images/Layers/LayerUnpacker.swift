@@ -152,7 +152,7 @@ final class LayerUnpacker {
     }
 
     func failure(_ action: String, _ entry: TarEntry, _ code: Int32) -> ImageError {
-        ImageError(.io, "\(name): \(action) \"\(clipped(entry.name))\": \(errorText(code))")
+        ImageError(.io, "\(name): \(action) \"\(clipped(entry.name))\": \(SysError.text(code))")
     }
 
     func invalid(_ reason: String) -> ImageError { ImageError(.invalidManifest, "\(name): \(reason)") }

@@ -33,7 +33,7 @@ extension ImageStore {
         var new = ImportCache()
         let files: [(path: String, size: Int64, modified: Int64)]
         do throws(ImageError) {
-            files = try await BlockingThreads.shared.run { () throws(ImageError) in try Self.archives(directory, depth: 0) }
+            files = try await BlockingPool.images.run { () throws(ImageError) in try Self.archives(directory, depth: 0) }
         } catch {
             report.errors.append(error)
             return report
@@ -60,7 +60,7 @@ extension ImageStore {
             try await setPinned(Set(new.entries.values.flatMap(\.images)))
             let bytes = new.encode()
             let paths = self.paths
-            try await BlockingThreads.shared.run { () throws(ImageError) in
+            try await BlockingPool.images.run { () throws(ImageError) in
                 try ImageFS.writeAtomically(paths.imports, bytes)
                 if userCache { try ImageFS.writeAtomically(cacheFile, bytes, mode: 0o644) }
             }
@@ -93,7 +93,7 @@ extension ImageStore {
 
     /// Exactly these images are pinned.
     private func setPinned(_ ids: Set<String>) async throws(ImageError) {
-        try await BlockingThreads.shared.run { [self] () throws(ImageError) in
+        try await BlockingPool.images.run { [self] () throws(ImageError) in
             try changing { (_) throws(ImageError) in
                 let changed = state.withLock { state in
                     state.images.values.filter { $0.pinned != ids.contains($0.id.description) }

@@ -25,7 +25,7 @@ extension ImageStore {
 
     private func importImages(_ path: String) async throws(ImageError) -> [ImageInfo] {
         logger.info("importing images from \(path)")
-        let (archive, images) = try await BlockingThreads.shared.run { [self] () throws(ImageError) in
+        let (archive, images) = try await BlockingPool.images.run { [self] () throws(ImageError) in
             let archive = try ImageArchive(path: path, limits: options.limits, sha256: sha256) {
                 paths.ingest + "/" + nextName("import")
             }

@@ -107,7 +107,7 @@ extension ImageStore {
         if let parent, case .failure(let error) = await parent.task.value { throw error }
         if Task.isCancelled { throw ImageError(.registryUnavailable, "\(plan.label): pull canceled") }
         let directory = paths.staging + "/" + nextName("layer")
-        try await BlockingThreads.shared.run { [self] () throws(ImageError) in
+        try await BlockingPool.images.run { [self] () throws(ImageError) in
             do throws(ImageError) {
                 try unpack(plan, source, staging: directory)
             } catch {

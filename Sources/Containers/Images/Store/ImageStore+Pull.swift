@@ -171,7 +171,7 @@ extension ImageStore {
     func commit(
         _ record: ImageRecord, _ documents: [(digest: Digest, bytes: [UInt8])]
     ) async throws(ImageError) -> ImageInfo {
-        try await BlockingThreads.shared.run { [self] () throws(ImageError) in
+        try await BlockingPool.images.run { [self] () throws(ImageError) in
             try changing { (_) throws(ImageError) -> ImageInfo in
                 for document in documents where !ImageFS.exists(paths.blob(document.digest)) {
                     try ImageFS.writeAtomically(paths.blob(document.digest), document.bytes)

@@ -15,7 +15,7 @@ extension ImageStore {
         if let isInUse = state.withLock({ $0.isInUse }), await isInUse(record.id.description) {
             throw ImageError(.inUse, "image \(record.id) is in use by a container")
         }
-        try await BlockingThreads.shared.run { [self] () throws(ImageError) in
+        try await BlockingPool.images.run { [self] () throws(ImageError) in
             try changing { (_) throws(ImageError) in
                 try ImageFS.removeFile(paths.image(record.id))
                 state.withLock { $0.images[record.id] = nil }

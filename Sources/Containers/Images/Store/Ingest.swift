@@ -42,7 +42,7 @@ final class Ingest: @unchecked Sendable {
         let bytes = pending
         pending.removeAll(keepingCapacity: true)
         let (file, hash) = (self.file, self.hash)
-        try await BlockingThreads.shared.run { () throws(ImageError) in
+        try await BlockingPool.images.run { () throws(ImageError) in
             hash.update(bytes)
             try bytes.withBytes { (raw: UnsafeRawBufferPointer) throws(ImageError) in try file.writeAll(raw) }
         }
@@ -53,7 +53,7 @@ final class Ingest: @unchecked Sendable {
         count = 0
         hash = sha256()
         let file = self.file
-        try await BlockingThreads.shared.run { () throws(ImageError) in try file.truncate(to: 0) }
+        try await BlockingPool.images.run { () throws(ImageError) in try file.truncate(to: 0) }
     }
 
     /// The wording is containerd's, which people search for.
@@ -80,15 +80,5 @@ final class Ingest: @unchecked Sendable {
         try file.sync()
         try ImageFS.move(path, to: target)
         moved = true
-    }
-}
-
-extension [UInt8] {
-    /// withUnsafeBytes for bodies with typed throws.
-    func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(ImageError) -> R) throws(ImageError) -> R {
-        let result: Result<R, ImageError> = withUnsafeBytes { raw in
-            do throws(ImageError) { return .success(try body(raw)) } catch { return .failure(error) }
-        }
-        return try result.get()
     }
 }

@@ -71,14 +71,7 @@ final class ImageFile: @unchecked Sendable {
 }
 
 func ioError(_ call: String, _ path: String, _ code: Int32 = errno) -> ImageError {
-    ImageError(.io, "\(call) \(path): \(errorText(code))")
-}
-
-func errorText(_ code: Int32) -> String {
-    var buffer = [CChar](repeating: 0, count: 128)
-    let status = strerror_r(code, &buffer, buffer.count)
-    guard status == 0 else { return "errno \(code)" }
-    return text(buffer)
+    ImageError(.io, "\(call) \(path): \(SysError.text(code))")
 }
 
 /// The string before the first NUL.
@@ -86,16 +79,33 @@ func text(_ characters: [CChar]) -> String {
     String(decoding: characters.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
 }
 
-extension k3s_file_info {
-    var kind: UInt32 { mode & UInt32(S_IFMT) }
-    var isDirectory: Bool { kind == UInt32(S_IFDIR) }
-    var isSymlink: Bool { kind == UInt32(S_IFLNK) }
-    var isRegular: Bool { kind == UInt32(S_IFREG) }
-    /// overlayfs's mark for "deleted here": a character device 0:0.
-    var isWhiteout: Bool { kind == UInt32(S_IFCHR) && rdev_major == 0 && rdev_minor == 0 }
+/// File types in a mode (inode(7)). The macros of <sys/stat.h> reach Swift twice, by glibc's overlay and by CShims.
+enum FileKind {
+    static let mask: UInt32 = 0o170000
+    static let fifo: UInt32 = 0o010000
+    static let character: UInt32 = 0o020000
+    static let directory: UInt32 = 0o040000
+    static let block: UInt32 = 0o060000
+    static let regular: UInt32 = 0o100000
+    static let symlink: UInt32 = 0o120000
 }
 
-/// Whole-file and tree operations of the image store.
+extension k3s_file_info {
+    var kind: UInt32 { mode & FileKind.mask }
+    var isDirectory: Bool { kind == FileKind.directory }
+    var isSymlink: Bool { kind == FileKind.symlink }
+    var isRegular: Bool { kind == FileKind.regular }
+    /// overlayfs's mark for "deleted here": a character device 0:0.
+    var isWhiteout: Bool { kind == FileKind.character && rdev_major == 0 && rdev_minor == 0 }
+}
+
+extension BlockingPool {
+    /// Unpacking takes minutes on a small board: container starts, which use the shared pool, do not wait behind it.
+    static let images = BlockingPool(limit: 6)
+}
+
+/// Whole-file and tree operations of the image store. `Linux.Files` and `Directories` have most of them for `String`
+/// names; layers hold names of arbitrary bytes.
 enum ImageFS {
     static func makeDirectory(_ path: String, _ mode: mode_t = 0o700) throws(ImageError) {
         var current = path.hasPrefix("/") ? "" : "."
@@ -144,20 +154,9 @@ enum ImageFS {
 
     /// Replaces a file so that after a crash it holds the old bytes or the new ones, never a mixture.
     static func writeAtomically(_ path: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(ImageError) {
-        let temporary = path + ".tmp"
-        do throws(ImageError) {
-            let file = try ImageFile.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode)
-            var failure: ImageError?
-            bytes.withUnsafeBytes { buffer in
-                do throws(ImageError) { try file.writeAll(buffer) } catch { failure = error }
-            }
-            if let failure { throw failure }
-            try file.sync()
-        } catch {
-            unlink(temporary)
-            throw error
+        do throws(SysError) { try Files.writeAtomically(path, bytes, mode: mode) } catch {
+            throw ImageError(.io, error.description)
         }
-        try move(temporary, to: path)
     }
 
     /// rename(2), then the directory is synced: the new name survives a power cut.
@@ -166,8 +165,7 @@ enum ImageFS {
             let code = errno
             throw ioError("rename \(from) to", to, code)
         }
-        let parent = to.lastIndex(of: "/").map { String(to[..<$0]) } ?? "."
-        try ImageFile.open(parent.isEmpty ? "/" : parent, O_RDONLY | O_DIRECTORY).sync()
+        do throws(SysError) { try Files.syncDirectory(of: to) } catch { throw ImageError(.io, error.description) }
     }
 
     static func removeFile(_ path: String) throws(ImageError) {

@@ -1,0 +1,208 @@
+import Linux
+import Logging
+import Synchronization
+
+extension Runtime {
+    /// Reads the records, connects to the shim (starting one when there is none), brings both into agreement, and
+    /// removes what a crash has left behind. To be called once before anything else.
+    package func start() async throws(RuntimeError) {
+        for problem in cgroups.problems { logger.warning("\(problem)") }
+        if let problem = cgroups.problems.first(where: { $0.contains("memory") || $0.contains("pids") }) {
+            throw RuntimeError(.unavailable, problem)
+        }
+        try await loadRecords()
+        let processes = try await connect()
+        await adopt(processes)
+        await removeLeftovers()
+    }
+
+    private func loadRecords() async throws(RuntimeError) {
+        let configuration = configuration
+        let (sandboxes, containers) = try await onDisk(.io, "read records") {
+            () throws(SysError) -> ([SandboxRecord], [ContainerRecord]) in
+            var sandboxes: [SandboxRecord] = [], containers: [ContainerRecord] = []
+            for entry in try Directories.list(configuration.root + "/sandboxes") {
+                let bytes = try Files.readIfPresent(configuration.sandboxRoot(entry.name) + "/sandbox.json")
+                if let record = bytes.flatMap(SandboxRecord.init), record.status.id == entry.name { sandboxes.append(record) }
+            }
+            for entry in try Directories.list(configuration.root + "/containers") {
+                let bytes = try Files.readIfPresent(configuration.containerRoot(entry.name) + "/container.json")
+                if let record = bytes.flatMap(ContainerRecord.init), record.status.id == entry.name { containers.append(record) }
+            }
+            return (sandboxes, containers)
+        }
+        state.withLock { state in
+            for record in sandboxes { state.sandboxes[record.status.id] = record }
+            for record in containers where state.sandboxes[record.status.sandbox] != nil {
+                state.containers[record.status.id] = record
+            }
+        }
+    }
+
+    /// Connects to the shim, after starting it when nobody answers.
+    private func connect() async throws(RuntimeError) -> [ShimProcess] {
+        let directory = configuration.state
+        let cgroup = configuration.shimCgroup
+        let cgroups = cgroups
+        do throws(SysError) {
+            let client: ShimClient
+            do throws(SysError) { client = try newClient() } catch {
+                guard error.code == ENOENT || error.code == ECONNREFUSED else { throw error }
+                // Best effort: without a cgroup of its own the shim still works.
+                do throws(SysError) { try cgroups.create(cgroup) } catch { logger.warning("shim cgroup: \(error)") }
+                try await ShimClient.startShim(
+                    directory: directory, command: configuration.shimCommand, cgroupJoinFiles: cgroups.joinFiles(cgroup))
+                client = try newClient()
+            }
+            let processes = try await client.hello()
+            state.withLock { $0.shim = client }
+            return processes
+        } catch {
+            throw RuntimeError(.unavailable, "container shim: \(error)")
+        }
+    }
+
+    private func newClient() throws(SysError) -> ShimClient {
+        try ShimClient(
+            directory: configuration.state,
+            onExit: { [weak self] in self?.processExited($0) },
+            onClose: { [weak self] in self?.shimClosed() })
+    }
+
+    /// The connection broke while we run: the shim was killed, or it found us not reading.
+    private func shimClosed() {
+        let stopped = state.withLock { state in
+            state.shim = nil
+            return state.stopped
+        }
+        settleAll()
+        if stopped { return }
+        logger.warning("the connection to the container shim broke, connecting again")
+        Task {
+            for attempt in 0..<60 {
+                if attempt > 0 { try? await Task.sleep(for: .seconds(1)) }
+                if state.withLock({ $0.stopped }) { return }
+                do throws(RuntimeError) {
+                    let processes = try await connect()
+                    await adopt(processes)
+                    return
+                } catch { logger.error("\(error)") }
+            }
+        }
+    }
+
+    /// Records against processes.
+    private func adopt(_ processes: [ShimProcess]) async {
+        let listed = Dictionary(processes.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
+        let (containers, sandboxes) = state.withLock { (Array($0.containers.values), Array($0.sandboxes.values)) }
+        for record in containers where record.status.state != .exited {
+            let id = record.status.id
+            if let process = listed[id] {
+                if process.state == .running { markRunning(process) } else { await containerExited(process) }
+            } else if record.status.state == .running || record.starting {
+                await containerExited(await lostExit(record))
+            }
+        }
+        for record in sandboxes where record.status.state == .ready {
+            let alive = await namespacesAlive(record) && (!record.hasPause || listed[record.status.id]?.state == .running)
+            if !alive { state.withLock { $0.sandboxes[record.status.id]?.status.state = .notReady } }
+        }
+        // Processes that belong to no record any more, execs of a former k3s among them.
+        guard let shim = try? shim() else { return }
+        for process in processes {
+            let known = state.withLock { $0.containers[process.id] != nil || $0.sandboxes[process.id] != nil }
+            if process.state == .exited {
+                _ = try? await shim.request(k3s_shim_message(K3S_SHIM_FORGET, id: process.id))
+            } else if !known {
+                logger.warning("killing process \(process.pid) of unknown container \(process.id)")
+                _ = try? await shim.request(signalMessage(process.id, SIGKILL))
+            }
+        }
+    }
+
+    private func markRunning(_ process: ShimProcess) {
+        let record = state.withLock { state -> ContainerRecord? in
+            guard var record = state.containers[process.id], record.status.state != .exited else { return nil }
+            record.starting = false
+            record.status.state = .running
+            record.status.pid = process.pid
+            record.status.startedAt = process.startedAt
+            let announce = !record.announcedStart
+            record.announcedStart = true
+            state.containers[process.id] = record
+            return announce ? record : nil
+        }
+        if let record { emit(.started, record.status) }
+    }
+
+    /// What the shim has written down, or, when it was killed or the machine restarted, that nothing is known.
+    private func lostExit(_ record: ContainerRecord) async -> ShimProcess {
+        let path = configuration.containerRoot(record.status.id) + "/exit"
+        let bytes = try? await onDisk(.io, "read exit", { () throws(SysError) in try Files.readIfPresent(path) ?? [] })
+        if let bytes, let process = ShimProcess(id: record.status.id, record: bytes) { return process }
+        logger.warning("container \(record.status.id) ended unobserved")
+        return ShimProcess(id: record.status.id, record: Array("1 \(255 << 8) 0 0 \(WallClock.now())".utf8))
+            ?? ShimProcess(k3s_shim_message(K3S_SHIM_PROCESS, id: record.status.id))
+    }
+
+    private func namespacesAlive(_ record: SandboxRecord) async -> Bool {
+        let config = record.status.config
+        let directory = configuration.sandboxState(record.status.id)
+        var names: [String] = []
+        if config.network != .node { names += ["net", "uts"] }
+        if config.ipc != .node { names.append("ipc") }
+        let alive = try? await onDisk(.io, "check namespaces") { [names] () throws(SysError) -> Bool in
+            // A name whose bind mount is gone is an ordinary empty file.
+            for name in names {
+                var status = statfs()
+                let path = directory + "/" + name
+                guard statfs(path, &status) == 0, Int64(status.f_type) == 0x6e73_6673 else { return false }
+            }
+            return true
+        }
+        return alive ?? false
+    }
+
+    /// Directories, mounts and cgroups of sandboxes and containers that have no record.
+    private func removeLeftovers() async {
+        let configuration = configuration
+        let cgroups = cgroups
+        let (sandboxes, containers, pods) = state.withLock { state in
+            (
+                Set(state.sandboxes.keys), Set(state.containers.keys),
+                Set(state.sandboxes.values.map { configuration.cgroup(of: $0.status.config) })
+            )
+        }
+        do throws(RuntimeError) {
+            try await onDisk(.io, "remove leftovers") { () throws(SysError) in
+                for entry in try Directories.list(configuration.state + "/sandboxes") where !sandboxes.contains(entry.name) {
+                    let path = configuration.sandboxState(entry.name)
+                    try Mounts.unmountTree(path)
+                    try Directories.removeTree(path)
+                }
+                for entry in try Directories.list(configuration.root + "/sandboxes") where !sandboxes.contains(entry.name) {
+                    try Directories.removeTree(configuration.sandboxRoot(entry.name))
+                }
+                for entry in try Directories.list(configuration.root + "/containers")
+                where !containers.contains(entry.name) {
+                    try Directories.removeTree(configuration.containerRoot(entry.name))
+                }
+                for parent in ["kubepods", "kubepods/burstable", "kubepods/besteffort"] {
+                    let path = configuration.cgroup(parent)
+                    for pod in try cgroups.children(path) where pod.hasPrefix("pod") {
+                        let cgroup = path + "/" + pod
+                        if pods.contains(cgroup) {
+                            for name in try cgroups.children(cgroup) where !containers.contains(name) && !sandboxes.contains(name) {
+                                try cgroups.kill(cgroup + "/" + name)
+                                try cgroups.remove(cgroup + "/" + name)
+                            }
+                        } else {
+                            try cgroups.kill(cgroup)
+                            try cgroups.remove(cgroup)
+                        }
+                    }
+                }
+            }
+        } catch { logger.warning("\(error)") }
+    }
+}

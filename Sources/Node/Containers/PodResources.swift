@@ -1,0 +1,64 @@
+package import Containers
+internal import KubeAPI
+
+/// Requests and limits in the kernel's terms. Source: k8s.io/kubernetes/pkg/kubelet/cm/helpers_linux.go and qos/policy.go.
+package enum PodResources {
+    static let period: UInt64 = 100_000
+
+    package static func shares(milliCPU: Int64) -> UInt64 {
+        milliCPU <= 0 ? 2 : UInt64(min(max(milliCPU * 1024 / 1000, 2), 262_144))
+    }
+
+    package static func quota(milliCPU: Int64) -> Int64? {
+        milliCPU <= 0 ? nil : max(milliCPU * Int64(period) / 1000, 1000)
+    }
+
+    /// Below the node's cgroup root.
+    package static func cgroupParent(_ qos: Pod.QOSClass) -> String {
+        switch qos {
+        case .guaranteed: "kubepods"
+        case .burstable: "kubepods/burstable"
+        case .bestEffort: "kubepods/besteffort"
+        }
+    }
+
+    package static func oomScoreAdjustment(_ pod: Pod, _ container: ContainerSpec, memoryCapacity: Int64) -> Int {
+        if pod.isNodeCritical { return -997 }
+        switch pod.qosClass {
+        case .guaranteed: return -997
+        case .bestEffort: return 1000
+        case .burstable:
+            let request = container.request("memory")?.value ?? 0
+            guard memoryCapacity > 0 else { return 999 }
+            let score = 1000 - 1000 * request / memoryCapacity
+            return Int(min(max(score, 3), 999))
+        }
+    }
+
+    package static func container(
+        _ container: ContainerSpec, of pod: Pod, memoryCapacity: Int64, cpuCFSQuota: Bool
+    ) -> ContainerResources {
+        var resources = ContainerResources()
+        let request = container.request("cpu")?.milliValue ?? 0
+        resources.cpuShares = shares(milliCPU: request)
+        if cpuCFSQuota, let limit = container.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
+            resources.cpuQuotaMicroseconds = quota
+            resources.cpuPeriodMicroseconds = period
+        }
+        if let limit = container.limit("memory")?.value, limit > 0 { resources.memoryLimitBytes = limit }
+        resources.oomScoreAdj = oomScoreAdjustment(pod, container, memoryCapacity: memoryCapacity)
+        return resources
+    }
+
+    package static func pod(_ pod: Pod, cpuCFSQuota: Bool, pidsLimit: Int64) -> ContainerResources {
+        var resources = ContainerResources()
+        resources.cpuShares = shares(milliCPU: pod.request("cpu").milliValue)
+        if cpuCFSQuota, let limit = pod.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
+            resources.cpuQuotaMicroseconds = quota
+            resources.cpuPeriodMicroseconds = period
+        }
+        if let limit = pod.limit("memory")?.value, limit > 0 { resources.memoryLimitBytes = limit }
+        if pidsLimit > 0 { resources.pidsLimit = pidsLimit }
+        return resources
+    }
+}

@@ -1,0 +1,48 @@
+/// What a node agent is told: names, addresses, directories. The defaults are k3s's.
+package struct NodeConfiguration: Sendable {
+    package var name: String
+    /// Addresses of the node, the primary one first (one per family).
+    package var internalIPs: [String]
+    package var externalIPs: [String] = []
+    package var hostname: String
+    package var isServer = false
+    /// --node-label and --node-taint: applied when the node registers.
+    package var labels: [String: String] = [:]
+    package var taints: [(key: String, value: String, effect: String)] = []
+    package var annotations: [String: String] = [:]
+
+    package var rootDirectory = "/var/lib/kubelet"
+    package var podLogs = "/var/log/pods"
+    package var containerLogs = "/var/log/containers"
+    package var clusterDNS = ["10.43.0.10"]
+    package var clusterDomain = "cluster.local"
+    /// The file that pods with dnsPolicy Default get.
+    package var resolvConf = "/etc/resolv.conf"
+
+    package var maximumPods: Int64 = 110
+    package var kubeletPort: UInt16 = 10250
+    package var kubernetesVersion = "v1.36.0+k3s1"
+    package var runtimeVersion = "containerd://2.2.2-k3s1"
+    package var instanceType = "k3s"
+    /// "k3s://<name>"
+    package var providerID: String { "k3s://" + name }
+
+    /// Sysctls that are set per namespace and are no danger to others, beside upstream's safe list.
+    package var allowedUnsafeSysctls = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
+    package var cpuCFSQuota = true
+    package var podPidsLimit: Int64 = -1
+    /// Where the machine's facts are read; tests point it at fixtures.
+    package var proc = "/proc"
+    package var sys = "/sys"
+    package var etc = "/etc"
+    package var leaseDurationSeconds: Int64 = 40
+    package var leaseRenewal: Duration = .seconds(10)
+    package var statusReport: Duration = .seconds(300)
+    /// Percent of the file system below which disk pressure is reported (k3s: nodefs.available 5 %).
+    package var minimumFreeDiskPercent: Int64 = 5
+
+    package init(name: String, internalIPs: [String]) {
+        (self.name, self.internalIPs) = (name, internalIPs)
+        hostname = name
+    }
+}

@@ -1,0 +1,48 @@
+/// What the node agent asks of the pod network; `PodNetwork` is the real one.
+package protocol PodNetworking: Sendable {
+    /// nil: pods can be attached; else why not yet (the message of the node's Ready condition).
+    func notReadyReason() async -> String?
+    /// The node's pod ranges, as the API server has assigned them; called again when they change.
+    func configure(podCIDRs: [String]) async throws(PodNetworkingError)
+    /// Every other node of the cluster, whenever one changes.
+    func peersChanged(_ peers: [NetworkPeer]) async
+    /// Gives the namespace at `namespacePath` an interface with addresses; returns them, the primary one first.
+    /// Idempotent for a sandbox that is attached.
+    func attach(_ attachment: PodAttachment) async throws(PodNetworkingError) -> [String]
+    /// Idempotent.
+    func detach(sandbox: String) async
+    /// Addresses of a sandbox attached earlier (also by a previous process).
+    func addresses(sandbox: String) async -> [String]
+}
+
+package struct PodNetworkingError: Error, Sendable, CustomStringConvertible {
+    package var message: String
+    package var description: String { message }
+    package init(_ message: String) { self.message = message }
+}
+
+package struct PodAttachment: Sendable, Equatable {
+    package struct HostPort: Sendable, Equatable {
+        package var hostIP: String
+        package var hostPort: UInt16
+        package var containerPort: UInt16
+        /// "TCP", "UDP", "SCTP"
+        package var transport: String
+    }
+    package var sandbox: String
+    package var namespacePath: String
+    package var podNamespace: String
+    package var podName: String
+    package var podUID: String
+    package var hostPorts: [HostPort] = []
+    package var ingressBandwidth: Int64?
+    package var egressBandwidth: Int64?
+}
+
+/// Another node, as the network backend needs it (flannel's annotations included).
+package struct NetworkPeer: Sendable, Equatable {
+    package var name: String
+    package var internalIPs: [String]
+    package var podCIDRs: [String]
+    package var annotations: [String: String]
+}

@@ -1,0 +1,224 @@
+internal import Codecs
+internal import Containers
+internal import KubeAPI
+internal import Linux
+internal import Logging
+
+/// Brings one pod from what the runtime has to what the API wants, and reports it. Level triggered: whatever wakes it
+/// (a new spec, a container's exit, a probe, a timer), it looks at all of it again and takes the next steps. Nothing of
+/// it runs while there is nothing to do; what it keeps of an idle pod is the encoded object, which it shares with the
+/// store, and a few records.
+///
+///     setup -> running -> terminating -> terminated -> finished
+actor PodWorker {
+    enum Stage: Sendable, Equatable {
+        /// Not admitted yet.
+        case setup
+        case running
+        /// Containers are being stopped, whatever the reason.
+        case terminating
+        /// Nothing of it runs; what is left serves logs and the status until the API lets the pod go.
+        case terminated
+        case finished
+    }
+
+    nonisolated let context: NodeContext
+    nonisolated let uid: String
+    nonisolated let key: ObjectKey
+
+    var desired: EncodedObject
+    var stage = Stage.setup
+    /// The API no longer has the pod (or never had: an orphan of the runtime).
+    var isGone = false
+    var state = PodRuntimeState()
+    var waiting: [String: PodStatusBuilder.Waiting] = [:]
+    var verdict: PodStatusBuilder.Verdict?
+    var backOffs: [String: BackOff] = [:]
+    var imageBackOffs: [String: BackOff] = [:]
+    var volumeFailures = 0
+    var volumes: [String: VolumeManager.Mounted] = [:]
+    var startTime: Timestamp?
+    /// Attempts for which the back-off event was recorded.
+    var backOffEvents: [String: UInt32] = [:]
+
+    // What woke the worker.
+    private var dirty = false
+    var changedContainers: Set<String> = []
+    var volumesChanged = true
+    private var loop: Task<Void, Never>?
+    private var stopped = false
+    private var finishWaiters: [CheckedContinuation<Void, Never>] = []
+    var timers: [String: TimerQueue.ID] = [:]
+    /// Seconds asked for by whoever shortened the grace (a second, forced deletion).
+    var graceInUse: Int64?
+    var terminationStarted: Timestamp?
+
+    // Status writing (PodWorker+Status.swift).
+    var pendingStatus: JSON?
+    var statusLoop: Task<Void, Never>?
+    var lastStatusHash: UInt64?
+    var conditionsSeen: JSON = .null
+
+    init(context: NodeContext, uid: String, key: ObjectKey, desired: EncodedObject) {
+        (self.context, self.uid, self.key, self.desired) = (context, uid, key, desired)
+    }
+
+    // MARK: What wakes it
+
+    /// Takes over what a previous process left in the runtime.
+    func adopt(sandbox: SandboxRecord?, containers: [ContainerRecord]) {
+        state.sandbox = sandbox
+        state.containers = containers.sorted { ($0.createdAt, $0.attempt) < ($1.createdAt, $1.attempt) }
+        if sandbox != nil { stage = .running }
+    }
+
+    func update(_ object: EncodedObject) {
+        desired = object
+        guard let pod = decode() else { return }
+        if pod.object.isBeingDeleted {
+            let grace = pod.gracePeriod
+            if stage == .setup || stage == .running || (graceInUse.map { grace < $0 } ?? false) { loop?.cancel() }
+        } else if !pod.volumes.isEmpty {
+            // Labels and annotations may be shown in files.
+            volumesChanged = true
+        }
+        wake()
+    }
+
+    /// The object has gone from the API.
+    func removed() {
+        isGone = true
+        if stage == .setup || stage == .running { loop?.cancel() }
+        wake()
+    }
+
+    func containerChanged(_ id: String) {
+        changedContainers.insert(id)
+        wake()
+    }
+
+    func volumeSourceChanged() {
+        volumesChanged = true
+        wake()
+    }
+
+    func wake() {
+        dirty = true
+        guard loop == nil, !stopped else { return }
+        loop = Task { await self.drain() }
+    }
+
+    /// Ends the worker's work without touching the pod.
+    func shutdown() async {
+        stopped = true
+        for timer in timers.values { context.timers.cancel(timer) }
+        timers = [:]
+        loop?.cancel()
+        statusLoop?.cancel()
+        if let loop { await loop.value }
+    }
+
+    /// Waits until there is nothing to do (tests).
+    func settled() async {
+        while let loop { await loop.value }
+    }
+
+    private func drain() async {
+        while dirty, !Task.isCancelled, !stopped, stage != .finished {
+            dirty = false
+            await step()
+        }
+        loop = nil
+        if dirty, !stopped, stage != .finished { wake() }
+    }
+
+    /// Wakes the worker later; one timer per reason.
+    func wake(after delay: Duration, for reason: String) {
+        if let old = timers[reason] { context.timers.cancel(old) }
+        timers[reason] = context.timers.schedule(after: delay) { [weak self] in
+            guard let self else { return }
+            Task { await self.timerFired(reason) }
+        }
+    }
+
+    private func timerFired(_ reason: String) {
+        timers[reason] = nil
+        if reason == "volumes" || reason == "tokens" { volumesChanged = true }
+        wake()
+    }
+
+    // MARK: Steps
+
+    func decode() -> Pod? {
+        do throws(APIError) {
+            return Pod(try desired.decode())
+        } catch {
+            context.logger.error("pod \(key): \(error.message)")
+            return nil
+        }
+    }
+
+    private func step() async {
+        guard let pod = decode() else { return }
+        await refresh()
+        let wantsEnd = isGone || pod.object.isBeingDeleted
+        if stage == .setup || stage == .running, wantsEnd || (stage == .setup && pod.isTerminal) {
+            stage = .terminating
+        }
+        switch stage {
+        case .setup: await setUp(pod)
+        case .running: await synchronize(pod)
+        case .terminating: await terminate(pod)
+        case .terminated: await conclude(pod)
+        case .finished: break
+        }
+    }
+
+    /// Looks at the containers that have changed.
+    func refresh() async {
+        let ids = changedContainers
+        changedContainers = []
+        for id in ids {
+            guard let index = state.containers.firstIndex(where: { $0.id == id }) else { continue }
+            do throws(RuntimeError) {
+                let status = try await context.runtime.container(id)
+                guard let index = state.containers.firstIndex(where: { $0.id == id }) else { continue }
+                state.containers[index].update(status)
+            } catch {
+                if error.code == .notFound { state.containers.remove(at: index) }
+            }
+        }
+        for index in state.containers.indices where state.containers[index].hasExited {
+            context.probes?.remove(state.containers[index].id)
+            readTerminationMessage(index)
+        }
+    }
+
+    /// Again, whatever the next step is.
+    func again() { dirty = true }
+
+    func health() -> [String: ContainerHealth] {
+        var health: [String: ContainerHealth] = [:]
+        for record in state.containers where record.isRunning {
+            health[record.id] = context.probes?.health(record.id) ?? ContainerHealth()
+        }
+        return health
+    }
+
+    func facts(_ pod: Pod) -> PodFacts {
+        PodFacts(
+            pod: pod, podIPs: state.sandbox?.addresses ?? [], hostIPs: context.configuration.internalIPs,
+            allocatable: context.resources.allocatable)
+    }
+
+    func record(_ pod: Pod, _ kind: EventRecorder.Kind, _ reason: String, _ message: String) {
+        record(pod, nil, kind, reason, message)
+    }
+
+    func record(
+        _ pod: Pod, _ container: ContainerSpec?, _ kind: EventRecorder.Kind, _ reason: String, _ message: String
+    ) {
+        guard !isGone else { return }
+        context.events.record(.pod(pod, container), kind, reason, message)
+    }
+}

@@ -1,0 +1,177 @@
+internal import Codecs
+package import Iptables
+internal import KubeAPI
+internal import Linux
+internal import Logging
+internal import Netlink
+import Synchronization
+
+/// What takes the cluster's services to the kernel.
+package protocol ServiceProxying: Sendable {
+    /// All services there are: what else is loaded goes.
+    func load(_ ports: [ServicePort]) async throws
+    func update(_ changed: [ServicePort], removing removed: Set<String>) async throws
+}
+
+/// The nf_tables proxy, off the cooperative pool: netlink calls block.
+package struct KernelServiceProxy: ServiceProxying {
+    let proxy: ServiceProxy
+    let settings: ProxySettings
+
+    package init(proxy: ServiceProxy, settings: ProxySettings) { (self.proxy, self.settings) = (proxy, settings) }
+
+    package func load(_ ports: [ServicePort]) async throws {
+        let state = ProxyState(services: ports, settings: settings)
+        try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.sync(state) }
+    }
+    package func update(_ changed: [ServicePort], removing removed: Set<String>) async throws {
+        try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.update(changed, removing: removed) }
+    }
+}
+
+/// Follows services (also for pods' environment) and endpoint slices, and hands the proxy what has changed: the first
+/// change at once, those of the next 20 ms together.
+final class ServiceFollower: Sendable {
+    private struct State {
+        var mapping: ServiceMapping
+        var services = false
+        var slices = false
+        var loaded = false
+        var dirty: Set<ObjectKey> = []
+        /// Ids that may have to go.
+        var ids: Set<String> = []
+    }
+    private let context: NodeContext
+    private let proxy: (any ServiceProxying)?
+    private let state: Mutex<State>
+    private let news: AsyncStream<Void>
+    private let poke: AsyncStream<Void>.Continuation
+
+    init(context: NodeContext, proxy: (any ServiceProxying)?) {
+        (self.context, self.proxy) = (context, proxy)
+        state = Mutex(State(mapping: ServiceMapping(node: context.configuration.name)))
+        (news, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.follow(.services) { self.serviceChanged($0) } }
+            if self.proxy != nil {
+                group.addTask { await self.follow(.endpointSlices) { self.sliceChanged($0) } }
+                group.addTask { await self.apply() }
+            }
+            await group.waitForAll()
+        }
+    }
+
+    private func follow(
+        _ resource: GroupVersionResource, _ handle: @escaping @Sendable (Follower.Change) async -> Void
+    ) async {
+        let follower = Follower(
+            client: context.client, resource: resource, namespace: nil, clock: context.clock, logger: context.logger)
+        await follower.run(handle)
+    }
+
+    private func serviceChanged(_ change: Follower.Change) {
+        switch change {
+        case .reset(let items):
+            let services = items.compactMap { try? $0.decode() }
+            context.services.reset(services)
+            guard proxy != nil else { return }
+            state.withLock { state in
+                let present = Set(services.map(\.key))
+                for key in state.mapping.keys where !present.contains(key) {
+                    state.ids.formUnion(state.mapping.remove(service: key))
+                    state.dirty.insert(key)
+                }
+                for service in services {
+                    state.ids.formUnion(state.mapping.set(service))
+                    state.dirty.insert(service.key)
+                }
+                state.services = true
+            }
+        case .changed(let encoded):
+            guard let service = try? encoded.decode() else { return }
+            context.services.set(service)
+            guard proxy != nil else { return }
+            state.withLock { state in
+                state.ids.formUnion(state.mapping.set(service))
+                state.dirty.insert(service.key)
+            }
+        case .removed(let encoded):
+            guard let service = try? encoded.decode() else { return }
+            context.services.remove(service.key)
+            guard proxy != nil else { return }
+            state.withLock { state in
+                state.ids.formUnion(state.mapping.remove(service: service.key))
+                state.dirty.insert(service.key)
+            }
+        }
+        poke.yield()
+    }
+
+    private func sliceChanged(_ change: Follower.Change) {
+        let isNews = state.withLock { state -> Bool in
+            var touched: Set<ObjectKey> = []
+            switch change {
+            case .reset(let items):
+                let slices = items.compactMap { try? $0.decode() }
+                let present = Set(slices.map(\.key))
+                for key in state.mapping.sliceKeys where !present.contains(key) {
+                    touched.formUnion(state.mapping.remove(slice: key))
+                }
+                for slice in slices { touched.formUnion(state.mapping.set(slice: slice)) }
+                state.slices = true
+                state.dirty.formUnion(touched)
+                return true
+            case .changed(let encoded):
+                guard let slice = try? encoded.decode() else { return false }
+                touched = state.mapping.set(slice: slice)
+            case .removed(let encoded):
+                guard let slice = try? encoded.decode() else { return false }
+                touched = state.mapping.remove(slice: slice.key)
+            }
+            state.dirty.formUnion(touched)
+            return !touched.isEmpty
+        }
+        if isNews { poke.yield() }
+    }
+
+    private enum Work {
+        case nothing
+        case load([ServicePort])
+        case update([ServicePort], Set<String>)
+    }
+
+    private func apply() async {
+        guard let proxy else { return }
+        var delay: Duration = .seconds(1)
+        for await _ in news {
+            let work = state.withLock { state -> Work in
+                guard state.services, state.slices else { return .nothing }
+                defer { (state.dirty, state.ids, state.loaded) = ([], [], true) }
+                if !state.loaded { return .load(state.mapping.keys.sorted().flatMap { state.mapping.ports(of: $0) }) }
+                let ports = state.dirty.sorted().flatMap { state.mapping.ports(of: $0) }
+                let removed = state.ids.subtracting(ports.map(\.id))
+                return ports.isEmpty && removed.isEmpty ? .nothing : .update(ports, removed)
+            }
+            do {
+                switch work {
+                case .nothing: continue
+                case .load(let ports): try await proxy.load(ports)
+                case .update(let ports, let removed): try await proxy.update(ports, removing: removed)
+                }
+                delay = .seconds(1)
+                await context.clock.sleep(for: .milliseconds(20))
+            } catch {
+                // Everything again, so that nothing of what failed is forgotten.
+                context.logger.error("service proxy: \(error); again in \(delay)")
+                state.withLock { $0.loaded = false }
+                await context.clock.sleep(for: delay)
+                delay = min(delay * 2, .seconds(30))
+                poke.yield()
+            }
+            if Task.isCancelled { return }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+internal import Codecs
+package import Iptables
+package import KubeAPI
+internal import Netlink
+
+/// Services and their endpoints as the proxy takes them. Pure; what is kept of an object is what the proxy needs.
+package struct ServiceMapping: Sendable {
+    package struct Endpoint: Sendable, Equatable {
+        var address: IPAddress
+        var isReady: Bool
+        var isServing: Bool
+        var isLocal: Bool
+    }
+    package struct Slice: Sendable, Equatable {
+        struct Port: Sendable, Equatable {
+            var name: String
+            var port: UInt16
+            var transport: TransportProtocol
+        }
+        var ports: [Port]
+        var endpoints: [Endpoint]
+    }
+    /// A port of a service without its endpoints.
+    struct Port: Sendable, Equatable {
+        var name: String
+        var port: ServicePort
+    }
+
+    let node: String
+    private var services: [ObjectKey: [Port]] = [:]
+    /// By service, then by name.
+    private var slices: [ObjectKey: [String: Slice]] = [:]
+    private var owners: [ObjectKey: ObjectKey] = [:]
+
+    package init(node: String) { self.node = node }
+
+    package var keys: Set<ObjectKey> { Set(services.keys) }
+
+    // MARK: Services
+
+    /// Ids of all ports of the service, before and after: those that `ports(of:)` does not give any more are to be removed.
+    package mutating func set(_ service: KubeObject) -> Set<String> {
+        let old = ids(service.key)
+        let ports = Self.ports(service)
+        services[service.key] = ports.isEmpty ? nil : ports
+        return old.union(ids(service.key))
+    }
+
+    package mutating func remove(service key: ObjectKey) -> Set<String> {
+        defer { services[key] = nil }
+        return ids(key)
+    }
+
+    package func ids(_ key: ObjectKey) -> Set<String> { Set((services[key] ?? []).map(\.port.id)) }
+
+    private static func ports(_ service: KubeObject) -> [Port] {
+        let spec = service.spec
+        guard spec["type"].string != "ExternalName", service.labels["service.kubernetes.io/service-proxy-name"] == nil else {
+            return []
+        }
+        var addresses = spec["clusterIPs"].elements.compactMap(\.string)
+        if addresses.isEmpty, let one = spec["clusterIP"].string { addresses = [one] }
+        let clusterIPs = addresses.compactMap { IPAddress($0) }
+        guard !clusterIPs.isEmpty else { return [] }
+        let affinity: UInt32? =
+            spec["sessionAffinity"].string == "ClientIP"
+            ? UInt32(clamping: spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int ?? 10800) : nil
+        let balancers = service.status["loadBalancer"]["ingress"].elements
+            .filter { $0["ipMode"].string != "Proxy" }.compactMap { $0["ip"].string.flatMap { IPAddress($0) } }
+        return spec["ports"].elements.compactMap { entry in
+            guard let number = entry["port"].int.flatMap({ UInt16(exactly: $0) }),
+                let transport = TransportProtocol(name: entry["protocol"].string ?? "TCP")
+            else { return nil }
+            let name = entry["name"].string ?? ""
+            var port = ServicePort(
+                "\(service.key):\(name)", clusterIPs: clusterIPs, port: number, transport: transport,
+                nodePort: entry["nodePort"].int.flatMap { UInt16(exactly: $0) }.flatMap { $0 > 0 ? $0 : nil })
+            port.externalIPs = spec["externalIPs"].elements.compactMap { $0.string.flatMap { IPAddress($0) } }
+            port.loadBalancerIPs = balancers
+            port.loadBalancerSourceRanges = spec["loadBalancerSourceRanges"].elements
+                .compactMap { $0.string.flatMap { IPPrefix($0.trimmingSpaces()) } }
+            port.sessionAffinityTimeoutSeconds = affinity
+            port.externalTrafficLocal = spec["externalTrafficPolicy"].string == "Local"
+            port.internalTrafficLocal = spec["internalTrafficPolicy"].string == "Local"
+            return Port(name: name, port: port)
+        }
+    }
+
+    // MARK: Endpoints
+
+    /// The services whose endpoints may have changed.
+    package mutating func set(slice object: KubeObject) -> Set<ObjectKey> {
+        var touched: Set<ObjectKey> = []
+        let owner = Self.owner(object)
+        if let old = owners[object.key], old != owner {
+            slices[old]?[object.name] = nil
+            owners[object.key] = nil
+            touched.insert(old)
+        }
+        guard let owner else { return touched }
+        let slice = slice(object)
+        if slices[owner]?[object.name] != slice {
+            slices[owner, default: [:]][object.name] = slice
+            touched.insert(owner)
+        }
+        owners[object.key] = owner
+        return touched
+    }
+
+    package mutating func remove(slice key: ObjectKey) -> Set<ObjectKey> {
+        guard let owner = owners.removeValue(forKey: key) else { return [] }
+        slices[owner]?[key.name] = nil
+        if slices[owner]?.isEmpty == true { slices[owner] = nil }
+        return [owner]
+    }
+
+    package var sliceKeys: Set<ObjectKey> { Set(owners.keys) }
+
+    private static func owner(_ slice: KubeObject) -> ObjectKey? {
+        guard let name = slice.labels["kubernetes.io/service-name"], !name.isEmpty else { return nil }
+        return ObjectKey(namespace: slice.namespace, name: name)
+    }
+
+    private func slice(_ object: KubeObject) -> Slice {
+        let ports = object["ports"].elements.compactMap { entry -> Slice.Port? in
+            guard let number = entry["port"].int.flatMap({ UInt16(exactly: $0) }),
+                let transport = TransportProtocol(name: entry["protocol"].string ?? "TCP")
+            else { return nil }
+            return Slice.Port(name: entry["name"].string ?? "", port: number, transport: transport)
+        }
+        let endpoints = object["endpoints"].elements.flatMap { entry -> [Endpoint] in
+            let conditions = entry["conditions"]
+            // A condition that is not told counts as true, serving as ready (discovery/v1).
+            let ready = conditions["ready"].bool ?? true
+            return entry["addresses"].elements.prefix(1).compactMap { text in
+                guard let address = text.string.flatMap({ IPAddress($0) }) else { return nil }
+                return Endpoint(
+                    address: address, isReady: ready, isServing: conditions["serving"].bool ?? ready,
+                    isLocal: entry["nodeName"].string == node)
+            }
+        }
+        return Slice(ports: ports, endpoints: endpoints)
+    }
+
+    // MARK: Result
+
+    /// The ports of a service with the endpoints that take traffic: the ready ones; where there is none, those that
+    /// still serve while they end. The same for this node's own where a traffic policy is Local.
+    package func ports(of key: ObjectKey) -> [ServicePort] {
+        (services[key] ?? []).map { entry in
+            var port = entry.port
+            var seen: Set<ProxyEndpoint> = []
+            var ready: [ProxyEndpoint] = []
+            var ending: [ProxyEndpoint] = []
+            for (_, slice) in (slices[key] ?? [:]).sorted(by: { $0.key < $1.key }) {
+                for target in slice.ports where target.name == entry.name && target.transport == port.transport {
+                    for endpoint in slice.endpoints where endpoint.isReady || endpoint.isServing {
+                        let value = ProxyEndpoint(endpoint.address, target.port, isLocal: endpoint.isLocal)
+                        guard seen.insert(value).inserted else { continue }
+                        if endpoint.isReady { ready.append(value) } else { ending.append(value) }
+                    }
+                }
+            }
+            if ready.isEmpty { ready = ending }
+            if port.externalTrafficLocal || port.internalTrafficLocal, !ready.contains(where: \.isLocal) {
+                ready += ending.filter { $0.isLocal && !ready.contains($0) }
+            }
+            port.endpoints = ready
+            return port
+        }
+    }
+}

@@ -1,0 +1,142 @@
+package import Codecs
+package import KubeAPI
+
+/// The Node object as this node writes it, from facts; pure.
+package struct NodeObject {
+    package var configuration: NodeConfiguration
+    package var facts: HostFacts
+
+    package init(configuration: NodeConfiguration, facts: HostFacts) {
+        (self.configuration, self.facts) = (configuration, facts)
+    }
+
+    package var capacity: [String: Quantity] { facts.capacity(pods: configuration.maximumPods) }
+    /// k3s reserves nothing for the system by default.
+    package var allocatable: [String: Quantity] {
+        var allocatable = capacity
+        // 5 % of the file system is kept free (evictionHard nodefs.available).
+        if let disk = allocatable["ephemeral-storage"] {
+            allocatable["ephemeral-storage"] = Quantity(disk.value - disk.value / 100 * configuration.minimumFreeDiskPercent)
+        }
+        return allocatable
+    }
+
+    package var labels: [String: String] {
+        var labels = [
+            "kubernetes.io/hostname": configuration.hostname, "kubernetes.io/arch": facts.architecture,
+            "kubernetes.io/os": "linux", "beta.kubernetes.io/arch": facts.architecture, "beta.kubernetes.io/os": "linux",
+            "node.kubernetes.io/instance-type": configuration.instanceType,
+            "beta.kubernetes.io/instance-type": configuration.instanceType,
+        ]
+        if configuration.isServer { labels["node-role.kubernetes.io/control-plane"] = "true" }
+        return labels
+    }
+
+    package var annotations: [String: String] {
+        var annotations = configuration.annotations
+        annotations["alpha.kubernetes.io/provided-node-ip"] = configuration.internalIPs.joined(separator: ",")
+        annotations["k3s.io/internal-ip"] = configuration.internalIPs.joined(separator: ",")
+        annotations["k3s.io/hostname"] = configuration.hostname
+        if !configuration.externalIPs.isEmpty {
+            annotations["k3s.io/external-ip"] = configuration.externalIPs.joined(separator: ",")
+        }
+        annotations["node.alpha.kubernetes.io/ttl"] = "0"
+        annotations["volumes.kubernetes.io/controller-managed-attach-detach"] = "true"
+        return annotations
+    }
+
+    /// To register with: labels and taints of the command line count now only.
+    package func fresh(status: JSON) -> KubeObject {
+        var object = KubeObject(GroupVersionKind("", "v1", "Node"), name: configuration.name)
+        object.labels = configuration.labels.merging(labels) { mine, _ in mine }
+        object.annotations = annotations
+        var spec: JSON = ["providerID": .string(configuration.providerID)]
+        if !configuration.taints.isEmpty {
+            spec["taints"] = .array(
+                configuration.taints.map { taint in
+                    var json: JSON = ["key": .string(taint.key), "effect": .string(taint.effect)]
+                    if !taint.value.isEmpty { json["value"] = .string(taint.value) }
+                    return json
+                })
+        }
+        object.spec = spec
+        object.status = status
+        return object
+    }
+
+    package struct Condition: Sendable, Equatable {
+        package var type: String
+        package var isTrue: Bool
+        package var reason: String
+        package var message: String
+    }
+
+    /// Upstream's four, in its order and words.
+    package static func conditions(notReady: String?, memoryLow: Bool, diskLow: Bool) -> [Condition] {
+        [
+            memoryLow
+                ? Condition(
+                    type: "MemoryPressure", isTrue: true, reason: "KubeletHasInsufficientMemory",
+                    message: "kubelet has insufficient memory available")
+                : Condition(
+                    type: "MemoryPressure", isTrue: false, reason: "KubeletHasSufficientMemory",
+                    message: "kubelet has sufficient memory available"),
+            diskLow
+                ? Condition(
+                    type: "DiskPressure", isTrue: true, reason: "KubeletHasDiskPressure", message: "kubelet has disk pressure")
+                : Condition(
+                    type: "DiskPressure", isTrue: false, reason: "KubeletHasNoDiskPressure",
+                    message: "kubelet has no disk pressure"),
+            Condition(
+                type: "PIDPressure", isTrue: false, reason: "KubeletHasSufficientPID",
+                message: "kubelet has sufficient PID available"),
+            notReady.map { Condition(type: "Ready", isTrue: false, reason: "KubeletNotReady", message: $0) }
+                ?? Condition(type: "Ready", isTrue: true, reason: "KubeletReady", message: "kubelet is posting ready status"),
+        ]
+    }
+
+    /// `old`: the conditions there are, for the times of their transitions and for those of others.
+    package func status(
+        conditions: [Condition], images: [JSON], now: Timestamp, old: JSON
+    ) -> JSON {
+        var status: JSON = [:]
+        var addresses: [JSON] = configuration.internalIPs.map { ["type": "InternalIP", "address": .string($0)] }
+        addresses += configuration.externalIPs.map { ["type": "ExternalIP", "address": .string($0)] }
+        addresses.append(["type": "Hostname", "address": .string(configuration.hostname)])
+        status["addresses"] = .array(addresses)
+        // Extended resources that somebody else has written stay.
+        var shownCapacity = old["capacity"].stringMap
+        var shownAllocatable = old["allocatable"].stringMap
+        for (name, amount) in capacity { shownCapacity[name] = amount.description }
+        for (name, amount) in allocatable { shownAllocatable[name] = amount.description }
+        for name in shownCapacity.keys where shownAllocatable[name] == nil { shownAllocatable[name] = shownCapacity[name] }
+        status["capacity"] = .map(shownCapacity)
+        status["allocatable"] = .map(shownAllocatable)
+        let known = old["conditions"].elements
+        var list = conditions.map { condition -> JSON in
+            let value = condition.isTrue ? "True" : "False"
+            let before = known.first { $0["type"].string == condition.type }
+            let since = before?["status"].string == value ? before?["lastTransitionTime"].string : nil
+            return [
+                "type": .string(condition.type), "status": .string(value), "lastHeartbeatTime": .string(now.rfc3339),
+                "lastTransitionTime": .string(since ?? now.rfc3339), "reason": .string(condition.reason),
+                "message": .string(condition.message),
+            ]
+        }
+        list = known.filter { other in !conditions.contains { $0.type == other["type"].string } } + list
+        status["conditions"] = .array(list)
+        status["daemonEndpoints"] = ["kubeletEndpoint": ["Port": .int(Int64(configuration.kubeletPort))]]
+        status["nodeInfo"] = [
+            "machineID": .string(facts.machineID), "systemUUID": .string(facts.systemUUID), "bootID": .string(facts.bootID),
+            "kernelVersion": .string(facts.kernelVersion), "osImage": .string(facts.osImage),
+            "containerRuntimeVersion": .string(configuration.runtimeVersion),
+            "kubeletVersion": .string(configuration.kubernetesVersion), "kubeProxyVersion": "", "operatingSystem": "linux",
+            "architecture": .string(facts.architecture), "swap": ["capacity": .int(facts.swapBytes)],
+        ]
+        if !images.isEmpty { status["images"] = .array(images) }
+        status["runtimeHandlers"] = [
+            ["name": "", "features": ["recursiveReadOnlyMounts": false, "userNamespaces": false]]
+        ]
+        return status
+    }
+}

@@ -1,0 +1,304 @@
+internal import Codecs
+internal import Containers
+internal import KubeAPI
+internal import Logging
+import Synchronization
+
+/// Registers the node, keeps its status and lease, and follows its own object (pod ranges, labels) and its peers.
+package final class NodeRegistration: Sendable {
+    private struct State {
+        var own: KubeObject?
+        /// Without times; to see whether there is news.
+        var lastStatus: UInt64?
+        var lastReport: Timestamp?
+        var podCIDRs: [String] = []
+        var peers: [String: NetworkPeer] = [:]
+        var facts = HostFacts()
+    }
+    private let context: NodeContext
+    private let state = Mutex(State())
+    private let news: AsyncStream<Void>
+    private let poke: AsyncStream<Void>.Continuation
+
+    init(context: NodeContext) {
+        self.context = context
+        (news, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    private var configuration: NodeConfiguration { context.configuration }
+    private var object: NodeObject { NodeObject(configuration: configuration, facts: state.withLock { $0.facts }) }
+
+    /// Reads the machine's facts: what admission needs before the first pod comes.
+    func prepare() async {
+        let facts = HostFacts.read(
+            proc: configuration.proc, sys: configuration.sys, etc: configuration.etc, disk: configuration.rootDirectory)
+        state.withLock { $0.facts = facts }
+        context.resources.set(allocatable: object.allocatable)
+        context.resources.set(labels: configuration.labels.merging(object.labels) { mine, _ in mine })
+    }
+
+    /// Something that the node's status shows may have changed (an image, the network's readiness).
+    package func statusChanged() { poke.yield() }
+
+    func run() async {
+        await register()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.renewLease() }
+            group.addTask { await self.followNodes() }
+            group.addTask { await self.reportForEver() }
+            group.addTask { await self.tick() }
+            await group.waitForAll()
+        }
+    }
+
+    // MARK: Registering
+
+    private func register() async {
+        var delay: Duration = .milliseconds(200)
+        while !Task.isCancelled {
+            do throws(APIError) {
+                let status = await status(old: .null)
+                do throws(APIError) {
+                    let created = try await context.client.create(.nodes, object.fresh(status: status))
+                    remember(created, status)
+                } catch {
+                    guard error.isAlreadyExists else { throw error }
+                    let there = try await context.client.get(.nodes, namespace: "", name: configuration.name)
+                    try await reconcile(there)
+                }
+                context.events.record(.node(configuration.name), .normal, "Starting", "Starting kubelet.")
+                return
+            } catch {
+                context.logger.info("node \(configuration.name) is not registered yet: \(error.message)")
+                await context.clock.sleep(for: delay)
+                delay = min(delay * 2, .seconds(7))
+            }
+        }
+    }
+
+    /// An object of an earlier life: its labels and annotations that are ours are brought up to date.
+    private func reconcile(_ there: KubeObject) async throws(APIError) {
+        var patch: JSON = [:]
+        for (key, value) in object.labels where there.labels[key] != value { patch["metadata"]["labels"][key] = .string(value) }
+        for (key, value) in object.annotations where there.annotations[key] != value {
+            patch["metadata"]["annotations"][key] = .string(value)
+        }
+        if (there.spec["providerID"].string ?? "").isEmpty { patch["spec"]["providerID"] = .string(configuration.providerID) }
+        var there = there
+        if patch != [:] {
+            there = try await context.client.patch(
+                .nodes, namespace: "", name: configuration.name, patch, type: .merge, subresource: nil)
+        }
+        state.withLock { $0.own = there }
+        applyOwn(there)
+        try await report(force: true)
+    }
+
+    private func remember(_ created: KubeObject, _ status: JSON) {
+        let now = context.now()
+        state.withLock { state in
+            state.own = created
+            state.lastStatus = Self.fingerprint(status)
+            state.lastReport = now
+        }
+        applyOwn(created)
+    }
+
+    // MARK: Status
+
+    private func status(old: JSON) async -> JSON {
+        let problem = await context.network.notReadyReason().map {
+            "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
+        }
+        let space = HostFacts.diskSpace(configuration.rootDirectory)
+        let diskLow = space.map { $0.total > 0 && $0.free * 100 / $0.total < configuration.minimumFreeDiskPercent } ?? false
+        // The 50 largest images, as upstream reports them.
+        let images = await context.runtime.images.images().sorted { $0.sizeBytes > $1.sizeBytes }.prefix(50).map {
+            image -> JSON in
+            [
+                "names": .strings(Array((image.digests + image.tags).prefix(5))),
+                "sizeBytes": .int(image.sizeBytes),
+            ]
+        }
+        return object.status(
+            conditions: NodeObject.conditions(notReady: problem, memoryLow: false, diskLow: diskLow), images: Array(images),
+            now: context.now(), old: old)
+    }
+
+    /// Of what is news: everything but the heartbeats.
+    private static func fingerprint(_ status: JSON) -> UInt64 {
+        var status = status
+        status["conditions"] = .array(
+            status["conditions"].elements.map { condition in
+                var condition = condition
+                condition["lastHeartbeatTime"] = .null
+                return condition
+            })
+        return FNV.hash64(status.encode())
+    }
+
+    private func report(force: Bool) async throws(APIError) {
+        let (own, last, lastReport) = state.withLock { ($0.own, $0.lastStatus, $0.lastReport) }
+        let status = await status(old: own?.status ?? .null)
+        let fingerprint = Self.fingerprint(status)
+        let now = context.now()
+        let due = lastReport.map { now.duration(since: $0) >= configuration.statusReport } ?? true
+        guard force || due || fingerprint != last else { return }
+        let written = try await context.client.patch(
+            .nodes, namespace: "", name: configuration.name, ["status": status], type: .strategic, subresource: "status")
+        state.withLock { state in
+            state.own = written
+            state.lastStatus = fingerprint
+            state.lastReport = now
+        }
+    }
+
+    private func reportForEver() async {
+        for await _ in news {
+            do throws(APIError) {
+                try await report(force: false)
+            } catch {
+                if error.isNotFound {
+                    // Somebody has deleted the node: it comes again.
+                    await register()
+                } else {
+                    context.logger.info("node status not written: \(error.message)")
+                }
+            }
+        }
+    }
+
+    /// Looks at what sends no events (disk space, the network while it is not ready): every 10 s, with the lease.
+    private func tick() async {
+        while !Task.isCancelled {
+            let waiting = await context.network.notReadyReason() != nil
+            await context.clock.sleep(for: waiting ? .seconds(1) : configuration.leaseRenewal)
+            poke.yield()
+        }
+    }
+
+    // MARK: Lease
+
+    private func renewLease() async {
+        var lease: KubeObject?
+        while !Task.isCancelled {
+            do throws(APIError) {
+                lease = try await renewed(lease)
+            } catch {
+                lease = nil
+                context.logger.info("lease not renewed: \(error.message)")
+            }
+            await context.clock.sleep(for: configuration.leaseRenewal)
+        }
+    }
+
+    private func renewed(_ lease: KubeObject?) async throws(APIError) -> KubeObject? {
+        let now = context.now().rfc3339Micro
+        if var lease {
+            lease.spec["renewTime"] = .string(now)
+            return try await context.client.update(.leases, lease)
+        }
+        if var there = try await context.client.getIfPresent(.leases, namespace: "kube-node-lease", name: configuration.name) {
+            there.spec["holderIdentity"] = .string(configuration.name)
+            there.spec["leaseDurationSeconds"] = .int(configuration.leaseDurationSeconds)
+            there.spec["renewTime"] = .string(now)
+            return try await context.client.update(.leases, there)
+        }
+        var fresh = KubeObject(
+            GroupVersionKind("coordination.k8s.io", "v1", "Lease"), name: configuration.name, namespace: "kube-node-lease")
+        if let own = state.withLock({ $0.own }), !own.uid.isEmpty {
+            fresh.metadata["ownerReferences"] = [
+                ["apiVersion": "v1", "kind": "Node", "name": .string(own.name), "uid": .string(own.uid)]
+            ]
+        }
+        fresh.spec = [
+            "holderIdentity": .string(configuration.name), "leaseDurationSeconds": .int(configuration.leaseDurationSeconds),
+            "renewTime": .string(now),
+        ]
+        return try await context.client.create(.leases, fresh)
+    }
+
+    // MARK: Nodes
+
+    private func followNodes() async {
+        let follower = Follower(
+            client: context.client, resource: .nodes, namespace: nil, clock: context.clock, logger: context.logger)
+        await follower.run { change in
+            switch change {
+            case .reset(let items):
+                let nodes = items.compactMap { try? $0.decode() }
+                self.state.withLock { $0.peers = [:] }
+                for node in nodes { self.take(node) }
+                if !nodes.contains(where: { $0.name == self.configuration.name }) { self.poke.yield() }
+                await self.tellPeers()
+            case .changed(let encoded):
+                guard let node = try? encoded.decode() else { return }
+                if self.take(node) { await self.tellPeers() }
+            case .removed(let encoded):
+                guard let node = try? encoded.decode() else { return }
+                if node.name == self.configuration.name {
+                    self.state.withLock { $0.lastStatus = nil }
+                    self.poke.yield()
+                } else {
+                    self.state.withLock { $0.peers[node.name] = nil }
+                    await self.tellPeers()
+                }
+            }
+            await self.configureNetwork()
+        }
+    }
+
+    /// True: a peer has changed in what the network needs.
+    @discardableResult
+    private func take(_ node: KubeObject) -> Bool {
+        if node.name == configuration.name {
+            state.withLock { $0.own = node }
+            applyOwn(node)
+            return false
+        }
+        let peer = NetworkPeer(
+            name: node.name,
+            internalIPs: node.status["addresses"].elements.filter { $0["type"].string == "InternalIP" }
+                .compactMap { $0["address"].string },
+            podCIDRs: Self.podCIDRs(node), annotations: node.annotations)
+        return state.withLock { state in
+            defer { state.peers[node.name] = peer }
+            return state.peers[node.name] != peer
+        }
+    }
+
+    private func applyOwn(_ node: KubeObject) {
+        context.resources.set(labels: node.labels)
+        // Extended resources that were patched into the status can be asked for.
+        var allocatable = object.allocatable
+        for (name, text) in node.status["allocatable"].stringMap where allocatable[name] == nil {
+            allocatable[name] = Quantity(text)
+        }
+        context.resources.set(allocatable: allocatable)
+    }
+
+    private static func podCIDRs(_ node: KubeObject) -> [String] {
+        let list = node.spec["podCIDRs"].elements.compactMap(\.string)
+        return list.isEmpty ? node.spec["podCIDR"].string.map { [$0] } ?? [] : list
+    }
+
+    private func tellPeers() async {
+        let peers = state.withLock { $0.peers.values.sorted { $0.name < $1.name } }
+        await context.network.peersChanged(peers)
+    }
+
+    private func configureNetwork() async {
+        guard let own = state.withLock({ $0.own }) else { return }
+        let ranges = Self.podCIDRs(own)
+        guard !ranges.isEmpty, ranges != state.withLock({ $0.podCIDRs }) else { return }
+        do throws(PodNetworkingError) {
+            try await context.network.configure(podCIDRs: ranges)
+            state.withLock { $0.podCIDRs = ranges }
+            // Who waits for the network need not wait for a timer.
+            for worker in context.pods?.workers ?? [] { await worker.wake() }
+        } catch {
+            context.logger.error("pod network: \(error.message)")
+        }
+        poke.yield()
+    }
+}

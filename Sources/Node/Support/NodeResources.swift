@@ -1,0 +1,99 @@
+internal import Codecs
+package import KubeAPI
+import Synchronization
+
+/// What the node has to give and what its pods have been given: the base of admission.
+package final class NodeResources: Sendable {
+    private struct State {
+        var allocatable: [String: Quantity] = [:]
+        var given: [String: [String: Quantity]] = [:]
+        /// (address, protocol, port) of host ports, by pod.
+        var ports: [String: [HostPort]] = [:]
+        var labels: [String: String] = [:]
+    }
+    struct HostPort: Sendable, Equatable {
+        var address: String
+        var transport: String
+        var port: Int64
+        func conflicts(_ other: HostPort) -> Bool {
+            transport == other.transport && port == other.port
+                && (address == other.address || address == "0.0.0.0" || other.address == "0.0.0.0")
+        }
+    }
+    private let state = Mutex(State())
+
+    package init() {}
+
+    package func set(allocatable: [String: Quantity]) { state.withLock { $0.allocatable = allocatable } }
+    package func set(labels: [String: String]) { state.withLock { $0.labels = labels } }
+    package var allocatable: [String: Quantity] { state.withLock { $0.allocatable } }
+    package var labels: [String: String] { state.withLock { $0.labels } }
+
+    /// Takes what the pod asks for without a look at what is left: for pods that run already.
+    func take(_ pod: Pod) {
+        let request = Self.request(pod)
+        let ports = Self.hostPorts(pod)
+        state.withLock { state in
+            state.given[pod.uid] = request
+            if !ports.isEmpty { state.ports[pod.uid] = ports }
+        }
+    }
+
+    func release(_ uid: String) {
+        state.withLock { state in
+            state.given[uid] = nil
+            state.ports[uid] = nil
+        }
+    }
+
+    /// Takes what the pod asks for, or says why not.
+    func admit(_ pod: Pod) -> PodStatusBuilder.Verdict? {
+        let request = Self.request(pod)
+        let ports = Self.hostPorts(pod)
+        return state.withLock { state in
+            if !state.allocatable.isEmpty {
+                for (resource, amount) in request.sorted(by: { $0.key < $1.key }) where amount > .zero {
+                    let capacity = state.allocatable[resource] ?? .zero
+                    let used = state.given.values.reduce(Quantity.zero) { $0 + ($1[resource] ?? .zero) }
+                    guard used + amount > capacity else { continue }
+                    let numbers = resource == "cpu"
+                        ? (amount.milliValue, used.milliValue, capacity.milliValue) : (amount.value, used.value, capacity.value)
+                    return PodStatusBuilder.Verdict(
+                        "OutOf\(resource)",
+                        "Node didn't have enough resource: \(resource), requested: \(numbers.0), used: \(numbers.1), capacity: \(numbers.2)")
+                }
+            }
+            for port in ports where state.ports.values.contains(where: { $0.contains(where: port.conflicts) }) {
+                return PodStatusBuilder.Verdict("NodePorts", "Predicate NodePorts failed")
+            }
+            state.given[pod.uid] = request
+            if !ports.isEmpty { state.ports[pod.uid] = ports }
+            return nil
+        }
+    }
+
+    private static func request(_ pod: Pod) -> [String: Quantity] {
+        var names: Set<String> = ["cpu", "memory", "ephemeral-storage"]
+        for container in pod.containers + pod.initContainers {
+            for map in [container.json["resources"]["requests"], container.json["resources"]["limits"]] {
+                for name in map.object?.keys ?? [] { names.insert(name) }
+            }
+        }
+        var request = ["pods": Quantity(1)]
+        for name in names {
+            let amount = pod.request(name)
+            if amount > .zero { request[name] = amount }
+        }
+        return request
+    }
+
+    private static func hostPorts(_ pod: Pod) -> [HostPort] {
+        pod.containers.flatMap { container in
+            container.json["ports"].elements.compactMap { port in
+                guard let number = port["hostPort"].int, number > 0 else { return nil }
+                let address = port["hostIP"].string.flatMap { $0.isEmpty ? nil : $0 } ?? "0.0.0.0"
+                return HostPort(address: address, transport: port["protocol"].string ?? "TCP", port: number)
+            }
+        }
+    }
+}

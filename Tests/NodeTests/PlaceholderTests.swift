@@ -1,1 +1,0 @@
-// placeholder of the skeleton; goes with the module's first test
