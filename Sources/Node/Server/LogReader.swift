@@ -30,11 +30,13 @@ package struct LogReader: ~Copyable {
     private static let longest = 256 << 10
 
     package init(path: String, options: LogOptions) throws(SysError) {
+        let opened = try FileDescriptor.open(path, O_RDONLY)
+        let status = try opened.status()
+        if let lines = options.tailLines { Self.seek(opened.raw, size: Int64(status.st_size), toLast: lines) }
         (self.path, self.options) = (path, options)
-        file = try FileDescriptor.open(path, O_RDONLY)
-        inode = UInt64(try file.status().st_ino)
+        inode = UInt64(status.st_ino)
         left = options.limitBytes ?? .max
-        if let lines = options.tailLines { try seek(toLast: lines) }
+        file = opened
     }
 
     /// All of `limitBytes` has been given.
@@ -92,17 +94,15 @@ package struct LogReader: ~Copyable {
     }
 
     /// Reads backwards in blocks until enough line ends are seen.
-    private mutating func seek(toLast lines: Int64) throws(SysError) {
-        let size = Int64(try file.status().st_size)
+    private static func seek(_ raw: Int32, size: Int64, toLast lines: Int64) {
         var position = size
         var found: Int64 = 0
-        let raw = file.raw
         guard lines > 0 else {
             lseek(raw, off_t(size), SEEK_SET)
             return
         }
         while position > 0 {
-            let length = min(position, Int64(Self.piece))
+            let length = min(position, Int64(piece))
             position -= length
             var block = [UInt8](repeating: 0, count: Int(length))
             let got = pread(raw, &block, Int(length), off_t(position))
