@@ -128,7 +128,7 @@ def test_output_forms(ns):
     assert "NAMESPACE" in ns("get", "pods", "-A").stdout
     assert ns("get", "pods", "-l", "app=nope").stderr.startswith("No resources found")
     assert "Ready" in ns.node.kubectl("get", "nodes", "-o", "wide").stdout
-    description = ns("describe", "pod", "-l", "app=web").stdout
+    description = ns("describe", "pod/" + wide[1].split()[0]).stdout
     assert "Scheduled" in description and "Started" in description and "Successfully assigned" in description
 
 
@@ -216,7 +216,7 @@ def test_kubectl_run_with_input(ns):
 
 
 def test_memory_limit_ends_in_oomkilled(ns):
-    text = pod("greedy", "tail -c 100m /dev/zero | cat > /dev/null; x=$(head -c 64m /dev/zero | tr '\\\\0' x); echo ${#x}", "Never")
+    text = pod("greedy", "exec tail -c 100m /dev/zero", "Never")
     ns.apply(text.replace("    command:", "    resources: {limits: {memory: 16Mi}}\n    command:"))
     reason = "{.status.containerStatuses[0].state.terminated.reason}"
     wait_until("end", lambda: ns.jsonpath("pod", "greedy", reason), timeout=60)
