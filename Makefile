@@ -1,8 +1,8 @@
 # k3s in Swift. `make run` and `make test` install what they need (Debian 12, as root); the Swift toolchain must be there.
 SWIFT ?= swift
-# Fully static, non-PIE, without reflection tables, unused sections dropped: docs/footprint.md says what each saves.
+# Fully static, non-PIE, for size, unused and equal code dropped: docs/footprint.md says what each saves.
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
-	-Xlinker --icf=all -Xswiftc -disable-reflection-metadata
+	-Xlinker --icf=all
 
 .PHONY: build run test unit e2e bench lint generate clean deps
 
