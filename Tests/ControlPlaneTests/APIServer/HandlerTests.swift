@@ -168,11 +168,24 @@ import Transport
         let only = try await cluster.call("GET", Self.maps, headers: ["Accept": "application/vnd.kubernetes.protobuf"])
         #expect(only.code == 406)
         #expect(only.message == "only the following media types are accepted: application/json, application/yaml")
-        let body = try await cluster.send("POST", Self.maps, [0x6B, 0x38, 0x73, 0], type: "application/vnd.kubernetes.protobuf")
+        let body = try await cluster.send("POST", Self.maps, [0xD9, 0xD9, 0xF7, 0xA0], type: "application/cbor")
         #expect(body.code == 415)
         #expect(
             body.message
-                == "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml")
+                == "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf")
+    }
+
+    @Test func protobufBodiesAreRead() async throws {
+        let cluster = try await Cluster()
+        func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] { [number << 3 | 2, UInt8(bytes.count)] + bytes }
+        let object = field(1, field(1, Array("pb".utf8))) + field(2, field(1, Array("k".utf8)) + field(2, Array("v".utf8)))
+        let type = field(1, Array("v1".utf8)) + field(2, Array("ConfigMap".utf8))
+        let envelope: [UInt8] = [0x6B, 0x38, 0x73, 0] + field(1, type) + field(2, object)
+        let made = try await cluster.send("POST", Self.maps, envelope, type: "application/vnd.kubernetes.protobuf")
+        #expect(made.code == 201 && made.json["data"] == ["k": "v"], "\(made.text)")
+        let broken = try await cluster.send(
+            "POST", Self.maps, [0x6B, 0x38, 0x73, 0, 0xFF], type: "application/vnd.kubernetes.protobuf")
+        #expect(broken.code == 400, "\(broken.text)")
     }
 
     @Test func unknownFieldsAreAWarningUnlessAskedOtherwise() async throws {
