@@ -1,5 +1,6 @@
 import Codecs
 import Testing
+import Transport
 
 @testable import ControlPlane
 
