@@ -68,7 +68,7 @@ def test_pods_survive_kill_9_and_a_clean_stop(own_node):
     )
     node.kubectl("delete", "deployment", "counter", "--wait")
     wait_until("gone", lambda: node.kubectl("get", "pods", "-o", "name").stdout == "")
-    assert not [p for p in node.pids() if b"usleep 20000" in _cmdline(p)]
+    wait_until("processes gone", lambda: not [p for p in node.pids() if b"usleep 20000" in _cmdline(p)], timeout=15)
 
 
 def _is_first(pid):

@@ -4,7 +4,7 @@ internal import Store
 
 extension Registry {
     /// How often a write that came without a resource version is tried against a moving object.
-    private static let attempts = 32
+    static let attempts = 32
 
     /// Makes the new state from the current one; called again when somebody else was faster.
     package typealias Change = (KubeObject) async throws(APIError) -> KubeObject

@@ -189,11 +189,11 @@ package final class SubresourceEngine: Sendable {
     /// nil: the subresource is a view of the object itself, which the registry updates.
     func update(
         _ resource: ServedResource, _ subresource: String, namespace: String, name: String, _ scope: RequestScope,
-        change: Registry.Change
+        retries: Int = Registry.attempts, change: Registry.Change
     ) async throws(APIError) -> KubeObject? {
         guard subresource == "scale" else { return nil }
         let result = try await registry.update(
-            resource, namespace: namespace, name: name, subresource: "scale", scope
+            resource, namespace: namespace, name: name, subresource: "scale", scope, retries: retries
         ) { object throws(APIError) in
             let scale = try await change(Self.scale(of: object))
             let wanted = scale.spec["replicas"].int ?? 0

@@ -148,7 +148,7 @@ package final class HTTPClient: Sendable {
         let peer = request.url.hostField
         let made = MadeConnection()
         let bootstrap = HTTPClient.bootstrap(group.any(), host: host, tls: tls, made)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .connectTimeout(.nanoseconds(Int64(request.connectTimeout * 1e9)))
         var failure: any Error = HTTPClientError.connectFailed(peer, reason: "no address")
         for address in try await addresses(host) {
