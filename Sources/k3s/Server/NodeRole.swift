@@ -70,6 +70,9 @@ struct NodeRole: Sendable {
         runtimeConfiguration.logger = logger
         let runtime = try Runtime(configuration: runtimeConfiguration, images: images)
         try await runtime.start()
+        images.setInUseCheck { [weak runtime] id in
+            await runtime?.containers().contains { $0.imageID == id } ?? false
+        }
 
         guard let cluster = IPPrefix(configuration.clusterCIDR) else {
             throw StartupError("--cluster-cidr: \(configuration.clusterCIDR)")
@@ -83,6 +86,14 @@ struct NodeRole: Sendable {
 
         let report = await images.importDirectory(agentDirectory + "/images")
         for error in report.errors { logger.error("image import: \(error.message)") }
+        let importing = Task { [logger] in
+            do throws(ImageError) {
+                try await images.watchDirectory(agentDirectory + "/images")
+            } catch {
+                logger.error("images that are added later are imported at the next start only: \(error.message)")
+            }
+        }
+        defer { importing.cancel() }
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
         node.isServer = true

@@ -255,7 +255,7 @@ import Testing
         var store: TestStore? = try TestStore(directory, registry: registry)
         let info = try await #require(store).pull("reg.test/app:1")
         store = nil
-        let again = try makeStore(directory, registry)
+        let again = try await reopenStore(directory, registry)
         #expect(await again.images() == [info])
         #expect(try await again.lowerDirectories(imageID: info.id).count == 3)
     }
@@ -279,7 +279,7 @@ import Testing
         write([1], to: directory / "store/staging/layer-2/fs/deep/file")
         try run(["mkdir", "-p", directory / "store/snapshots/0123456789abcdef01234567/fs"])
         write([1], to: directory / "store/images/\(String(info.id.dropFirst(7))).json.tmp")
-        let again = try makeStore(directory, registry)
+        let again = try await reopenStore(directory, registry)
         #expect(names(directory / "store/ingest") + names(directory / "store/staging") == [])
         #expect(try ImageFS.names(directory / "store/snapshots").count == 3)
         #expect(try ImageFS.names(directory / "store/images").count == 1)
@@ -295,7 +295,7 @@ import Testing
         let lost = try await #require(store).store.lowerDirectories(imageID: info.id)[1]
         store = nil
         try run(["rm", "-rf", String(lost.dropLast("/fs".count))])
-        let again = try makeStore(directory, registry)
+        let again = try await reopenStore(directory, registry)
         #expect(await again.images() == [])
         #expect(try await again.pull("reg.test/app:1", credentials: nil).id == info.id)
         #expect(try await again.lowerDirectories(imageID: info.id).map(names) == [["three"], ["two"], ["one"]])
@@ -309,7 +309,7 @@ import Testing
         let info = try await #require(store).pull("reg.test/app:1")
         store = nil
         write(Array("{".utf8), to: directory / "store/images/\(String(info.id.dropFirst(7))).json")
-        let again = try makeStore(directory, registry)
+        let again = try await reopenStore(directory, registry)
         #expect(await again.images() == [])
         #expect(try ImageFS.names(directory / "store/snapshots").count == 3)
         _ = try await again.pull("reg.test/app:1", credentials: nil)

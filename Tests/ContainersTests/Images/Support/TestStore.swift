@@ -30,6 +30,17 @@ struct TestStore {
     }
 }
 
+/// A store over the directory of one that was just let go: finished tasks may hold that one a moment longer.
+func reopenStore(_ directory: TestDirectory, _ registry: FakeRegistry) async throws -> ImageStore {
+    for _ in 0..<250 {
+        do throws(ImageError) { return try makeStore(directory, registry) } catch {
+            guard error.message.contains("in use by another process") else { throw error }
+        }
+        try await Task.sleep(for: .milliseconds(20))
+    }
+    return try makeStore(directory, registry)
+}
+
 func makeStore(
     _ directory: TestDirectory, _ transport: any RegistryTransport, _ registries: RegistriesConfig = RegistriesConfig(),
     _ change: (inout ImageStore.Options) -> Void = { _ in }
