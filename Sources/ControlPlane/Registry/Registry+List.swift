@@ -39,6 +39,7 @@ struct ObjectFilter: Sendable {
     let name: String?
     let namespace: String?
     let isEverything: Bool
+    private static let labelsPath = ["metadata", "labels"]
 
     init(_ parameters: ListParameters, _ resource: ServedResource) throws(APIError) {
         labels = parameters.labels
@@ -82,7 +83,9 @@ struct ObjectFilter: Sendable {
             if value.isEmpty { value = term.field.absent }
             if (value == term.value) == term.negated { return false }
         }
-        return labels.isEverything || labels.matches(RawJSON.stringMap(at: ["metadata", "labels"], in: bytes))
+        if labels.isEverything { return true }
+        guard let place = RawJSON.range(of: Self.labelsPath, in: bytes) else { return labels.matches { _ in nil } }
+        return labels.matches { RawJSON.text(of: [$0], in: bytes, from: place.lowerBound) }
     }
 }
 

@@ -57,7 +57,7 @@ package final class SubresourceEngine: Sendable {
             throw .badRequest("name in URL does not match name in Binding object")
         }
         let bindings = GroupVersionResource("", "v1", "pods/binding")
-        _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "binding", scope) {
+        _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "binding", scope, retries: 5) {
             pod throws(APIError) in
             var pod = pod
             if pod.isBeingDeleted {
@@ -99,7 +99,7 @@ package final class SubresourceEngine: Sendable {
             ? scope : RequestScope(user: scope.user, now: scope.now, dryRun: dryRun, fieldManager: scope.fieldManager)
         let pod = try registry.get(pods, namespace: namespace, name: name).decode()
         if !pod.isBeingDeleted, !["Succeeded", "Failed"].contains(pod.status["phase"].string ?? "") {
-            _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "status", scope) {
+            _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "status", scope, retries: 5) {
                 pod throws(APIError) in
                 var pod = pod
                 pod.setCondition(
@@ -193,7 +193,7 @@ package final class SubresourceEngine: Sendable {
     ) async throws(APIError) -> KubeObject? {
         guard subresource == "scale" else { return nil }
         let result = try await registry.update(
-            resource, namespace: namespace, name: name, subresource: "scale", scope
+            resource, namespace: namespace, name: name, subresource: "scale", scope, retries: 5
         ) { object throws(APIError) in
             let scale = try await change(Self.scale(of: object))
             let wanted = scale.spec["replicas"].int ?? 0

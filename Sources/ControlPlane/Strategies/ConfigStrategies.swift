@@ -72,9 +72,7 @@ struct SecretStrategy: ResourceStrategy {
     func prepareForUpdate(_ object: inout KubeObject, old: KubeObject, subresource: String, _ scope: RequestScope) {
         Self.foldStringData(&object)
         // An update that says nothing of the type means the one it has.
-        if (object["type"].string ?? "").isEmpty || object["type"].string == "Opaque" && object.resourceVersion == 0 {
-            object.json["type"] = old.json["type"]
-        }
+        if (object["type"].string ?? "").isEmpty { object.json["type"] = old.json["type"] }
     }
 
     /// `stringData` is for writing only: its values become base64 in `data`.
