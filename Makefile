@@ -1,15 +1,16 @@
 # k3s in Swift. `make run` and `make test` install what they need (Debian 12, as root); the Swift toolchain must be there.
 SWIFT ?= swift
-# Fully static, non-PIE, without reflection tables, unused sections dropped: docs/footprint.md says what each saves.
+# Fully static, non-PIE, for size, unused and equal code dropped: docs/footprint.md says what each saves.
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
-	-Xswiftc -disable-reflection-metadata
+	-Xlinker --icf=all
 
 .PHONY: build run test unit e2e bench lint generate clean deps
 
 build: deps bin/k3s-commit
 	$(SWIFT) build $(RELEASE) --product k3s
 	@mkdir -p bin
-	@strip -s -R .comment -o bin/k3s.new .build/release/k3s && mv bin/k3s.new bin/k3s
+	@# Unwind tables are for exceptions and backtraces in the process; there are neither.
+	@objcopy -S -R .comment -R .eh_frame -R .eh_frame_hdr .build/release/k3s bin/k3s.new && mv bin/k3s.new bin/k3s
 	@ls -l bin/k3s
 
 # The commit goes into `k3s --version`; the header is only written when it changes, so that nothing is compiled again.

@@ -11,7 +11,6 @@ let strict: [SwiftSetting] = [
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
-let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 /// A module of the product and the modules below it. Arrows point down only (ARCHITECTURE.md has the map).
@@ -52,7 +51,7 @@ let package = Package(
         module("Codecs", ["CYaml"]),
         module("KubeAPI", ["Codecs", "Linux"]),
         module("Store", ["Codecs", "Linux", "CSQLite"]),
-        module("Transport", ["Codecs", "KubeAPI", "Linux", "COpenSSL", "CZlib", nioCore, nioPosix, nioHTTP1, log]),
+        module("Transport", ["Codecs", "KubeAPI", "Linux", "COpenSSL", "CZlib", nioCore, nioPosix, log]),
         module("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", log]),
         module(
             "Node",

@@ -224,6 +224,10 @@ int launch_bind(struct launch *l, struct k3s_op *op) {
     if (result < 0) return fail(l, K3S_DETAIL_OPTION, result);
     int target = launch_make(l, text(l, op->s2), S_ISDIR(source.st_mode), S_ISDIR(source.st_mode) ? 0755 : 0644);
     if (target < 0) return fail(l, K3S_DETAIL_TARGET, target);
+    struct stat place;
+    // move_mount says EINVAL for this and for much else.
+    if (fstat(target, &place) == 0 && S_ISDIR(place.st_mode) != S_ISDIR(source.st_mode))
+        return fail(l, K3S_DETAIL_TARGET, -ENOTDIR);
     result = attach(tree, target);
     close(target);
     close(tree);

@@ -25,6 +25,7 @@ enum { READ_CHUNK = 32 * 1024, MAX_LOG_LINE = 16 * 1024, ATTACH_STALL_SECONDS = 
 struct log_file {
     int fd;
     int64_t size;
+    int64_t last_rotation; // second in the name of the newest rotated file
     uint32_t max_bytes, max_files;
     const char *path;
 };

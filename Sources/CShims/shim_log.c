@@ -86,11 +86,13 @@ static void remove_old(struct log_file *log) {
     closedir(stream);
 }
 
-/// 0.log becomes 0.log.20060102-150405 as the kubelet names it. Two rotations within a second count the name up.
+/// 0.log becomes 0.log.20060102-150405 as the kubelet names it. More than one rotation a second count the name up, and
+/// never take a name that has become free again: the names tell the order.
 static void rotate(struct log_file *log) {
     log_flush(log);
     char name[4200];
     time_t second = time(NULL);
+    if (second <= log->last_rotation) second = (time_t)log->last_rotation + 1;
     for (int attempt = 0; attempt < 600; attempt++, second++) {
         struct tm t;
         gmtime_r(&second, &t);
@@ -104,6 +106,7 @@ static void rotate(struct log_file *log) {
                 return;
             }
         }
+        log->last_rotation = second;
         break;
     }
     close(log->fd);

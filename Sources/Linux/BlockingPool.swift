@@ -3,7 +3,7 @@ import Synchronization
 /// Runs closures that block (disk, mount, setns) on threads of their own, so that the concurrency pool, which has one
 /// thread per core, never stands still. At most `limit` threads, made on demand, gone after a few idle seconds.
 package final class BlockingPool: Sendable {
-    package static let shared = BlockingPool(limit: 4)
+    package static let shared = BlockingPool(limit: 3)
 
     private typealias Job = @Sendable () -> Void
 
@@ -77,7 +77,7 @@ package final class BlockingPool: Sendable {
                 job()
                 continue
             }
-            let signalled = wake.wait(seconds: 5)
+            let signalled = wake.wait(seconds: 2)
             let leave = state.withLock { state in
                 state.idle -= 1
                 if signalled || state.head < state.queue.count { return false }

@@ -15,7 +15,9 @@ package enum Directories {
             let parent = Path.parent(path)
             if parent == path || parent == "." { throw SysError(code, "mkdir", path: path) }
             try make(parent, mode: 0o755 | (mode & 0o777))
-            try make(path, mode: mode)
+            // Once only: some file systems (proc) say ENOENT for what can never be made.
+            if mkdir(path, mode_t(mode)) != 0, errno != EEXIST { throw SysError(errno, "mkdir", path: path) }
+            if chmod(path, mode_t(mode)) != 0 { throw SysError(errno, "chmod", path: path) }
         default: throw SysError(code, "mkdir", path: path)
         }
     }

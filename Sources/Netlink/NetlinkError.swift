@@ -13,7 +13,9 @@ package struct NetlinkError: Error, Sendable, Equatable, CustomStringConvertible
     /// Which message of the request failed, from 0; nil if the whole.
     package var messageIndex: Int?
 
-    package init(_ code: Int32, _ operation: String, kernelMessage: String? = nil, hint: String? = nil, messageIndex: Int? = nil) {
+    package init(
+        _ code: Int32, _ operation: String, kernelMessage: String? = nil, hint: String? = nil, messageIndex: Int? = nil
+    ) {
         (self.code, self.operation, self.kernelMessage) = (code, operation, kernelMessage)
         (self.hint, self.messageIndex) = (hint, messageIndex)
     }

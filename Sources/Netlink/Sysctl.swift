@@ -13,7 +13,9 @@ package enum Sysctl {
         defer { close(descriptor) }
         var text = value
         let written = text.withUTF8 { write(descriptor, $0.baseAddress, $0.count) }
-        guard written == value.utf8.count else { throw NetlinkError(written < 0 ? errno : EIO, "write \(value) to \(path)") }
+        guard written == value.utf8.count else {
+            throw NetlinkError(written < 0 ? errno : EIO, "write \(value) to \(path)")
+        }
     }
 
     /// The trimmed value, nil if the kernel has no such setting.

@@ -13,7 +13,7 @@ final class NodeContext: Sendable {
     let clock: any KubeClock
     let logger: Logger
     let timers: TimerQueue
-    let events: EventRecorder
+    let events: NodeEvents
     let volumes: VolumeManager
     let mounter: any VolumeMounter
     let services: ServiceDirectory
@@ -42,7 +42,7 @@ final class NodeContext: Sendable {
         self.actions = actions
         self.resources = resources
         timers = TimerQueue(clock: clock)
-        events = EventRecorder(client: client, clock: clock, node: configuration.name, logger: logger)
+        events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
         volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
         services = ServiceDirectory()
     }

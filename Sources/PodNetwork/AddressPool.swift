@@ -15,7 +15,8 @@ package struct AddressPool: Sendable, Equatable {
         self.prefix = prefix.masked
         guard prefix.addressCount >= 4 else {
             throw PodNetworkError(
-                .invalid, "pod CIDR \(prefix) has no room for pods: at least /\(prefix.family == .ipv4 ? 30 : 126) is needed")
+                .invalid,
+                "pod CIDR \(prefix) has no room for pods: at least /\(prefix.family == .ipv4 ? 30 : 126) is needed")
         }
     }
 

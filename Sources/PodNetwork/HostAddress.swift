@@ -32,7 +32,9 @@ package enum HostAddress {
     }
 
     /// An interface by name (`--flannel-iface`); nil if there is none.
-    package static func interface(named name: String, in namespace: NetworkNamespace? = nil) throws(NetlinkError) -> Interface? {
+    package static func interface(named name: String, in namespace: NetworkNamespace? = nil) throws(NetlinkError)
+        -> Interface?
+    {
         let route = try RouteSocket(in: namespace)
         guard let link = try route.link(name: name) else { return nil }
         return Interface(
@@ -50,12 +52,14 @@ package enum HostAddress {
         }
         guard let interface else {
             throw PodNetworkError(
-                .invalid, "no default route: add one (ip route add default via ... dev ...) or give the address with --node-ip")
+                .invalid,
+                "no default route: add one (ip route add default via ... dev ...) or give the address with --node-ip")
         }
         guard let prefix = (family == .ipv4 ? interface.ipv4 : interface.ipv6).first else {
             throw PodNetworkError(
                 .invalid,
-                "interface \(interface.name) has the default route but no global \(family) address: add one or use --node-ip")
+                "interface \(interface.name) has the default route but no global \(family) address: add one or use --node-ip"
+            )
         }
         return prefix.address
     }
@@ -70,6 +74,7 @@ package enum HostAddress {
             if address.prefix.address == preferred { return 0 }
             return address.isDeprecated ? 3 : address.isSecondary ? 2 : 1
         }
-        return all.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }.map(\.element.prefix)
+        return all.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }.map(
+            \.element.prefix)
     }
 }

@@ -40,7 +40,8 @@ extension PodNetwork {
                 while taken.contains(InterfaceName.make(id, attempt: attempt)) { attempt += 1 }
                 let record = SandboxRecord(
                     sandboxID: id, addresses: addresses, mac: InterfaceName.mac(addresses[0]),
-                    hostInterface: InterfaceName.make(id, attempt: attempt), hostPorts: hostPorts, sequence: state.sequence)
+                    hostInterface: InterfaceName.make(id, attempt: attempt), hostPorts: hostPorts,
+                    sequence: state.sequence)
                 state.records[id] = record
                 return .success(record)
             } catch { return .failure(error) }
@@ -51,7 +52,9 @@ extension PodNetwork {
     func detachNow(_ id: String) throws(PodNetworkError) {
         guard let record = state.withLock({ $0.records[id] }) else { return }
         // Deleting one end deletes both; the pod's namespace may be gone already, and with it the pair.
-        try kernel("detach sandbox \(id)") { () throws(NetlinkError) in try self.route.deleteLink(name: record.hostInterface) }
+        try kernel("detach sandbox \(id)") { () throws(NetlinkError) in
+            try self.route.deleteLink(name: record.hostInterface)
+        }
         state.withLock { $0.records[id] = nil }
         if !record.hostPorts.isEmpty { try loadRules() }
         try records.remove(id)
@@ -60,7 +63,9 @@ extension PodNetwork {
 
     private func isComplete(_ record: SandboxRecord, _ path: String) throws(PodNetworkError) -> Bool {
         try kernel("look at sandbox \(record.sandboxID)") { () throws(NetlinkError) in
-            guard let host = try self.route.link(name: record.hostInterface), host.master == self.bridgeIndex else { return false }
+            guard let host = try self.route.link(name: record.hostInterface), host.master == self.bridgeIndex else {
+                return false
+            }
             let inside = try RouteSocket(in: try NetworkNamespace(path: path))
             guard let link = try inside.link(name: self.configuration.podInterface), link.isUp else { return false }
             let found = Set(try inside.addresses(link: link.index).map(\.prefix.address))
@@ -105,7 +110,8 @@ extension PodNetwork {
         LinkChange(isUp: true).encode(index: link.index, into: &batch)
         for (address, pool) in zip(record.addresses, pools) {
             guard let prefix = IPPrefix(address, length: Int(pool.prefix.length)) else { continue }
-            RouteSocket.encodeAddress(prefix, link: link.index, flags: [.noPrefixRoute, .noDuplicateDetection], into: &batch)
+            RouteSocket.encodeAddress(
+                prefix, link: link.index, flags: [.noPrefixRoute, .noDuplicateDetection], into: &batch)
             Route(to: IPPrefix(host: pool.gateway), family: address.family, link: link.index).encode(into: &batch)
             Route(to: nil, family: address.family, gateway: pool.gateway, link: link.index).encode(into: &batch)
         }

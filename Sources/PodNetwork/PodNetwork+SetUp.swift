@@ -4,7 +4,8 @@ import Netlink
 import Synchronization
 
 extension PodNetwork {
-    static func chooseMTU(_ configuration: PodNetworkConfiguration, _ route: RouteSocket) throws(NetlinkError) -> UInt32 {
+    static func chooseMTU(_ configuration: PodNetworkConfiguration, _ route: RouteSocket) throws(NetlinkError) -> UInt32
+    {
         if let mtu = configuration.mtu { return mtu }
         let lower = try HostAddress.defaultInterface(route)?.mtu ?? 1500
         // 1280 is the least that IPv6 allows; loopback-like devices have 65536, which no pod wants.
@@ -19,7 +20,8 @@ extension PodNetwork {
         let name = configuration.bridge
         if let existing = try route.link(name: name), existing.kind != "bridge" {
             throw NetlinkError(
-                EEXIST, "set up bridge \(name)", hint: "an interface of that name exists and is no bridge; remove or rename it")
+                EEXIST, "set up bridge \(name)",
+                hint: "an interface of that name exists and is no bridge; remove or rename it")
         }
         // An address of its own, from the gateway's: without one the bridge takes the lowest of its ports, which changes as
         // pods come and go, and with it the pods' neighbour entries go stale.
@@ -73,17 +75,29 @@ extension PodNetwork {
             let loaded = self.state.withLock { $0.loaded }
             for (family, ruleset) in wanted { commands += ruleset.commands(replacing: loaded[family]) }
             if commands.isEmpty { return }
+            var before = self.state.withLock { $0.generation }
+            var isReload = false
+            if loaded.isEmpty { before = try self.backend.generation() }
             do throws(NetlinkError) {
                 try self.backend.commit(commands, purpose: "load the pod network's rules")
             } catch {
                 // Somebody changed our table: load it whole.
                 guard !loaded.isEmpty, error.isNotFound || error.isExisting else { throw error }
+                isReload = true
+                before = try self.backend.generation()
                 try self.backend.commit(wanted.values.flatMap { $0.load() }, purpose: "load the pod network's rules")
             }
-            let generation = try self.backend.generation()
+            // Rules never change here, only elements; so only a load needs to look how the kernel writes them.
             var digests: [AddressFamily: UInt64] = [:]
-            for (family, ruleset) in wanted { digests[family] = try self.backend.rulesDigest(ruleset.table) }
-            self.state.withLock { ($0.loaded, $0.generation, $0.digests) = (wanted, generation, digests) }
+            if loaded.isEmpty || isReload {
+                for (family, ruleset) in wanted { digests[family] = try self.backend.rulesDigest(ruleset.table) }
+            }
+            self.state.withLock { state in
+                state.loaded = wanted
+                // As if nobody but us had committed: what others do in between must be seen by `verifyRules`.
+                state.generation = before == .max ? 1 : before + 1
+                if !digests.isEmpty { state.digests = digests }
+            }
         }
     }
 
@@ -95,7 +109,8 @@ extension PodNetwork {
                 podCIDR: pool.prefix, clusterCIDRs: configuration.clusterCIDRs,
                 masquerades: configuration.masquerades.contains(family))
             // In the order of attachment: the elements of two runs are the same.
-            for record in state.records.values.sorted(by: { $0.sequence < $1.sequence }) where index < record.addresses.count {
+            for record in state.records.values.sorted(by: { $0.sequence < $1.sequence })
+            where index < record.addresses.count {
                 rules.bindings += record.hostPorts.map { PodRules.Binding($0, to: record.addresses[index]) }
             }
             out[family] = rules.ruleset()
@@ -113,7 +128,7 @@ extension PodNetwork {
                 return false
             }
             try self.backend.commit(loaded.values.flatMap { $0.load() }, purpose: "load the pod network's rules again")
-            let after = try self.backend.generation()
+            let after = now == .max ? 1 : now + 1
             var fresh: [AddressFamily: UInt64] = [:]
             for (family, ruleset) in loaded { fresh[family] = try self.backend.rulesDigest(ruleset.table) }
             self.state.withLock { ($0.generation, $0.digests) = (after, fresh) }

@@ -62,7 +62,8 @@ package final class PodNetwork: Sendable {
     ///   - namespace: where the node lives; nil is that of the process.
     ///   - backend: where rules go; nil is the kernel.
     package static func open(
-        _ configuration: PodNetworkConfiguration, in namespace: NetworkNamespace? = nil, backend: (any RulesetBackend)? = nil
+        _ configuration: PodNetworkConfiguration, in namespace: NetworkNamespace? = nil,
+        backend: (any RulesetBackend)? = nil
     ) async throws(PodNetworkError) -> PodNetwork {
         try await BlockingPool.onFreshThread(name: "pod-network") { () throws(PodNetworkError) in
             try PodNetwork(configuration, in: namespace, backend: backend)
@@ -88,7 +89,9 @@ package final class PodNetwork: Sendable {
         if let backend {
             self.backend = backend
         } else {
-            self.backend = try kernel("open the pod network") { () throws(NetlinkError) in try KernelRuleset(in: namespace) }
+            self.backend = try kernel("open the pod network") { () throws(NetlinkError) in
+                try KernelRuleset(in: namespace)
+            }
         }
         records = RecordStore(directory: configuration.stateDirectory)
         var state = try PodNetworkState(configuration.podCIDRs)

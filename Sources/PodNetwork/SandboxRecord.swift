@@ -16,7 +16,8 @@ package struct SandboxRecord: Sendable, Equatable {
     package var sequence: UInt64
 
     package init(
-        sandboxID: String, addresses: [IPAddress], mac: MACAddress, hostInterface: String, hostPorts: [HostPort] = [], sequence: UInt64
+        sandboxID: String, addresses: [IPAddress], mac: MACAddress, hostInterface: String, hostPorts: [HostPort] = [],
+        sequence: UInt64
     ) {
         (self.sandboxID, self.addresses, self.mac) = (sandboxID, addresses, mac)
         (self.hostInterface, self.hostPorts, self.sequence) = (hostInterface, hostPorts, sequence)
@@ -24,7 +25,10 @@ package struct SandboxRecord: Sendable, Equatable {
 
     /// Lines of "key value ...", with a version first and `end` last (a cut file is noticed).
     package var text: String {
-        var lines = ["k3s-pod-network 1", "sandbox \(sandboxID)", "sequence \(sequence)", "mac \(mac)", "interface \(hostInterface)"]
+        var lines = [
+            "k3s-pod-network 1", "sandbox \(sandboxID)", "sequence \(sequence)", "mac \(mac)",
+            "interface \(hostInterface)",
+        ]
         lines += addresses.map { "address \($0)" }
         lines += hostPorts.map {
             "hostport \($0.transport) \($0.hostAddress?.description ?? "*") \($0.hostPort) \($0.podPort)"
@@ -53,13 +57,15 @@ package struct SandboxRecord: Sendable, Equatable {
                     let podPort = UInt16(fields[4]), fields[2] == "*" || IPAddress(fields[2]) != nil
                 else { return nil }
                 ports.append(
-                    HostPort(hostAddress: IPAddress(fields[2]), transport: transport, hostPort: hostPort, podPort: podPort))
+                    HostPort(
+                        hostAddress: IPAddress(fields[2]), transport: transport, hostPort: hostPort, podPort: podPort))
             default: return nil
             }
         }
         guard let sandboxID, let mac, let interface, let sequence, !addresses.isEmpty else { return nil }
         self.init(
-            sandboxID: sandboxID, addresses: addresses, mac: mac, hostInterface: interface, hostPorts: ports, sequence: sequence)
+            sandboxID: sandboxID, addresses: addresses, mac: mac, hostInterface: interface, hostPorts: ports,
+            sequence: sequence)
     }
 }
 
@@ -71,7 +77,8 @@ struct RecordStore: Sendable {
     static func isValid(_ id: String) -> Bool {
         (1...200).contains(id.utf8.count) && id.utf8.first != UInt8(ascii: ".")
             && id.utf8.allSatisfy {
-                (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d || $0 == 0x5f
+                (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d
+                    || $0 == 0x5f
                     || $0 == 0x2e
             }
     }
@@ -97,7 +104,9 @@ struct RecordStore: Sendable {
             var records: [SandboxRecord] = []
             for entry in try Directories.list(directory) where entry.kind == .file {
                 let file = path(entry.name)
-                if let record = SandboxRecord(text: try Files.readString(file, limit: 64 << 10)), record.sandboxID == entry.name {
+                if let record = SandboxRecord(text: try Files.readString(file, limit: 64 << 10)),
+                    record.sandboxID == entry.name
+                {
                     records.append(record)
                 } else {
                     try Files.remove(file)

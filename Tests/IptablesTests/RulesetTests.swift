@@ -9,10 +9,15 @@ import Testing
     private let ports = NFSet("ports", key: [.protocolNumber, .port], value: .data([.ipv4, .port]))
 
     private func rule(_ mark: UInt8) -> NFRule {
-        NFRule([.meta(.mark, into: NFRegister(0)), .compare(NFRegister(0), .equal, [mark, 0, 0, 0]), .lookup("hosts", key: NFRegister(0))])
+        NFRule([
+            .meta(.mark, into: NFRegister(0)), .compare(NFRegister(0), .equal, [mark, 0, 0, 0]),
+            .lookup("hosts", key: NFRegister(0)),
+        ])
     }
 
-    private func ruleset(hosts addresses: [String], ports pairs: [UInt8] = [], marks: [UInt8] = [1], extra: Bool = false) -> Ruleset {
+    private func ruleset(
+        hosts addresses: [String], ports pairs: [UInt8] = [], marks: [UInt8] = [1], extra: Bool = false
+    ) -> Ruleset {
         var hostElements = NFElements(for: hosts)
         for address in addresses { hostElements.append(key: IPAddress(address)?.bytes ?? []) }
         var portElements = NFElements(for: ports)
@@ -30,8 +35,10 @@ import Testing
     /// Whatever the two rulesets, the difference leads from one to the other, and it never starts over.
     @Test func differencesLeadToTheSameStateAsALoad() throws {
         let all = [
-            ruleset(hosts: []), ruleset(hosts: ["10.0.0.1", "10.0.0.2"]), ruleset(hosts: ["10.0.0.2", "10.0.0.3"], ports: [1]),
-            ruleset(hosts: ["10.0.0.2"], ports: [2], marks: [1, 2]), ruleset(hosts: ["10.0.0.2"], ports: [2], marks: [2], extra: true),
+            ruleset(hosts: []), ruleset(hosts: ["10.0.0.1", "10.0.0.2"]),
+            ruleset(hosts: ["10.0.0.2", "10.0.0.3"], ports: [1]),
+            ruleset(hosts: ["10.0.0.2"], ports: [2], marks: [1, 2]),
+            ruleset(hosts: ["10.0.0.2"], ports: [2], marks: [2], extra: true),
         ]
         for from in all {
             for to in all {
@@ -60,13 +67,17 @@ import Testing
         var gone = NFElements(for: hosts)
         gone.append(key: [10, 0, 0, 9])
         let refused: [(NFCommand, Int32)] = [
-            (.deleteElements(table, hosts, gone), ENOENT), (.deleteSet(table, "hosts"), EBUSY), (.deleteChain(table, "nope"), ENOENT),
-            (.flushChain(NFTable(.ip, "other"), "main"), ENOENT), (.addSet(table, NFSet("hosts", key: [.port])), EEXIST),
+            (.deleteElements(table, hosts, gone), ENOENT), (.deleteSet(table, "hosts"), EBUSY),
+            (.deleteChain(table, "nope"), ENOENT),
+            (.flushChain(NFTable(.ip, "other"), "main"), ENOENT),
+            (.addSet(table, NFSet("hosts", key: [.port])), EEXIST),
             (.addRule(table, chain: "main", NFRule([.lookup("nope", key: NFRegister(0))])), ENOENT),
             (.addRule(table, chain: "main", NFRule([.verdict(.jump("nope"))])), ENOENT),
         ]
         for (command, code) in refused {
-            let error = #expect(throws: NetlinkError.self) { try fake.commit([.addChain(table, NFChain("new")), command], purpose: "try") }
+            let error = #expect(throws: NetlinkError.self) {
+                try fake.commit([.addChain(table, NFChain("new")), command], purpose: "try")
+            }
             #expect(error?.code == code && error?.messageIndex == 2, "\(command.summary)")
             #expect(fake.dump() == before)
         }
@@ -87,7 +98,8 @@ import Testing
         try fake.commit(rules.ruleset().load(), purpose: "load")
         let dump = fake.dump()
         for part in [
-            "table ip k3s-pods", "tcp . 8080 : 10.42.3.5 . 80", "192.0.2.1 . udp . 53 : 10.42.3.5 . 5353", "sctp . 9 : 10.42.3.5 . 9",
+            "table ip k3s-pods", "tcp . 8080 : 10.42.3.5 . 80", "192.0.2.1 . udp . 53 : 10.42.3.5 . 5353",
+            "sctp . 9 : 10.42.3.5 . 9",
             "10.42.0.0 - 10.42.255.255", "224.0.0.0 - 239.255.255.255", "10.42.3.5 . 10.42.3.5",
             "cmp equal 0 0x0a2a0300 ] [ payload load 4b @ network + 16 => 0 ] [ lookup 0 !@cluster-cidrs ] [ masq fully-random ]",
         ] { #expect(dump.contains(part), "missing \(part) in\n\(dump)") }

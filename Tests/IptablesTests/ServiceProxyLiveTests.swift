@@ -19,14 +19,19 @@ struct ProxyLab {
         settings.families = [.ipv4, .ipv6]
         self.settings = settings
         proxy = ServiceProxy(
-            backend: try KernelRuleset(in: lab.node), connections: try ConntrackSocket(in: lab.node), settings: settings)
+            backend: try KernelRuleset(in: lab.node), connections: try ConntrackSocket(in: lab.node), settings: settings
+        )
     }
 
     func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
 
-    func service(_ endpoints: [String], transport: Iptables.TransportProtocol = .tcp, _ change: (inout ServicePort) -> Void = { _ in }) throws -> ServicePort {
+    func service(
+        _ endpoints: [String], transport: Iptables.TransportProtocol = .tcp,
+        _ change: (inout ServicePort) -> Void = { _ in }
+    ) throws -> ServicePort {
         var service = ServicePort(
-            "default/web:\(transport)", clusterIPs: [try address("10.43.0.10"), try address("fd00:43::10")], port: 80, transport: transport,
+            "default/web:\(transport)", clusterIPs: [try address("10.43.0.10"), try address("fd00:43::10")], port: 80,
+            transport: transport,
             endpoints: try endpoints.map { ProxyEndpoint(try address($0), 8080, isLocal: true) })
         change(&service)
         return service
@@ -52,7 +57,8 @@ struct ServiceProxyLiveTests {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
-        try at.proxy.sync(ProxyState(services: [at.service(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings))
+        try at.proxy.sync(
+            ProxyState(services: [at.service(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings))
         at.expectPrintable()
         var seen: [String: Set<String>] = [:]
         for _ in 0..<40 {
@@ -82,7 +88,8 @@ struct ServiceProxyLiveTests {
     @Test(arguments: [true, false])
     func aServiceWithoutEndpointsIsRefusedAtOnce(bridgeFiltering: Bool) throws {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
-        try at.proxy.sync(ProxyState(services: [at.service([]), at.service([], transport: .udp)], settings: at.settings))
+        try at.proxy.sync(
+            ProxyState(services: [at.service([]), at.service([], transport: .udp)], settings: at.settings))
         at.expectPrintable()
         #expect(probe(from: at.a, "10.43.0.10", 80) == .failed(ECONNREFUSED))
         #expect(probe(from: at.a, "10.43.0.10", 80, udp: true) == .failed(ECONNREFUSED))
@@ -132,7 +139,8 @@ struct ServiceProxyLiveTests {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
-        try at.proxy.sync(ProxyState(services: [at.service(["10.42.0.3"]) { $0.nodePort = 30080 }], settings: at.settings))
+        try at.proxy.sync(
+            ProxyState(services: [at.service(["10.42.0.3"]) { $0.nodePort = 30080 }], settings: at.settings))
         at.expectPrintable()
         #expect(probe(from: at.lab.outside, "172.30.0.1", 30080) == .answer("b 10.42.0.1"))
         #expect(probe(from: at.a, "172.30.0.1", 30080).server == "b")
@@ -160,14 +168,18 @@ struct ServiceProxyLiveTests {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
-        let local = try at.service(["10.42.0.3"]) { $0.nodePort = 30080; $0.externalTrafficLocal = true; $0.externalIPs = [try! at.address("172.30.0.50")] }
+        let local = try at.service(["10.42.0.3"]) {
+            $0.nodePort = 30080; $0.externalTrafficLocal = true; $0.externalIPs = [try! at.address("172.30.0.50")]
+        }
         try at.proxy.sync(ProxyState(services: [local], settings: at.settings))
         at.expectPrintable()
         #expect(probe(from: at.lab.outside, "172.30.0.1", 30080) == .answer("b 172.30.0.2"))
         #expect(probe(from: at.a, "172.30.0.1", 30080) == .answer("b 10.42.0.2"))
         #expect(probe(from: at.lab.node, "172.30.0.1", 30080).server == "b")
         // No endpoint on this node: outsiders get nothing, pods still everything.
-        let remote = try at.service(["10.42.0.3"]) { $0.nodePort = 30080; $0.externalTrafficLocal = true; $0.endpoints[0].isLocal = false }
+        let remote = try at.service(["10.42.0.3"]) {
+            $0.nodePort = 30080; $0.externalTrafficLocal = true; $0.endpoints[0].isLocal = false
+        }
         try at.proxy.update([remote])
         #expect(probe(from: at.lab.outside, "172.30.0.1", 30080, milliseconds: 300) == .failed(ETIMEDOUT))
         #expect(probe(from: at.a, "172.30.0.1", 30080).server == "b")
@@ -179,10 +191,14 @@ struct ServiceProxyLiveTests {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
-        let mixed = try at.service(["10.42.0.2", "10.42.0.3"]) { $0.internalTrafficLocal = true; $0.endpoints[0].isLocal = false }
+        let mixed = try at.service(["10.42.0.2", "10.42.0.3"]) {
+            $0.internalTrafficLocal = true; $0.endpoints[0].isLocal = false
+        }
         try at.proxy.sync(ProxyState(services: [mixed], settings: at.settings))
         for _ in 0..<10 { #expect(probe(from: at.a, "10.43.0.10", 80).server == "b") }
-        let none = try at.service(["10.42.0.2"]) { $0.internalTrafficLocal = true; $0.endpoints[0].isLocal = false }
+        let none = try at.service(["10.42.0.2"]) {
+            $0.internalTrafficLocal = true; $0.endpoints[0].isLocal = false
+        }
         try at.proxy.update([none])
         #expect(probe(from: at.b, "10.43.0.10", 80, milliseconds: 300) == .failed(ETIMEDOUT))
     }
@@ -198,7 +214,8 @@ struct ServiceProxyLiveTests {
                 $0.loadBalancerSourceRanges = ranges.compactMap { IPPrefix($0) }
             }
         }
-        try at.lab.route.addAddress(#require(IPPrefix("172.30.0.50/32")), to: #require(try at.lab.route.link(name: "wan")).index)
+        try at.lab.route.addAddress(
+            #require(IPPrefix("172.30.0.50/32")), to: #require(try at.lab.route.link(name: "wan")).index)
         try at.proxy.sync(ProxyState(services: [balanced([])], settings: at.settings))
         #expect(probe(from: at.lab.outside, "172.30.0.50", 80).server == "b")
         try at.proxy.update([balanced(["203.0.113.0/24"])])
@@ -215,9 +232,12 @@ struct ServiceProxyLiveTests {
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
         func sticky(_ endpoints: [String]) throws -> ServicePort {
-            try at.service(endpoints) { $0.sessionAffinityTimeoutSeconds = 10800; $0.nodePort = 30080 }
+            try at.service(endpoints) {
+                $0.sessionAffinityTimeoutSeconds = 10800; $0.nodePort = 30080
+            }
         }
-        try at.proxy.sync(ProxyState(services: [sticky(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings))
+        try at.proxy.sync(
+            ProxyState(services: [sticky(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings))
         at.expectPrintable()
         for (target, port) in [("10.43.0.10", 80), ("172.30.0.1", 30080)] as [(String, UInt16)] {
             let first = try #require(probe(from: at.lab.outside, target, port).server)
@@ -227,7 +247,10 @@ struct ServiceProxyLiveTests {
         let held = try #require(probe(from: at.lab.outside, "10.43.0.10", 80).server)
         // A new process (or a reload) keeps remembered clients.
         let next = ServiceProxy(backend: try KernelRuleset(in: at.lab.node), connections: nil, settings: at.settings)
-        #expect(try next.sync(ProxyState(services: [sticky(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings)).wasFullLoad)
+        #expect(
+            try next.sync(
+                ProxyState(services: [sticky(["10.42.0.2", "10.42.0.3", "fd00:42::2"])], settings: at.settings)
+            ).wasFullLoad)
         for _ in 0..<10 { #expect(probe(from: at.lab.outside, "10.43.0.10", 80).server == held) }
         let other = held == "a" ? "b" : "a"
         try next.update([sticky([held == "a" ? "10.42.0.3" : "10.42.0.2"])])
@@ -240,13 +263,16 @@ struct ServiceProxyLiveTests {
         let at = try ProxyLab(bridgeFiltering: bridgeFiltering)
         let running = try at.servers()
         defer { running.forEach { $0.close_() } }
-        try at.proxy.sync(ProxyState(services: [at.service(["10.42.0.3"]) { $0.nodePort = 30080 }], settings: at.settings))
+        try at.proxy.sync(
+            ProxyState(services: [at.service(["10.42.0.3"]) { $0.nodePort = 30080 }], settings: at.settings))
         #expect(shell("nft add table ip foreign && nft add chain ip foreign c", in: at.lab.node).status == 0)
         #expect(try at.proxy.verify() == .intact)
         for damage in [
             "nft delete element ip k3s-proxy endpoints \"{ 10.43.0.10 . tcp . 80 . 0 }\"",
-            "nft flush chain ip k3s-proxy prerouting", "nft add rule ip k3s-proxy output drop", "nft delete table ip k3s-proxy",
-            "nft flush ruleset", "nft add chain ip k3s-proxy extra", "nft add element ip k3s-proxy cluster-cidrs \"{ 10.99.0.0/16 }\"",
+            "nft flush chain ip k3s-proxy prerouting", "nft add rule ip k3s-proxy output drop",
+            "nft delete table ip k3s-proxy",
+            "nft flush ruleset", "nft add chain ip k3s-proxy extra",
+            "nft add element ip k3s-proxy cluster-cidrs \"{ 10.99.0.0/16 }\"",
         ] {
             let done = shell(damage, in: at.lab.node)
             #expect(done.status == 0, "\(damage): \(done.output)")

@@ -7,26 +7,28 @@ import Testing
     @Test func vethWithPeerInGolden() {
         var buffer = MessageBuffer()
         LinkSpec(
-            "veth0a", .veth(VethPeer(name: "eth0", mac: MACAddress("0a:58:0a:2a:00:05"), mtu: 1450)), mtu: 1450, master: 3,
+            "veth0a", .veth(VethPeer(name: "eth0", mac: MACAddress("0a:58:0a:2a:00:05"), mtu: 1450)), mtu: 1450,
+            master: 3,
             isUp: true
         ).encode(into: &buffer)
         #expect(
-            hex(buffer.bytes) == annotated(
-                """
-                84000000 1000 0506 00000000 00000000  # length 132, RTM_NEWLINK, REQUEST|ACK|EXCL|CREATE
-                00 00 0000 00000000 01000000 01000000  # ifinfomsg: any index, IFF_UP, change IFF_UP
-                0b00 0300 766574683061 00 00           # IFLA_IFNAME "veth0a"
-                0800 0400 aa050000                     # IFLA_MTU 1450
-                0800 0a00 03000000                     # IFLA_MASTER 3
-                4800 1280                              # IFLA_LINKINFO, nested
-                 0900 0100 76657468 00 000000          #  IFLA_INFO_KIND "veth"
-                 3800 0280                             #  IFLA_INFO_DATA, nested
-                  3400 0180                            #   VETH_INFO_PEER, nested
-                   00 00 0000 00000000 00000000 00000000
-                   0900 0300 65746830 00 000000        #    "eth0"
-                   0800 0400 aa050000
-                   0a00 0100 0a580a2a0005 0000         #    IFLA_ADDRESS
-                """))
+            hex(buffer.bytes)
+                == annotated(
+                    """
+                    84000000 1000 0506 00000000 00000000  # length 132, RTM_NEWLINK, REQUEST|ACK|EXCL|CREATE
+                    00 00 0000 00000000 01000000 01000000  # ifinfomsg: any index, IFF_UP, change IFF_UP
+                    0b00 0300 766574683061 00 00           # IFLA_IFNAME "veth0a"
+                    0800 0400 aa050000                     # IFLA_MTU 1450
+                    0800 0a00 03000000                     # IFLA_MASTER 3
+                    4800 1280                              # IFLA_LINKINFO, nested
+                     0900 0100 76657468 00 000000          #  IFLA_INFO_KIND "veth"
+                     3800 0280                             #  IFLA_INFO_DATA, nested
+                      3400 0180                            #   VETH_INFO_PEER, nested
+                       00 00 0000 00000000 00000000 00000000
+                       0900 0300 65746830 00 000000        #    "eth0"
+                       0800 0400 aa050000
+                       0a00 0100 0a580a2a0005 0000         #    IFLA_ADDRESS
+                    """))
     }
 
     @Test func mapElementGolden() {
@@ -37,39 +39,45 @@ import Testing
         var buffer = MessageBuffer()
         NFTablesSocket.encode([.addElements(table, set, elements)], into: &buffer)
         #expect(
-            hex(buffer.bytes) == annotated(
-                """
-                14000000 1000 0100 00000000 00000000 00 00 000a    # NFNL_MSG_BATCH_BEGIN, res_id nf_tables
-                4c000000 0c0a 0104 00000000 00000000 02 00 0000    # NFT_MSG_NEWSETELEM, REQUEST|CREATE, ip
-                 0600 0100 7400 0000                               # NFTA_SET_ELEM_LIST_TABLE "t"
-                 0600 0200 6d00 0000                               # NFTA_SET_ELEM_LIST_SET "m"
-                 2800 0380                                         # NFTA_SET_ELEM_LIST_ELEMENTS
-                  2400 0180                                        # NFTA_LIST_ELEM
-                   1000 0180 0c00 0100 0a2b0001 00500000           # NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }
-                   1000 0280 0c00 0100 0a2a0005 1f900000           # NFTA_SET_ELEM_DATA { NFTA_DATA_VALUE }
-                14000000 1100 0100 00000000 00000000 00 00 000a    # NFNL_MSG_BATCH_END
-                """))
+            hex(buffer.bytes)
+                == annotated(
+                    """
+                    14000000 1000 0100 00000000 00000000 00 00 000a    # NFNL_MSG_BATCH_BEGIN, res_id nf_tables
+                    4c000000 0c0a 0104 00000000 00000000 02 00 0000    # NFT_MSG_NEWSETELEM, REQUEST|CREATE, ip
+                     0600 0100 7400 0000                               # NFTA_SET_ELEM_LIST_TABLE "t"
+                     0600 0200 6d00 0000                               # NFTA_SET_ELEM_LIST_SET "m"
+                     2800 0380                                         # NFTA_SET_ELEM_LIST_ELEMENTS
+                      2400 0180                                        # NFTA_LIST_ELEM
+                       1000 0180 0c00 0100 0a2b0001 00500000           # NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }
+                       1000 0280 0c00 0100 0a2a0005 1f900000           # NFTA_SET_ELEM_DATA { NFTA_DATA_VALUE }
+                    14000000 1100 0100 00000000 00000000 00 00 000a    # NFNL_MSG_BATCH_END
+                    """))
     }
 
     @Test func ruleGolden() {
         var buffer = MessageBuffer()
         NFTablesSocket.encode(
-            [.addRule(NFTable(.ip, "t"), chain: "c", NFRule([.meta(.transportProtocol, into: NFRegister(1)), .verdict(.goto("n"))]))],
+            [
+                .addRule(
+                    NFTable(.ip, "t"), chain: "c",
+                    NFRule([.meta(.transportProtocol, into: NFRegister(1)), .verdict(.goto("n"))]))
+            ],
             into: &buffer)
         let body = Array(buffer.bytes[20..<buffer.count - 20])
         #expect(
-            hex(body) == annotated(
-                """
-                84000000 060a 010c 00000000 00000000 02 00 0000    # NFT_MSG_NEWRULE, REQUEST|CREATE|APPEND, ip
-                 0600 0100 7400 0000  0600 0200 6300 0000          # table "t", chain "c"
-                 6000 0480                                         # NFTA_RULE_EXPRESSIONS
-                  2400 0180 0900 0100 6d657461 00000000            #  "meta"
-                   1400 0280 0800 0100 00000009 0800 0200 00000010 #   dreg NFT_REG32_01, key L4PROTO
-                  3800 0180 0e00 0100 696d6d656469617465 00 0000   #  "immediate"
-                   2400 0280 0800 0100 00000000                    #   dreg verdict
-                    1800 0280 1400 0280                            #   NFTA_IMMEDIATE_DATA { NFTA_DATA_VERDICT {
-                     0800 0100 fffffffc 0600 0200 6e00 0000        #    NFT_GOTO, chain "n"
-                """))
+            hex(body)
+                == annotated(
+                    """
+                    84000000 060a 010c 00000000 00000000 02 00 0000    # NFT_MSG_NEWRULE, REQUEST|CREATE|APPEND, ip
+                     0600 0100 7400 0000  0600 0200 6300 0000          # table "t", chain "c"
+                     6000 0480                                         # NFTA_RULE_EXPRESSIONS
+                      2400 0180 0900 0100 6d657461 00000000            #  "meta"
+                       1400 0280 0800 0100 00000009 0800 0200 00000010 #   dreg NFT_REG32_01, key L4PROTO
+                      3800 0180 0e00 0100 696d6d656469617465 00 0000   #  "immediate"
+                       2400 0280 0800 0100 00000000                    #   dreg verdict
+                        1800 0280 1400 0280                            #   NFTA_IMMEDIATE_DATA { NFTA_DATA_VERDICT {
+                         0800 0100 fffffffc 0600 0200 6e00 0000        #    NFT_GOTO, chain "n"
+                    """))
     }
 
     @Test func tooLongAttributeIsRememberedNotWritten() {

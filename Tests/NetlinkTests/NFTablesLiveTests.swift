@@ -39,7 +39,8 @@ struct NFTablesLiveTests {
         netElements.append(range: [10, 42, 0, 0], [10, 42, 255, 255])
         netElements.append(range: [192, 168, 0, 0], [192, 168, 3, 255])
         var sourceElements = NFElements(for: sources)
-        sourceElements.append(range: [10, 0, 0, 1, 0, 80, 0, 0, 172, 16, 0, 0], [10, 0, 0, 1, 0, 80, 0, 0, 172, 31, 255, 255])
+        sourceElements.append(
+            range: [10, 0, 0, 1, 0, 80, 0, 0, 172, 16, 0, 0], [10, 0, 0, 1, 0, 80, 0, 0, 172, 31, 255, 255])
 
         let destination = NFExpression.payload(.network, offset: 16, length: 4, into: r[0])
         let proto = NFExpression.meta(.transportProtocol, into: r[1])
@@ -57,28 +58,71 @@ struct NFTablesLiveTests {
         }
         rule(
             "n2",
-            [destination, proto, port, .numberGenerator(random: true, modulus: 2, into: r[3]), .map("ep", key: r[0], into: r[0]),
-                .destinationNAT(.ipv4, address: r[0], port: r[1])], "pick one")
+            [
+                destination, proto, port, .numberGenerator(random: true, modulus: 2, into: r[3]),
+                .map("ep", key: r[0], into: r[0]),
+                .destinationNAT(.ipv4, address: r[0], port: r[1]),
+            ], "pick one")
         rule("pre", [destination, proto, port, .verdictMap("svc", key: r[0])])
         rule("pre", [.addressType(ofSource: false, into: r[0]), .compare(r[0], .equal, bytes(2)), .counter])
-        rule("pre", [.payload(.network, offset: 12, length: 4, into: r[0]), .lookup("nets", key: r[0], inverted: true),
-            .meta(.mark, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(0xffff_bfff), xor: bytes(0x4000)), .setMark(from: r[0])])
-        rule("post", [.meta(.mark, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(0x4000), xor: bytes(0)),
-            .compare(r[0], .notEqual, bytes(0)), .masquerade(fullyRandom: true)])
-        rule("post", [.payload(.network, offset: 12, length: 4, into: r[0]), .lookup("hosts", key: r[0]), .immediate([10, 0, 0, 9], into: r[0]),
-            .sourceNAT(.ipv4, address: r[0])])
-        rule("filter", [.conntrack(.state, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(8), xor: bytes(0)), .compare(r[0], .notEqual, bytes(0)),
-            .meta(.transportProtocol, into: r[0]), .compare(r[0], .equal, [6]), .reject(.tcpReset)])
+        rule(
+            "pre",
+            [
+                .payload(.network, offset: 12, length: 4, into: r[0]), .lookup("nets", key: r[0], inverted: true),
+                .meta(.mark, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(0xffff_bfff), xor: bytes(0x4000)),
+                .setMark(from: r[0]),
+            ])
+        rule(
+            "post",
+            [
+                .meta(.mark, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(0x4000), xor: bytes(0)),
+                .compare(r[0], .notEqual, bytes(0)), .masquerade(fullyRandom: true),
+            ])
+        rule(
+            "post",
+            [
+                .payload(.network, offset: 12, length: 4, into: r[0]), .lookup("hosts", key: r[0]),
+                .immediate([10, 0, 0, 9], into: r[0]),
+                .sourceNAT(.ipv4, address: r[0]),
+            ])
+        rule(
+            "filter",
+            [
+                .conntrack(.state, into: r[0]), .bitwise(r[0], into: r[0], mask: bytes(8), xor: bytes(0)),
+                .compare(r[0], .notEqual, bytes(0)),
+                .meta(.transportProtocol, into: r[0]), .compare(r[0], .equal, [6]), .reject(.tcpReset),
+            ])
         rule("filter", [.reject(.portUnreachable(.ipv4))])
-        rule("filter", [.meta(.transportProtocol, into: r[0]), .compare(r[0], .equal, [6]),
-            .payload(.transport, offset: 2, length: 2, into: r[0]), .range(r[0], inverted: false, first: [0, 80], last: [0, 90]), .verdict(.accept)])
-        rule("filter", [.meta(.inputName, into: r[0]), .compare(r[0], .equal, Array("cni0".utf8) + [UInt8](repeating: 0, count: 12)), .verdict(.return)])
-        rule("filter", [.payload(.network, offset: 12, length: 4, into: r[0]), .payload(.transport, offset: 2, length: 2, into: r[1]),
-            .updateSet("sticky", key: r[0], timeoutMilliseconds: 10_800_000)])
-        rule("filter", [destination, .payload(.transport, offset: 2, length: 2, into: r[1]), .payload(.network, offset: 12, length: 4, into: r[2]),
-            .lookup("sources", key: r[0]), .verdict(.drop)])
+        rule(
+            "filter",
+            [
+                .meta(.transportProtocol, into: r[0]), .compare(r[0], .equal, [6]),
+                .payload(.transport, offset: 2, length: 2, into: r[0]),
+                .range(r[0], inverted: false, first: [0, 80], last: [0, 90]), .verdict(.accept),
+            ])
+        rule(
+            "filter",
+            [
+                .meta(.inputName, into: r[0]),
+                .compare(r[0], .equal, Array("cni0".utf8) + [UInt8](repeating: 0, count: 12)), .verdict(.return),
+            ])
+        rule(
+            "filter",
+            [
+                .payload(.network, offset: 12, length: 4, into: r[0]),
+                .payload(.transport, offset: 2, length: 2, into: r[1]),
+                .updateSet("sticky", key: r[0], timeoutMilliseconds: 10_800_000),
+            ])
+        rule(
+            "filter",
+            [
+                destination, .payload(.transport, offset: 2, length: 2, into: r[1]),
+                .payload(.network, offset: 12, length: 4, into: r[2]),
+                .lookup("sources", key: r[0]), .verdict(.drop),
+            ])
         commands += [
-            .addElements(table, verdicts, verdictElements), .addElements(table, dataMap, data), .addElements(table, hosts, hostElements),
+            .addElements(table, verdicts, verdictElements), .addElements(table, dataMap, data),
+            .addElements(table, hosts, hostElements),
             .addElements(table, nets, netElements), .addElements(table, sources, sourceElements),
         ]
         try tables.commit(commands, "load test table")
@@ -87,11 +131,13 @@ struct NFTablesLiveTests {
         #expect(listing.status == 0, "\(listing.output)")
         for part in [
             "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @ep comment \"pick one\"",
-            "ip daddr . meta l4proto . th dport vmap @svc", "10.43.0.1 . tcp . 443 : goto n2", "10.43.0.2 . tcp . 443 : drop",
+            "ip daddr . meta l4proto . th dport vmap @svc", "10.43.0.1 . tcp . 443 : goto n2",
+            "10.43.0.2 . tcp . 443 : drop",
             "10.43.0.1 . tcp . 443 . 0x00000001 : 10.42.0.3 . 8080", "fib daddr type local counter",
             "elements = { 10.42.0.0/16, 192.168.0.0/22 }", "ip saddr != @nets meta mark set", "masquerade fully-random",
             "snat to 10.0.0.9", "ct state new", "reject with tcp reset", "\n\t\treject\n", "tcp dport 80-90 accept",
-            "iifname \"cni0\" return", "update @sticky { ip saddr . th dport timeout 3h }", "10.0.0.1 . 80 . 172.16.0.0/12",
+            "iifname \"cni0\" return", "update @sticky { ip saddr . th dport timeout 3h }",
+            "10.0.0.1 . 80 . 172.16.0.0/12",
         ] { #expect(listing.output.contains(part), "missing: \(part)\n\(listing.output)") }
 
         #expect(try tables.tables() == [table])
@@ -104,7 +150,8 @@ struct NFTablesLiveTests {
         #expect(try tables.elements(table, sources).digest == sourceElements.digest)
         #expect(try tables.elements(table, nets).count == 2)
 
-        try tables.commit([.deleteElements(table, nets, netElements), .deleteElements(table, dataMap, data)], "empty two sets")
+        try tables.commit(
+            [.deleteElements(table, nets, netElements), .deleteElements(table, dataMap, data)], "empty two sets")
         #expect(try tables.elements(table, nets).isEmpty && tables.elements(table, dataMap).isEmpty)
     }
 
@@ -117,7 +164,8 @@ struct NFTablesLiveTests {
         elements.append(key: service.bytes + [17, 0, 0, 0, 0, 53, 0, 0] + bytes(0), data: pod.bytes + [0, 53, 0, 0])
         try tables.commit(
             [
-                .addTable(six), .addSet(six, map), .addChain(six, NFChain("pre", hook: NFHook(.nat, .prerouting, priority: -100))),
+                .addTable(six), .addSet(six, map),
+                .addChain(six, NFChain("pre", hook: NFHook(.nat, .prerouting, priority: -100))),
                 .addRule(
                     six, chain: "pre",
                     NFRule([
@@ -130,13 +178,17 @@ struct NFTablesLiveTests {
         let listing = nftRuleset(namespace)
         #expect(listing.status == 0)
         #expect(listing.output.contains("fd00:43::1 . udp . 53 . 0x00000000 : fd00:42::2 . 53"), "\(listing.output)")
-        #expect(listing.output.contains("dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 1 map @ep"))
+        #expect(
+            listing.output.contains("dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 1 map @ep"))
     }
 
     @Test func aBatchIsAllOrNothingAndNamesItsFailure() throws {
         let error = #expect(throws: NetlinkError.self) {
             try tables.commit(
-                [.addTable(table), .addChain(table, NFChain("a")), .deleteChain(table, "nope"), .addChain(table, NFChain("b"))],
+                [
+                    .addTable(table), .addChain(table, NFChain("a")), .deleteChain(table, "nope"),
+                    .addChain(table, NFChain("b")),
+                ],
                 "try")
         }
         #expect(error?.code == ENOENT)
@@ -152,7 +204,9 @@ struct NFTablesLiveTests {
             try tables.commit(
                 [
                     .addTable(table), .addChain(table, NFChain("a")),
-                    .addRule(table, chain: "a", NFRule([.meta(.mark, into: NFRegister(0)), .lookup("nope", key: NFRegister(0))])),
+                    .addRule(
+                        table, chain: "a",
+                        NFRule([.meta(.mark, into: NFRegister(0)), .lookup("nope", key: NFRegister(0))])),
                 ], "try")
         }
         #expect(error?.hint?.contains("nft_lookup") == true)
@@ -174,7 +228,8 @@ struct NFTablesLiveTests {
                 key: IPAddress.v4(0x0a2b_0000 + UInt32(index)).bytes + [6, 0, 0, 0, 0, 80, 0, 0] + bytes(0),
                 data: [10, 42, 0, 2, 0, 80, 0, 0])
         }
-        let sent = try tables.commit([.addTable(table), .addSet(table, set), .addElements(table, set, elements)], "load")
+        let sent = try tables.commit(
+            [.addTable(table), .addSet(table, set), .addElements(table, set, elements)], "load")
         #expect(sent > 1_000_000)
         // The kernel grows the hash table after the load; a dump meanwhile repeats some elements and misses others.
         var read = try tables.elements(table, set)
@@ -201,7 +256,10 @@ struct ConntrackLiveTests {
                 .addTable(table), .addChain(table, NFChain("out", hook: NFHook(.filter, .output, priority: 0))),
                 .addRule(
                     table, chain: "out",
-                    NFRule([.conntrack(.state, into: NFRegister(0)), .compare(NFRegister(0), .equal, [8, 0, 0, 0]), .counter])),
+                    NFRule([
+                        .conntrack(.state, into: NFRegister(0)), .compare(NFRegister(0), .equal, [8, 0, 0, 0]),
+                        .counter,
+                    ])),
             ], "load")
         #expect(shell("bash -c \"echo x > /dev/udp/127.0.0.1/5353\"", in: namespace).status == 0)
         let conntrack = try ConntrackSocket(in: namespace)

@@ -94,11 +94,16 @@ struct RouteLiveTests {
         #expect(try route.neighbours(.arp, link: index).isEmpty)
 
         try route.addLink(
-            LinkSpec("flannel.1", .vxlan(VXLANSettings(identifier: 1, port: 8472, local: IPAddress("10.42.0.1"), device: index)), isUp: true))
+            LinkSpec(
+                "flannel.1",
+                .vxlan(VXLANSettings(identifier: 1, port: 8472, local: IPAddress("10.42.0.1"), device: index)),
+                isUp: true))
         let vxlan = try #require(try route.link(name: "flannel.1"))
         #expect(vxlan.kind == "vxlan")
         let shown = shell("ip -d link show flannel.1", in: namespace).output
-        #expect(shown.contains("vxlan id 1 local 10.42.0.1 dev d0") && shown.contains("nolearning") && shown.contains("dstport 8472"))
+        #expect(
+            shown.contains("vxlan id 1 local 10.42.0.1 dev d0") && shown.contains("nolearning")
+                && shown.contains("dstport 8472"))
         let entry = Neighbour(.forwarding, link: vxlan.index, address: IPAddress("10.42.0.9"), mac: mac)
         try route.setNeighbour(entry)
         #expect(try route.neighbours(.forwarding, link: vxlan.index) == [entry])

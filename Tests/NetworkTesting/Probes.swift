@@ -7,7 +7,9 @@ package final class ProbeServer: Sendable {
     private let descriptor: Int32
     private let stop = Mutex(false)
 
-    package init(_ name: String, in namespace: NetworkNamespace, port: UInt16, udp: Bool = false, family: AddressFamily = .ipv4) throws {
+    package init(
+        _ name: String, in namespace: NetworkNamespace, port: UInt16, udp: Bool = false, family: AddressFamily = .ipv4
+    ) throws {
         let descriptor = try namespace.run { () throws(NetlinkError) -> Int32 in
             let kind = Int32((udp ? SOCK_DGRAM : SOCK_STREAM).rawValue) | Int32(SOCK_CLOEXEC.rawValue)
             let descriptor = socket(Int32(family.rawValue), kind, 0)
@@ -33,14 +35,18 @@ package final class ProbeServer: Sendable {
                 var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
                 let client: Int32 = withUnsafeMutablePointer(to: &storage) { pointer in
                     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                        udp ? Int32(recvfrom(descriptor, &buffer, buffer.count, 0, address, &length)) : accept(descriptor, address, &length)
+                        udp
+                            ? Int32(recvfrom(descriptor, &buffer, buffer.count, 0, address, &length))
+                            : accept(descriptor, address, &length)
                     }
                 }
                 if client < 0 || self.isStopped { break }
                 let reply = Array("\(name) \(peerText(storage))".utf8)
                 if udp {
                     _ = withUnsafePointer(to: &storage) { pointer in
-                        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { sendto(descriptor, reply, reply.count, 0, $0, length) }
+                        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                            sendto(descriptor, reply, reply.count, 0, $0, length)
+                        }
                     }
                 } else {
                     _ = send(client, reply, reply.count, Int32(MSG_NOSIGNAL))
@@ -66,7 +72,9 @@ private func peerText(_ storage: sockaddr_storage) -> String {
     }
 }
 
-private func withAddress(_ address: IPAddress, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+private func withAddress(_ address: IPAddress, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32)
+    -> Int32
+{
     // sockaddr_in and sockaddr_in6, by hand: family, port, (flow), address, (scope).
     var bytes = [UInt8](repeating: 0, count: 28)
     bytes[0] = address.family.rawValue
@@ -93,11 +101,14 @@ package enum ProbeResult: Equatable, Sendable {
 
 /// Connects from a namespace and reads the answer, within `milliseconds`.
 package func probe(
-    from namespace: NetworkNamespace, _ address: String, _ port: UInt16, udp: Bool = false, milliseconds: Int = 1000, localPort: UInt16 = 0
+    from namespace: NetworkNamespace, _ address: String, _ port: UInt16, udp: Bool = false, milliseconds: Int = 1000,
+    localPort: UInt16 = 0
 ) -> ProbeResult {
     guard let address = IPAddress(address) else { return .failed(EINVAL) }
     let opened = try? namespace.run { () throws(NetlinkError) -> Int32 in
-        socket(Int32(address.family.rawValue), Int32((udp ? SOCK_DGRAM : SOCK_STREAM).rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        socket(
+            Int32(address.family.rawValue),
+            Int32((udp ? SOCK_DGRAM : SOCK_STREAM).rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     }
     guard let descriptor = opened, descriptor >= 0 else { return .failed(errno) }
     defer { close(descriptor) }
@@ -109,9 +120,13 @@ package func probe(
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4)
         _ = withAddress(address.isIPv4 ? .v4(0) : .v6(0, 0), localPort) { bind(descriptor, $0, $1) }
     }
-    guard withAddress(address, port, { connect(descriptor, $0, $1) }) == 0 else { return .failed(errno == EINPROGRESS ? ETIMEDOUT : errno) }
+    guard withAddress(address, port, { connect(descriptor, $0, $1) }) == 0 else {
+        return .failed(errno == EINPROGRESS ? ETIMEDOUT : errno)
+    }
     if udp { _ = send(descriptor, "x", 1, 0) }
     var buffer = [UInt8](repeating: 0, count: 256)
     let count = recv(descriptor, &buffer, buffer.count, 0)
-    return count > 0 ? .answer(String(decoding: buffer[..<count], as: UTF8.self)) : .failed(count < 0 ? (errno == EAGAIN ? ETIMEDOUT : errno) : 0)
+    return count > 0
+        ? .answer(String(decoding: buffer[..<count], as: UTF8.self))
+        : .failed(count < 0 ? (errno == EAGAIN ? ETIMEDOUT : errno) : 0)
 }

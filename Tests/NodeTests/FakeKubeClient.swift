@@ -187,6 +187,10 @@ final class FakeKubeClient: KubeClient {
             } else if key == "conditions", conditionsByType {
                 var list = result[key].elements
                 for condition in value.elements {
+                    if condition["$patch"].string == "delete" {
+                        list.removeAll { $0["type"] == condition["type"] }
+                        continue
+                    }
                     if let index = list.firstIndex(where: { $0["type"] == condition["type"] }) {
                         list[index] = merged(list[index], condition, conditionsByType: true)
                     } else {
@@ -201,6 +205,7 @@ final class FakeKubeClient: KubeClient {
         return result
     }
 
+    @discardableResult
     func delete(
         _ resource: GroupVersionResource, namespace: String, name: String, options: DeleteOptions
     ) async throws(APIError) -> KubeObject {

@@ -1,5 +1,6 @@
 import Codecs
 import KubeAPI
+import Logging
 import Testing
 
 @testable import Node
@@ -107,11 +108,11 @@ import Testing
     }
 }
 
-@Suite("Events") struct EventRecorderTests {
-    private func recorder() -> (EventRecorder, FakeKubeClient, VirtualClock, Task<Void, Never>) {
+@Suite("Events") struct NodeEventsTests {
+    private func recorder() -> (NodeEvents, FakeKubeClient, VirtualClock, Task<Void, Never>) {
         let clock = VirtualClock()
         let client = FakeKubeClient(clock: clock)
-        let recorder = EventRecorder(client: client, clock: clock, node: "node-1", logger: .init(label: "test"))
+        let recorder = NodeEvents(client: client, clock: clock, node: "node-1", logger: Logger(label: "test"))
         let task = Task { await recorder.run() }
         return (recorder, client, clock, task)
     }

@@ -186,6 +186,18 @@ final class TestRuntime: ContainerRuntime {
             state.calls.append("resources \(state.containers[id]?.name ?? "")")
         }
     }
+    func updateSandboxResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError) {
+        state.withLock { state in
+            state.sandboxes[id]?.config.resources = resources
+            state.calls.append("resources of \(state.sandboxes[id]?.config.name ?? "")")
+        }
+    }
+    func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats {
+        var stats = ContainerStats()
+        stats.cpuNanoseconds = 2_000_000_000
+        stats.memoryWorkingSetBytes = 9 << 20
+        return stats
+    }
     func events() -> AsyncStream<ContainerEvent> {
         let (stream, input) = AsyncStream<ContainerEvent>.makeStream()
         inputs.withLock { $0.append(input) }

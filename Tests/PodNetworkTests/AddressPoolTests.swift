@@ -41,7 +41,8 @@ import Testing
         var pool = try pool("10.42.0.0/24")
         var results: [Bool] = []
         for (address, owner) in [
-            ("10.42.0.9", "a"), ("10.42.0.9", "a"), ("10.42.0.9", "b"), ("10.42.0.1", "b"), ("10.42.0.255", "b"), ("10.43.0.9", "b"),
+            ("10.42.0.9", "a"), ("10.42.0.9", "a"), ("10.42.0.9", "b"), ("10.42.0.1", "b"), ("10.42.0.255", "b"),
+            ("10.43.0.9", "b"),
         ] { results.append(pool.adopt(try #require(IPAddress(address)), for: owner)) }
         #expect(results == [true, true, false, false, false, false])
         let next = try pool.allocate(for: "b")
@@ -66,10 +67,12 @@ import Testing
 @Suite struct SandboxRecordTests {
     private var record: SandboxRecord {
         SandboxRecord(
-            sandboxID: "abc-1", addresses: [.v4(0x0a2a_0005), .v6(0xfd00_0042_0000_0000, 5)], mac: MACAddress(value: 0x0a58_0a2a_0005),
+            sandboxID: "abc-1", addresses: [.v4(0x0a2a_0005), .v6(0xfd00_0042_0000_0000, 5)],
+            mac: MACAddress(value: 0x0a58_0a2a_0005),
             hostInterface: "veth01234567",
             hostPorts: [
-                HostPort(hostPort: 80, podPort: 8080), HostPort(hostAddress: .v4(0x7f00_0001), transport: .udp, hostPort: 53, podPort: 53),
+                HostPort(hostPort: 80, podPort: 8080),
+                HostPort(hostAddress: .v4(0x7f00_0001), transport: .udp, hostPort: 53, podPort: 53),
             ], sequence: 7)
     }
 
@@ -90,7 +93,9 @@ import Testing
         #expect(InterfaceName.make("sandbox") != InterfaceName.make("sandbox", attempt: 1))
         #expect(InterfaceName.make("sandbox").utf8.count == 12)
         #expect(InterfaceName.isOurs(InterfaceName.make("x")))
-        for name in ["veth1", "vethABCDEF01", "eth0", "veth123456789", "vethzzzzzzzz"] { #expect(!InterfaceName.isOurs(name)) }
+        for name in ["veth1", "vethABCDEF01", "eth0", "veth123456789", "vethzzzzzzzz"] {
+            #expect(!InterfaceName.isOurs(name))
+        }
     }
 
     @Test func macFollowsTheAddress() {

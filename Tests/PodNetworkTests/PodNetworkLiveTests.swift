@@ -17,7 +17,8 @@ private final class Node: Sendable {
         outside = try NetworkNamespace.make()
         route = try RouteSocket(in: namespace)
         try route.setLink(1, LinkChange(isUp: true))
-        try route.addLink(LinkSpec("wan", .veth(VethPeer(name: "eth0", namespace: outside, mtu: 1400)), mtu: 1400, isUp: true))
+        try route.addLink(
+            LinkSpec("wan", .veth(VethPeer(name: "eth0", namespace: outside, mtu: 1400)), mtu: 1400, isUp: true))
         let wan = try #require(try route.link(name: "wan")).index
         try route.addAddress(#require(IPPrefix("172.30.0.1/24")), to: wan)
         try route.addRoute(Route(to: nil, family: .ipv4, gateway: IPAddress("172.30.0.2")))
@@ -33,7 +34,8 @@ private final class Node: Sendable {
 
     func configuration(_ cidrs: [String] = ["10.42.0.0/24", "fd00:42::/64"]) -> PodNetworkConfiguration {
         PodNetworkConfiguration(
-            podCIDRs: cidrs.compactMap { IPPrefix($0) }, clusterCIDRs: ["10.42.0.0/16", "fd00:42::/56"].compactMap { IPPrefix($0) },
+            podCIDRs: cidrs.compactMap { IPPrefix($0) },
+            clusterCIDRs: ["10.42.0.0/16", "fd00:42::/56"].compactMap { IPPrefix($0) },
             stateDirectory: directory)
     }
 
@@ -176,7 +178,8 @@ struct PodNetworkLiveTests {
 
         let error = await #expect(throws: PodNetworkError.self) {
             try await network.attach(
-                sandboxID: "c", netnsPath: other.processPath, hostPorts: [HostPort(hostAddress: local, hostPort: 8000, podPort: 1)])
+                sandboxID: "c", netnsPath: other.processPath,
+                hostPorts: [HostPort(hostAddress: local, hostPort: 8000, podPort: 1)])
         }
         #expect(error?.code == .hostPortTaken)
         #expect(error?.message.contains("sandbox a") == true)
@@ -187,11 +190,14 @@ struct PodNetworkLiveTests {
     @Test func changedRulesAreFoundAndRepaired() async throws {
         let network = try await node.open()
         let pod = try NetworkNamespace.make()
-        _ = try await network.attach(sandboxID: "a", netnsPath: pod.processPath, hostPorts: [HostPort(hostPort: 8000, podPort: 80)])
+        _ = try await network.attach(
+            sandboxID: "a", netnsPath: pod.processPath, hostPorts: [HostPort(hostPort: 8000, podPort: 80)])
         let server = try ProbeServer("a", in: pod, port: 80)
         defer { server.close_() }
         #expect(try await !network.verifyRules())
-        for damage in ["nft flush chain ip k3s-pods prerouting", "nft flush ruleset", "nft flush map ip k3s-pods hostports"] {
+        for damage in [
+            "nft flush chain ip k3s-pods prerouting", "nft flush ruleset", "nft flush map ip k3s-pods hostports",
+        ] {
             #expect(shell(damage, in: node.namespace).status == 0)
             #expect(try await network.verifyRules(), "\(damage)")
             #expect(probe(from: node.outside, "172.30.0.1", 8000).server == "a")
@@ -209,7 +215,10 @@ struct PodNetworkLiveTests {
         }
         #expect(error?.code == .exhausted)
         try await network.detach(sandboxID: "a")
-        #expect(try await network.attach(sandboxID: "b", netnsPath: other.processPath).ips.map(\.description) == ["10.42.0.2"])
+        #expect(
+            try await network.attach(sandboxID: "b", netnsPath: other.processPath).ips.map(\.description) == [
+                "10.42.0.2"
+            ])
     }
 
     @Test func aFailedAttachLeavesNothing() async throws {
@@ -224,7 +233,9 @@ struct PodNetworkLiveTests {
         // The name of the pod's interface is taken: fails half way.
         let pod = try NetworkNamespace.make()
         try RouteSocket(in: pod).addLink(LinkSpec("eth0", .bridge))
-        await #expect(throws: PodNetworkError.self) { try await network.attach(sandboxID: "a", netnsPath: pod.processPath) }
+        await #expect(throws: PodNetworkError.self) {
+            try await network.attach(sandboxID: "a", netnsPath: pod.processPath)
+        }
         #expect(network.sandboxIDs.isEmpty)
         #expect(try Directories.list(node.directory).isEmpty)
         #expect(try node.route.links().map(\.name).sorted() == ["cni0", "lo", "wan"])
@@ -264,7 +275,9 @@ struct PodNetworkLiveTests {
             detach.append(middle - start)
             attach.append(clock.now - middle)
         }
-        print("alone: detach median \(detach.sorted()[10]), attach median \(attach.sorted()[10]) least \(attach.sorted()[0])")
+        print(
+            "alone: detach median \(detach.sorted()[10]), attach median \(attach.sorted()[10]) least \(attach.sorted()[0])"
+        )
     }
 
     @Test func aWrongRangeOrBridgeIsExplained() async throws {
@@ -296,6 +309,7 @@ struct PodNetworkLiveTests {
         }
         #expect(error?.message.contains("--node-ip") == true)
         #expect(throws: PodNetworkError.self) { try HostAddress.defaultInterfaceAddress(in: NetworkNamespace.make()) }
-        #expect(try HostAddress.interface(named: "wan", in: node.namespace)?.ipv4.map(\.description) == ["172.30.0.1/24"])
+        #expect(
+            try HostAddress.interface(named: "wan", in: node.namespace)?.ipv4.map(\.description) == ["172.30.0.1/24"])
     }
 }

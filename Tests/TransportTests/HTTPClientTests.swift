@@ -1,3 +1,4 @@
+import Linux
 import NIOPosix
 import Synchronization
 import Testing
@@ -15,7 +16,8 @@ import Testing
             let text = String(decoding: try await response.body.collect(upTo: 1000), as: UTF8.self)
             #expect(
                 text
-                    == "PATCH /x\nquery y=z\npeer kubernetes-admin [system:masters,team b] true\nsni localhost\nbody 300000\n")
+                    == "PATCH /x\nquery y=z\npeer kubernetes-admin [system:masters,team b] true\nsni localhost\nbody 300000\n"
+            )
         }
     }
 
@@ -161,7 +163,8 @@ import Testing
         let tls = try TLSServerContext(pki.serverConfiguration())
         try await withServer(tls: tls, handler: echoHandler) { port, _ in
             var request = HTTPClientRequest("GET", try HTTPURL("https://localhost:\(port)/"))
-            request.tls = try TLSClientContext(TLSClientConfiguration(trust: .authorities(pem: try pki.pem("strange-ca"))))
+            request.tls = try TLSClientContext(
+                TLSClientConfiguration(trust: .authorities(pem: try pki.pem("strange-ca"))))
             let client = HTTPClient(group: MultiThreadedEventLoopGroup.singleton)
             await #expect(throws: TLSError.untrusted("unable to get local issuer certificate")) {
                 _ = try await client.execute(request)
@@ -209,7 +212,9 @@ import Testing
                 resolve: { name in name == "node-1" ? ["127.0.0.1"] : [] })
             let response = try await client.get(try HTTPURL("http://node-1:\(port)/"))
             #expect(try await response.body.collect(upTo: 100) == Array("node-1:\(port)".utf8))
-            await #expect(throws: HTTPClientError.self) { _ = try await client.get(try HTTPURL("http://node-2:\(port)/")) }
+            await #expect(throws: HTTPClientError.self) {
+                _ = try await client.get(try HTTPURL("http://node-2:\(port)/"))
+            }
         }
     }
 
@@ -252,13 +257,15 @@ import Testing
                     while let bytes = try? await stream.read() { try? await stream.write(bytes) }
                 }
             }
-            return .text("\(request.method) \(request.rawPath)?\(request.rawQuery) \(request.headers["X-User"] ?? "-") "
-                + "\(request.headers["Authorization"] ?? "-") \(request.body.count)", status: 418)
+            return .text(
+                "\(request.method) \(request.rawPath)?\(request.rawQuery) \(request.headers["X-User"] ?? "-") "
+                    + "\(request.headers["Authorization"] ?? "-") \(request.body.count)", status: 418)
         }
         try await withServer(handler: backend) { backendPort, _ in
             let outward = try testClient()
             let front: HTTPHandler = { request in
-                guard let url = try? HTTPURL("http://127.0.0.1:\(backendPort)\(request.rawPath)?\(request.rawQuery)") else {
+                guard let url = try? HTTPURL("http://127.0.0.1:\(backendPort)\(request.rawPath)?\(request.rawQuery)")
+                else {
                     return .text("bad", status: 500)
                 }
                 return await HTTPProxy.forward(request, to: url, client: outward) { headers in
@@ -286,6 +293,22 @@ import Testing
                 stream.close()
             }
         }
+    }
+
+    @Test func connectedDescriptorIsTakenOver() async throws {
+        var pair: [Int32] = [-1, -1]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+        defer { close(pair[1]) }
+        let answer = Array("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".utf8)
+        #expect(write(pair[1], answer, answer.count) == answer.count)
+        let client = try await HTTPClient.connection(
+            over: pair[0], group: MultiThreadedEventLoopGroup.singleton, host: "shim", tls: nil)
+        let response = try await client.execute(HTTPClientRequest("GET", try HTTPURL("http://shim/x")))
+        #expect(try await response.body.collect(upTo: 10) == Array("hi".utf8))
+        var request = [UInt8](repeating: 0, count: 1000)
+        let count = read(pair[1], &request, request.count)
+        #expect(String(decoding: request[..<max(0, count)], as: UTF8.self) == "GET /x HTTP/1.1\r\nHost: shim\r\n\r\n")
+        client.close()
     }
 
     @Test func pythonServerIsUnderstood() async throws {

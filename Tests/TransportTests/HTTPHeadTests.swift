@@ -40,8 +40,10 @@ import Testing
 
     @Test(arguments: [
         "GET /\r\n\r\n", "GET  HTTP/1.1\r\n\r\n", " GET / HTTP/1.1\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "GET / HTTP/1.1\r\n: x\r\n\r\n", "GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
-        "GET / HTTP/1.1\r\nA: b\u{0}c\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "GET / HTTP/1.1\r\n: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\u{0}c\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
         "GET /a b HTTP/1.1\r\n\r\n", "GET / HTTP/11\r\n\r\n", "GET / http/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n",
     ])
     func malformedRequestIsRefused(_ text: String) {
@@ -83,7 +85,8 @@ import Testing
     /// Random damage to a good message must never trap and never hang.
     @Test func damagedMessagesNeverTrap() {
         let seed = Array(
-            "POST /x?y=z HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nwiki\r\n0\r\nT: u\r\n\r\n".utf8)
+            "POST /x?y=z HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\nwiki\r\n0\r\nT: u\r\n\r\n"
+                .utf8)
         var generator = SystemRandomNumberGenerator()
         var accepted = 0
         for _ in 0..<20_000 {
@@ -137,7 +140,8 @@ import Testing
     }
 
     @Test func chunksAreTheSameHoweverTheyAreSplit() throws {
-        let bytes = Array("4\r\nwiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n000\r\nTrailer: x\r\n\r\nNEXT".utf8)
+        let bytes = Array(
+            "4\r\nwiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n000\r\nTrailer: x\r\n\r\nNEXT".utf8)
         for split in 0...bytes.count {
             let result = try decode(.chunked, [Array(bytes[..<split]), Array(bytes[split...])])
             #expect(result.0 == "wikipedia in \r\n\r\nchunks." && result.ended)
@@ -147,7 +151,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "\r\n", "x\r\n", "-1\r\n", "4\nwiki", "4\r\nwikiX", "4\r\nwiki\n", "1000000000000000\r\n", "4 \u{1}\r\n", "0\r\nA\nB",
+        "\r\n", "x\r\n", "-1\r\n", "4\nwiki", "4\r\nwikiX", "4\r\nwiki\n", "1000000000000000\r\n", "4 \u{1}\r\n",
+        "0\r\nA\nB",
     ])
     func badChunksAreRefused(_ text: String) {
         #expect(throws: HTTPParseError.self) { try decode(.chunked, [Array(text.utf8)]) }

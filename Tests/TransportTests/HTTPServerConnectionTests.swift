@@ -30,7 +30,10 @@ import Testing
     @Test func requestByteByByteIsAnswered() async throws {
         try await withServer(handler: echoHandler) { port, _ in
             let raw = try RawConnection(port: port)
-            for byte in "PUT /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n".utf8 {
+            for byte
+                in "PUT /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+                .utf8
+            {
                 try await raw.write([byte])
             }
             #expect(try await raw.readToEnd().hasSuffix("PUT /x\nbody 3\n"))

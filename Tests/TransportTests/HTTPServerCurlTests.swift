@@ -4,7 +4,8 @@ import Testing
 
 /// The server against curl and openssl.
 @Suite struct HTTPServerCurlTests {
-    private func curlTLS(_ port: Int, _ arguments: [String], host: String = "localhost") async throws -> Command.Output {
+    private func curlTLS(_ port: Int, _ arguments: [String], host: String = "localhost") async throws -> Command.Output
+    {
         let pki = TestPKI.shared
         return try await Command.run(
             ["curl", "-sS", "--cacert", pki.file("ca.pem")] + arguments + ["https://\(host):\(port)/"])
@@ -115,7 +116,8 @@ import Testing
         try await withServer(tls: tls, handler: echoHandler) { port, _ in
             for version in ["--tls-max=1.2", "--tlsv1.3"] {
                 let out = try await curlTLS(
-                    port, version.split(separator: "=").map(String.init)
+                    port,
+                    version.split(separator: "=").map(String.init)
                         + ["--cert", pki.file("client.pem"), "--key", pki.file("client.key")])
                 #expect(
                     out.text == "GET /\npeer kubernetes-admin [system:masters,team b] true\nsni localhost\nbody 0\n",
@@ -130,11 +132,18 @@ import Testing
         try await withServer(tls: tls, handler: echoHandler) { port, _ in
             let none = try await curlTLS(port, [])
             #expect(none.text == "GET /\nsni localhost\nbody 0\n", "\(none.errorText)")
-            let stranger = try await curlTLS(
-                port, ["--cert", pki.file("stranger.pem"), "--key", pki.file("stranger.key")])
-            #expect(
-                stranger.text == "GET /\npeer error unable to get local issuer certificate\nsni localhost\nbody 0\n",
-                "\(stranger.errorText)")
+            for (name, reason) in [
+                ("stranger", "unable to get local issuer certificate"), ("expired", "certificate has expired"),
+                // A serving certificate of the same CA.
+                ("server", "unsuitable certificate purpose"),
+            ] {
+                for version in ["1.2", "1.3"] {
+                    let out = try await curlTLS(
+                        port,
+                        ["--tls-max", version, "--cert", pki.file("\(name).pem"), "--key", pki.file("\(name).key")])
+                    #expect(out.text.contains("GET /\npeer error \(reason)\n"), "\(out.text) \(out.errorText)")
+                }
+            }
         }
     }
 
@@ -166,7 +175,9 @@ import Testing
         var configuration = try pki.serverConfiguration()
         configuration.namedCertificates = [(["*.apps.test"], try pki.certificate("named"))]
         try await withServer(tls: try TLSServerContext(configuration), handler: echoHandler) { port, _ in
-            for (name, subject) in [("shop.apps.test", "CN = named"), ("localhost", "CN = server"), ("a.b.apps.test", "CN = server")] {
+            for (name, subject) in [
+                ("shop.apps.test", "CN = named"), ("localhost", "CN = server"), ("a.b.apps.test", "CN = server"),
+            ] {
                 let out = try await Command.run([
                     "openssl", "s_client", "-connect", "127.0.0.1:\(port)", "-servername", name,
                 ])

@@ -171,9 +171,11 @@ private let cancelled = Mutex(0)
         try await withServer(handler: podServer) { port, _ in
             let response = try await testClient().execute(
                 HTTPClientRequest(
-                    "POST", try HTTPURL("http://127.0.0.1:\(port)/api/v1/namespaces/default/pods/web/exec?command=x&stdout=1"),
+                    "POST",
+                    try HTTPURL("http://127.0.0.1:\(port)/api/v1/namespaces/default/pods/web/exec?command=x&stdout=1"),
                     headers: [
-                        "Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v9.channel.k8s.io",
+                        "Connection": "Upgrade", "Upgrade": "SPDY/3.1",
+                        "X-Stream-Protocol-Version": "v9.channel.k8s.io",
                     ]))
             #expect(response.status == 403)
             #expect(response.headers.values("X-Accepted-Stream-Protocol-Versions").contains("v4.channel.k8s.io"))
@@ -191,7 +193,8 @@ struct KubectlStreamingTests {
             let directory = try TemporaryDirectory()
             try directory.write("config", [])
             try await body([
-                "kubectl", "--kubeconfig", directory.path + "/config", "--cache-dir", directory.path + "/cache", "--server",
+                "kubectl", "--kubeconfig", directory.path + "/config", "--cache-dir", directory.path + "/cache",
+                "--server",
                 "https://localhost:\(port)", "--certificate-authority", pki.file("ca.pem"), "--client-certificate",
                 pki.file("client.pem"), "--client-key", pki.file("client.key"),
             ])

@@ -71,7 +71,8 @@ import Testing
         for _ in 0..<3000 {
             var encoder = try SPDYEncoder()
             var bytes: [UInt8] = []
-            for frame in Self.frames.shuffled().prefix(4) where { if case .data(3, _, _) = frame { false } else { true } }() {
+            for frame in Self.frames.shuffled().prefix(4)
+            where { if case .data(3, _, _) = frame { false } else { true } }() {
                 bytes += encoder.encode(frame)
             }
             for _ in 0..<Int.random(in: 1...4) where !bytes.isEmpty {

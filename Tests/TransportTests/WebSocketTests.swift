@@ -19,7 +19,8 @@ import Testing
     func everyLengthSurvives(_ length: Int) throws {
         let payload = (0..<length).map { UInt8($0 % 253) }
         for mask in [nil, 0x1234_5678 as UInt32?] {
-            let bytes = WebSocketFrame.encode(.binary, prefix: Array(payload.prefix(1)), payload.dropFirst(), mask: mask)
+            let bytes = WebSocketFrame.encode(
+                .binary, prefix: Array(payload.prefix(1)), payload.dropFirst(), mask: mask)
             var decoder = WebSocketFrameDecoder(expectsMask: mask != nil, limit: 1 << 20)
             for start in stride(from: 0, to: bytes.count, by: 997) {
                 decoder.feed(Array(bytes[start..<min(start + 997, bytes.count)]))
@@ -29,11 +30,12 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        [0x81, 0x05], [0xC1, 0x80, 0, 0, 0, 0], [0x83, 0x80, 0, 0, 0, 0], [0x09, 0x80, 0, 0, 0, 0],
-        [0x89, 0xFE, 0, 126, 0, 0, 0, 0], [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        [0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x81, 0x05], [0xC1, 0x80, 0, 0, 0, 0], [0x83, 0x80, 0, 0, 0, 0], [0x09, 0x80, 0, 0, 0, 0],
+            [0x89, 0xFE, 0, 126, 0, 0, 0, 0], [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        ] as [[UInt8]])
     func badFramesAreRefused(_ bytes: [UInt8]) {
         var decoder = WebSocketFrameDecoder(expectsMask: true, limit: 1000)
         decoder.feed(bytes)

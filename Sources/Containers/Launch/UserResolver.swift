@@ -30,12 +30,12 @@ package struct UserResolver: Sendable {
 
     /// Lines that do not have the documented form are skipped, as libc does.
     package init(passwd: String, group: String) {
-        accounts = passwd.split(separator: "\n").compactMap { line in
+        accounts = passwd.split(whereSeparator: \.isNewline).compactMap { line in
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             guard fields.count >= 4, let uid = UInt32(fields[2]), let gid = UInt32(fields[3]) else { return nil }
             return Account(name: fields[0], uid: uid, gid: gid, home: fields.count > 5 ? fields[5] : "")
         }
-        groups = group.split(separator: "\n").compactMap { line in
+        groups = group.split(whereSeparator: \.isNewline).compactMap { line in
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             guard fields.count >= 3, let gid = UInt32(fields[2]) else { return nil }
             return Group(name: fields[0], gid: gid, members: fields.count > 3 ? fields[3].split(separator: ",") : [])

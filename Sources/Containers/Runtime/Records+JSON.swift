@@ -4,10 +4,6 @@ import Codecs
 // readable.
 
 extension JSON {
-    static func strings(_ list: [String]) -> JSON { .array(list.map { .string($0) }) }
-    static func map(_ map: [String: String]) -> JSON {
-        .object(JSONObject(members: map.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
-    }
     static func optional(_ value: Int64?) -> JSON { value.map { .int($0) } ?? .null }
     var strings: [String] { elements.compactMap(\.string) }
     var flag: Bool { bool ?? false }

@@ -6,6 +6,7 @@ package struct SandboxRecord: Sendable, Equatable {
     package var status = SandboxStatus()
     /// The pod shares one PID namespace, whose PID 1 the shim keeps under the sandbox's id.
     package var hasPause: Bool { status.config.pid == .pod }
+    package init() {}
 }
 
 /// What the runtime remembers of a container, on disk as container.json.
@@ -20,6 +21,7 @@ package struct ContainerRecord: Sendable, Equatable {
     package var starting = false
     package var removing = false
     package var announcedStart = false
+    package init() {}
 }
 
 extension SandboxRecord {
@@ -38,6 +40,7 @@ extension SandboxRecord {
         guard let document = try? JSON.parse(bytes), document["version"].int == 1, let id = document["id"].string else {
             return nil
         }
+        self.init()
         status.id = id
         status.createdAt = document["createdAt"].int ?? 0
         status.state = document["state"].string == "ready" ? .ready : .notReady
@@ -71,6 +74,7 @@ extension ContainerRecord {
         guard let document = try? JSON.parse(bytes), document["version"].int == 1, let id = document["id"].string,
             let sandbox = document["sandbox"].string
         else { return nil }
+        self.init()
         config = ContainerConfig(json: document["config"])
         image = ImageConfig(json: document["image"])
         user = ResolvedUser(json: document["user"])

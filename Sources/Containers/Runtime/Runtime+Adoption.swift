@@ -49,9 +49,12 @@ extension Runtime {
             do throws(SysError) { client = try newClient() } catch {
                 guard error.code == ENOENT || error.code == ECONNREFUSED else { throw error }
                 // Best effort: without a cgroup of its own the shim still works.
-                do throws(SysError) { try cgroups.create(cgroup) } catch { logger.warning("shim cgroup: \(error)") }
+                var refuge: [String] = []
+                do throws(SysError) { refuge = try cgroups.createRefuge(cgroup) } catch {
+                    logger.warning("shim cgroup: \(error)")
+                }
                 try await ShimClient.startShim(
-                    directory: directory, command: configuration.shimCommand, cgroupJoinFiles: cgroups.joinFiles(cgroup))
+                    directory: directory, command: configuration.shimCommand, cgroupJoinFiles: refuge)
                 client = try newClient()
             }
             let processes = try await client.hello()

@@ -45,12 +45,13 @@ extension Runtime {
                 try Directories.make(root + "/work", mode: 0o711)
                 for index in volumes.indices { try Directories.make("\(root)/volumes/\(index)", mode: 0o755) }
             }
-            try await save(record)
+            state.withLock { $0.containers[id] = record }
+            try await save(container: id)
         } catch {
+            state.withLock { _ = $0.containers.removeValue(forKey: id) }
             try? Directories.removeTree(root)
             throw error
         }
-        state.withLock { $0.containers[id] = record }
         return id
     }
 
@@ -146,7 +147,8 @@ extension Runtime {
         do throws(RuntimeError) {
             let parent = try pidParent(record)
             let input = try launchInput(record)
-            let plan = try await prepareStart(record, input)
+            var plan = try await prepareStart(record, input)
+            (plan.logMaxBytes, plan.logMaxFiles) = (configuration.logMaxBytes, configuration.logMaxFiles)
             var flags: [k3s_shim_flags] = []
             if record.config.tty { flags.append(K3S_SHIM_TTY) }
             if record.config.stdin { flags.append(K3S_SHIM_STDIN) }
@@ -237,7 +239,7 @@ extension Runtime {
         }
         guard let record else { return }
         emit(.started, record.status)
-        do throws(RuntimeError) { try await save(record) } catch { logger.warning("\(error)") }
+        do throws(RuntimeError) { try await save(container: id) } catch { logger.warning("\(error)") }
     }
 
     private func startFailed(_ id: String, _ text: String) async {
@@ -253,7 +255,7 @@ extension Runtime {
         }
         guard let record else { return }
         await cleanAfterExit(record)
-        do throws(RuntimeError) { try await save(record) } catch { logger.warning("\(error)") }
+        do throws(RuntimeError) { try await save(container: id) } catch { logger.warning("\(error)") }
         emit(.exited, record.status)
     }
 
@@ -296,7 +298,10 @@ extension Runtime {
         let root = configuration.containerRoot(id)
         do throws(RuntimeError) {
             await cleanAfterExit(record)
-            try await onDisk(.io, "remove container \(id)") { () throws(SysError) in try Directories.removeTree(root) }
+            try await onDisk(.io, "remove container \(id)") { [self] () throws(SysError) in
+                writing.withLock { _ in }  // a write that began before `removing` was set
+                try Directories.removeTree(root)
+            }
         } catch {
             state.withLock { $0.containers[id]?.removing = false }
             throw error
@@ -306,7 +311,7 @@ extension Runtime {
     }
 
     package func updateResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError) {
-        var record = try containerRecord(id)
+        let record = try containerRecord(id)
         let cgroup = try containerCgroup(record)
         let cgroups = cgroups
         if record.status.state == .running {
@@ -314,9 +319,8 @@ extension Runtime {
                 try cgroups.apply(CgroupLimits(resources), to: cgroup)
             }
         }
-        record.config.resources = resources
         state.withLock { $0.containers[id]?.config.resources = resources }
-        try await save(record)
+        try await save(container: id)
     }
 
     package func stats(_ id: String) async throws(RuntimeError) -> ContainerStats {

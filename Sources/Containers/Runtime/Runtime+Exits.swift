@@ -49,7 +49,7 @@ extension Runtime {
         }
         if let (record, announce) = result {
             await cleanAfterExit(record)
-            do throws(RuntimeError) { try await save(record) } catch { logger.warning("\(error)") }
+            do throws(RuntimeError) { try await save(container: process.id) } catch { logger.warning("\(error)") }
             if announce { emit(.started, record.status) }
             emit(.exited, record.status)
         }
@@ -109,8 +109,9 @@ extension Runtime {
 
     private func alive(_ id: String, _ state: borrowing State) -> Bool {
         if let container = state.containers[id] { return container.status.state == .running || container.starting }
-        if let entry = state.exits[id] { return entry.exit == nil }
-        return state.sandboxes[id]?.status.state == .ready
+        // Waiting makes an entry for any process: what a sandbox's PID 1 does is known from the sandbox.
+        if let sandbox = state.sandboxes[id] { return sandbox.status.state == .ready }
+        return state.exits[id].map { $0.exit == nil } ?? false
     }
 
     /// true: the process has exited (and, for a container, its record says so). nil timeout: as long as it takes.

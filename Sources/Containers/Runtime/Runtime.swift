@@ -16,6 +16,8 @@ package final class Runtime: ContainerRuntime {
     let availableCapabilities = CapabilitySet.bounding()
     let logger: Logger
     let state = Mutex(State())
+    /// Held while a container's record is written.
+    let writing = Mutex(())
 
     struct State {
         var sandboxes: [String: SandboxRecord] = [:]
@@ -139,11 +141,16 @@ package final class Runtime: ContainerRuntime {
         }
     }
 
-    /// Not synced: a power failure ends the containers as well, and an unreadable record is cleaned up.
-    func save(_ record: ContainerRecord) async throws(RuntimeError) {
-        let path = configuration.containerRoot(record.status.id) + "/container.json"
-        try await onDisk(.io, "save container \(record.status.id)") { () throws(SysError) in
-            try Files.writeAtomically(path, record.encode(), mode: 0o600, sync: false)
+    /// Writes the container's record as it is now, unless the container is being removed. Not synced: a power failure
+    /// ends the containers as well, and an unreadable record is cleaned up.
+    func save(container id: String) async throws(RuntimeError) {
+        let path = configuration.containerRoot(id) + "/container.json"
+        try await onDisk(.io, "save container \(id)") { [self] () throws(SysError) in
+            // One writer at a time, each with the newest state: an older one never overwrites it.
+            try writing.withLock { _ throws(SysError) in
+                guard let record = state.withLock({ $0.containers[id] }), !record.removing else { return }
+                try Files.writeAtomically(path, record.encode(), mode: 0o600, sync: false)
+            }
         }
     }
 

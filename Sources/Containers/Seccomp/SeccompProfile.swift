@@ -21,6 +21,9 @@ package struct SeccompProfile: Sendable, Equatable {
         /// For maskedEqual the mask.
         package var value: UInt64
         package var second: UInt64 = 0
+        package init(index: UInt32, comparison: Comparison, value: UInt64, second: UInt64 = 0) {
+            (self.index, self.comparison, self.value, self.second) = (index, comparison, value, second)
+        }
     }
 
     package struct Rule: Sendable, Equatable {

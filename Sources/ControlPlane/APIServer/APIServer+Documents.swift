@@ -41,7 +41,9 @@ extension APIServer {
                 paths.append("/apis/\(gv)")
             }
         }
-        paths += ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+        paths += [
+            "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+        ]
         return ["paths": .strings(paths.sorted())]
     }
 
@@ -105,16 +107,15 @@ extension APIServer {
     private func openAPIDocument(
         _ api: OpenAPI, _ form: OpenAPI.Form, _ hash: String, _ request: HTTPRequest
     ) throws(APIError) -> HTTPResponse {
-        let types = request.headers.listMembers("Accept").map { MediaType($0).name }
-        guard types.isEmpty || types.contains(where: { ["application/json", "*/*", "application/*"].contains($0) }) else {
-            throw .notAcceptable(["application/json"])
-        }
-        guard let chunks = api.document(form) else { throw .pathNotFound() }
-        let tag = "\"\(hash)\""
+        let encoding = try Self.openAPIEncoding(request, form)
+        guard let chunks = api.document(form, as: encoding) else { throw .pathNotFound() }
+        // Of the encoding too: a strong validator is of the bytes.
+        let tag = encoding == .protobuf ? "\"\(hash)-P\"" : "\"\(hash)\""
         if request.headers.listMembers("If-None-Match").contains(tag) {
-            return HTTPResponse(status: 304, headers: ["ETag": tag])
+            return HTTPResponse(status: 304, headers: ["ETag": tag, "Vary": "Accept"])
         }
-        var headers: HTTPHeaderFields = ["Content-Type": "application/json", "ETag": tag, "Vary": "Accept"]
+        let type = encoding == .protobuf ? Self.openAPIProtobufType : "application/json"
+        var headers: HTTPHeaderFields = ["Content-Type": type, "ETag": tag, "Vary": "Accept"]
         // A request that names the hash may keep the answer for good.
         headers["Cache-Control"] = request.query["hash"] == hash ? "public, immutable" : "no-cache, private"
         return HTTPResponse(
@@ -122,5 +123,26 @@ extension APIServer {
             body: .stream(length: nil) { writer in
                 for chunk in chunks { try await writer.write(chunk) }
             })
+    }
+
+    private static let openAPIProtobufType = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    /// What Go's clients still ask for; not a media type, for its "@".
+    private static let openAPIProtobufOldType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+    /// The first that `Accept` names and this server has; protobuf is there for OpenAPI 2 only.
+    private static func openAPIEncoding(
+        _ request: HTTPRequest, _ form: OpenAPI.Form
+    ) throws(APIError) -> OpenAPI.Encoding {
+        let isV2 = if case .v2 = form { true } else { false }
+        let types = request.headers.listMembers("Accept").map { MediaType($0).name }
+        guard !types.isEmpty else { return .json }
+        for type in types {
+            switch type {
+            case "application/json", "*/*", "application/*": return .json
+            case openAPIProtobufType where isV2, openAPIProtobufOldType where isV2: return .protobuf
+            default: continue
+            }
+        }
+        throw .notAcceptable(isV2 ? ["application/json", openAPIProtobufType] : ["application/json"])
     }
 }

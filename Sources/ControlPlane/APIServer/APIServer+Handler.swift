@@ -60,7 +60,8 @@ extension APIServer {
 
     private func authorize(_ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) {
         var attributes = info.attributes(of: user)
-        if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], text.contains("metadata.name") {
+        if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], text.contains("metadata.name")
+        {
             // Who may read one object by name may list and watch that one.
             let terms = (try? FieldSelector(parsing: text))?.terms ?? []
             attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""

@@ -63,7 +63,7 @@ extension ResourceRequest {
             let (patch, validation) = (try decodePatch(), try fieldValidation())
             let registry = registry
             answer = try await server.subresources.update(
-                resource, "scale", namespace: info.namespace, name: info.name, scope
+                resource, "scale", namespace: info.namespace, name: info.name, scope, retries: Registry.patchAttempts
             ) { old throws(APIError) in
                 let decoded = try patch.apply(
                     to: old, as: Self.scaleKind, validation: validation, schema: registry.schema, clock: registry.clock)

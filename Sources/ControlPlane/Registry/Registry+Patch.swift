@@ -3,7 +3,7 @@ package import KubeAPI
 
 extension Registry {
     /// How often a patch is put on a newer state before the client hears of a conflict.
-    private static let patchAttempts = 5
+    static let patchAttempts = 5
 
     /// An object that came from a client, decoded as the resource's kind, with its defaults.
     package func defaulted(_ object: KubeObject, _ resource: ServedResource) throws(APIError) -> KubeObject {

@@ -32,7 +32,9 @@ extension Registry {
             if let result = try await replace(entry, old, with: new, resource, namespace, subresource, scope) {
                 return result
             }
-            if retries.map({ attempt >= $0 }) ?? (asked != 0) || Task.isCancelled { throw .modified(resource.gvr, name) }
+            if retries.map({ attempt >= $0 }) ?? (asked != 0) || Task.isCancelled {
+                throw .modified(resource.gvr, name)
+            }
         }
     }
 
@@ -174,9 +176,10 @@ extension Registry {
     ) {
         // Being bound is not a change of what was asked for.
         guard resource.strategy.tracksGeneration, subresource != "status", subresource != "binding" else { return }
-        let same = (object.json.object ?? JSONObject()).members.allSatisfy { key, value in
-            key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
-        } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }
+        let same =
+            (object.json.object ?? JSONObject()).members.allSatisfy { key, value in
+                key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
+            } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }
         let marked = object.isBeingDeleted && !old.isBeingDeleted
         object.metadata["generation"] = .int(max(old.generation, 1) + (same && !marked ? 0 : 1))
     }

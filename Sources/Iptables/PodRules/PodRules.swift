@@ -8,7 +8,8 @@ package struct HostPort: Hashable, Sendable, CustomStringConvertible {
     package var hostPort: UInt16
     package var podPort: UInt16
 
-    package init(hostAddress: IPAddress? = nil, transport: TransportProtocol = .tcp, hostPort: UInt16, podPort: UInt16) {
+    package init(hostAddress: IPAddress? = nil, transport: TransportProtocol = .tcp, hostPort: UInt16, podPort: UInt16)
+    {
         // 0.0.0.0 and :: are how the API says "every address".
         self.hostAddress = hostAddress?.isUnspecified == true ? nil : hostAddress
         (self.transport, self.hostPort, self.podPort) = (transport, hostPort, podPort)
@@ -49,7 +50,8 @@ package struct PodRules: Sendable, Equatable {
         let source = NFExpression.payload(
             .network, offset: family == .ipv4 ? 12 : 8, length: UInt32(family.byteCount), into: NFRegister(0))
         func destination(_ word: Int) -> NFExpression {
-            .payload(.network, offset: family == .ipv4 ? 16 : 24, length: UInt32(family.byteCount), into: NFRegister(word))
+            .payload(
+                .network, offset: family == .ipv4 ? 16 : 24, length: UInt32(family.byteCount), into: NFRegister(word))
         }
         func port(_ word: Int) -> [NFExpression] {
             [
@@ -59,7 +61,8 @@ package struct PodRules: Sendable, Equatable {
         }
         let local = NFSet("cluster-cidrs", key: [address], isInterval: true)
         let anyAddress = NFSet("hostports", key: [.protocolNumber, .port], value: .data([address, .port]))
-        let oneAddress = NFSet("hostports-by-address", key: [address, .protocolNumber, .port], value: .data([address, .port]))
+        let oneAddress = NFSet(
+            "hostports-by-address", key: [address, .protocolNumber, .port], value: .data([address, .port]))
         let hairpin = NFSet("hairpin", key: [address, address])
 
         var localElements = NFElements(for: local)
@@ -74,8 +77,12 @@ package struct PodRules: Sendable, Equatable {
         for binding in bindings where binding.podAddress.family == family {
             let key =
                 (binding.port.hostAddress?.bytes ?? [])
-                + [binding.port.transport.rawValue, 0, 0, 0, UInt8(binding.port.hostPort >> 8), UInt8(binding.port.hostPort & 0xff), 0, 0]
-            let value = binding.podAddress.bytes + [UInt8(binding.port.podPort >> 8), UInt8(binding.port.podPort & 0xff), 0, 0]
+                + [
+                    binding.port.transport.rawValue, 0, 0, 0, UInt8(binding.port.hostPort >> 8),
+                    UInt8(binding.port.hostPort & 0xff), 0, 0,
+                ]
+            let value =
+                binding.podAddress.bytes + [UInt8(binding.port.podPort >> 8), UInt8(binding.port.podPort & 0xff), 0, 0]
             guard seen.insert(key).inserted else { continue }
             switch binding.port.hostAddress {
             case nil: anyElements.append(key: key, data: value)
@@ -95,7 +102,8 @@ package struct PodRules: Sendable, Equatable {
             NFRule(
                 // RTN_LOCAL
                 [
-                    .addressType(ofSource: false, into: NFRegister(0)), .compare(NFRegister(0), .equal, withUnsafeBytes(of: UInt32(2)) { Array($0) }),
+                    .addressType(ofSource: false, into: NFRegister(0)),
+                    .compare(NFRegister(0), .equal, withUnsafeBytes(of: UInt32(2)) { Array($0) }),
                 ] + port(0) + [
                     .map(anyAddress.name, key: NFRegister(0), into: NFRegister(0)),
                     .destinationNAT(family, address: NFRegister(0), port: NFRegister(words)),
@@ -103,7 +111,10 @@ package struct PodRules: Sendable, Equatable {
         ]
         var leave: [NFRule] = [
             NFRule(
-                [source, destination(words), .lookup(hairpin.name, key: NFRegister(0)), .masquerade(fullyRandom: true)],
+                [
+                    source, destination(words), .lookup(hairpin.name, key: NFRegister(0)),
+                    .masquerade(fullyRandom: true),
+                ],
                 comment: "a pod that reaches itself through a host port")
         ]
         if family == .ipv4 {
@@ -111,7 +122,8 @@ package struct PodRules: Sendable, Equatable {
                 NFRule(
                     [
                         source, .bitwise(NFRegister(0), into: NFRegister(0), mask: [255, 0, 0, 0], xor: [0, 0, 0, 0]),
-                        .compare(NFRegister(0), .equal, [127, 0, 0, 0]), destination(0), .lookup(local.name, key: NFRegister(0)),
+                        .compare(NFRegister(0), .equal, [127, 0, 0, 0]), destination(0),
+                        .lookup(local.name, key: NFRegister(0)),
                         .masquerade(fullyRandom: true),
                     ], comment: "the node through a host port on localhost"))
         }

@@ -24,7 +24,9 @@ extension NFRule: CustomStringConvertible {
 
 extension NFExpression: CustomStringConvertible {
     package var description: String {
-        func hex(_ bytes: [UInt8]) -> String { "0x" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
+        func hex(_ bytes: [UInt8]) -> String {
+            "0x" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
         return switch self {
         case .meta(let key, let register): "[ meta load \(key) => \(register.word) ]"
         case .setMark(let register): "[ meta set mark with \(register.word) ]"
@@ -50,7 +52,8 @@ extension NFExpression: CustomStringConvertible {
         case .counter: "[ counter ]"
         case .reject(.tcpReset): "[ reject tcp reset ]"
         case .reject(.portUnreachable): "[ reject port-unreachable ]"
-        case .addressType(let ofSource, let register): "[ fib \(ofSource ? "saddr" : "daddr") type => \(register.word) ]"
+        case .addressType(let ofSource, let register):
+            "[ fib \(ofSource ? "saddr" : "daddr") type => \(register.word) ]"
         case .updateSet(let set, let key, let data, let timeout):
             "[ update @\(set) key \(key.word)\(data.map { " data \($0.word)" } ?? "")\(timeout.map { " timeout \($0)ms" } ?? "") ]"
         }

@@ -109,12 +109,16 @@ package final class FakeRuleset: RulesetBackend {
                 let key = Array(elements.key(index))
                 if let existing = table.sets[set.name]?.elements[key], existing != value { return EEXIST }
                 table.sets[set.name]?.elements[key] = value
-                if index < elements.expirations.count { table.sets[set.name]?.expirations[key] = elements.expirations[index] }
+                if index < elements.expirations.count {
+                    table.sets[set.name]?.expirations[key] = elements.expirations[index]
+                }
             }
         case .deleteElements(_, let set, let elements):
             guard table.sets[set.name] != nil else { return ENOENT }
             for index in 0..<elements.count {
-                guard table.sets[set.name]?.elements.removeValue(forKey: Array(elements.key(index))) != nil else { return ENOENT }
+                guard table.sets[set.name]?.elements.removeValue(forKey: Array(elements.key(index))) != nil else {
+                    return ENOENT
+                }
             }
         }
         return nil
@@ -128,7 +132,9 @@ package final class FakeRuleset: RulesetBackend {
         state.withLock { $0.tables[table]?.chains.values.map(\.chain).sorted { $0.name < $1.name } ?? [] }
     }
 
-    package func setNames(_ table: NFTable) -> [String] { state.withLock { $0.tables[table]?.sets.keys.sorted() ?? [] } }
+    package func setNames(_ table: NFTable) -> [String] {
+        state.withLock { $0.tables[table]?.sets.keys.sorted() ?? [] }
+    }
 
     package func elements(_ table: NFTable, _ set: NFSet) throws(NetlinkError) -> NFElements {
         let found: NFElements? = state.withLock { state in
@@ -141,7 +147,9 @@ package final class FakeRuleset: RulesetBackend {
                 case .verdict(let verdict): elements.append(key: key, verdict: verdict)
                 case .range(let end): elements.append(range: key, end)
                 }
-                if set.timeoutMilliseconds != nil { elements.append(expirationMilliseconds: held.expirations[key] ?? 0) }
+                if set.timeoutMilliseconds != nil {
+                    elements.append(expirationMilliseconds: held.expirations[key] ?? 0)
+                }
             }
             return elements
         }

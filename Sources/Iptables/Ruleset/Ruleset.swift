@@ -84,7 +84,8 @@ extension NFElements {
         let before = records(old)
         let after = records(self)
         func same(_ mine: Int, _ other: NFElements, _ theirs: Int) -> Bool {
-            value(mine) == other.value(theirs) && verdict(mine) == other.verdict(theirs) && end(mine) == other.end(theirs)
+            value(mine) == other.value(theirs) && verdict(mine) == other.verdict(theirs)
+                && end(mine) == other.end(theirs)
         }
         for index in 0..<(old?.count ?? 0) {
             guard let old else { break }

@@ -38,12 +38,14 @@ struct ProxyLayout: Sendable {
         services = NFSet("services", key: frontend, value: .verdict)
         endpoints = NFSet("endpoints", key: frontend + [.mark], value: .data([address, .port]))
         nodePorts = NFSet("nodeports", key: [.protocolNumber, .port], value: .verdict)
-        nodePortEndpoints = NFSet("nodeport-endpoints", key: [.protocolNumber, .port, .mark], value: .data([address, .port]))
+        nodePortEndpoints = NFSet(
+            "nodeport-endpoints", key: [.protocolNumber, .port, .mark], value: .data([address, .port]))
         noEndpoints = NFSet("no-endpoints", key: frontend, value: .verdict)
         noNodePortEndpoints = NFSet("no-nodeport-endpoints", key: [.protocolNumber, .port], value: .verdict)
         hairpin = NFSet("hairpin", key: [address, address])
         affinity = NFSet(
-            "affinity", key: [address] + frontend, value: .data([address, .port]), isDynamic: true, timeoutMilliseconds: 0,
+            "affinity", key: [address] + frontend, value: .data([address, .port]), isDynamic: true,
+            timeoutMilliseconds: 0,
             size: 65_536)
         sticky = NFSet("sticky", key: frontend, value: .verdict)
         stickyNodePorts = NFSet("sticky-nodeports", key: [.protocolNumber, .port], value: .verdict)
@@ -119,7 +121,8 @@ struct ProxyLayout: Sendable {
 
     var chains: [Ruleset.Chain] {
         let dispatch = NFRule(
-            frontend(0) + [.verdictMap(services.name, key: reg(0))], comment: "cluster, external and load balancer addresses")
+            frontend(0) + [.verdictMap(services.name, key: reg(0))],
+            comment: "cluster, external and load balancer addresses")
         let nodePortTest: [NFExpression] =
             restrictsNodePorts
             ? [destinationAddress(0), .lookup(nodePortAddresses.name, key: reg(0))] : addressIsLocal(ofSource: false)
@@ -127,17 +130,21 @@ struct ProxyLayout: Sendable {
             nodePortTest + transport(0) + [.verdictMap(nodePorts.name, key: reg(0))], comment: "node ports")
         let refuse = [
             NFRule(isNewConnection + frontend(0) + [.verdictMap(noEndpoints.name, key: reg(0))]),
-            NFRule(isNewConnection + nodePortTest + transport(0) + [.verdictMap(noNodePortEndpoints.name, key: reg(0))]),
+            NFRule(
+                isNewConnection + nodePortTest + transport(0) + [.verdictMap(noNodePortEndpoints.name, key: reg(0))]),
         ]
         var chains = [
             Ruleset.Chain(
                 NFChain("reject"),
                 [
-                    NFRule([.meta(.transportProtocol, into: reg(0)), .compare(reg(0), .equal, [6]), .reject(.tcpReset)]),
+                    NFRule([.meta(.transportProtocol, into: reg(0)), .compare(reg(0), .equal, [6]), .reject(.tcpReset)]
+                    ),
                     NFRule([.reject(.portUnreachable(family))]),
                 ]),
-            Ruleset.Chain(NFChain("prerouting", hook: NFHook(.nat, .prerouting, priority: -100)), [dispatch, nodePortDispatch]),
-            Ruleset.Chain(NFChain("output", hook: NFHook(.nat, .output, priority: -100)), [dispatch, nodePortDispatch]),
+            Ruleset.Chain(
+                NFChain("prerouting", hook: NFHook(.nat, .prerouting, priority: -100)), [dispatch, nodePortDispatch]),
+            Ruleset.Chain(
+                NFChain("output", hook: NFHook(.nat, .output, priority: -100)), [dispatch, nodePortDispatch]),
             Ruleset.Chain(NFChain("postrouting", hook: NFHook(.nat, .postrouting, priority: 100)), postrouting),
             Ruleset.Chain(NFChain("firewall", hook: NFHook(.filter, .prerouting, priority: -110)), firewall),
             Ruleset.Chain(NFChain("refuse", hook: NFHook(.filter, .prerouting, priority: -99)), refuse),
@@ -157,7 +164,8 @@ struct ProxyLayout: Sendable {
     private func originalFrontend(_ word: Int) -> [NFExpression] {
         [
             .conntrackOriginal(family == .ipv4 ? .destinationIPv4 : .destinationIPv6, into: reg(word)),
-            .meta(.transportProtocol, into: reg(word + words)), .conntrackOriginal(.destinationPort, into: reg(word + words + 1)),
+            .meta(.transportProtocol, into: reg(word + words)),
+            .conntrackOriginal(.destinationPort, into: reg(word + words + 1)),
         ]
     }
 
@@ -200,7 +208,10 @@ struct ProxyLayout: Sendable {
     private var postrouting: [NFRule] {
         [
             NFRule(
-                [sourceAddress(0), destinationAddress(words), .lookup(hairpin.name, key: reg(0)), .masquerade(fullyRandom: true)],
+                [
+                    sourceAddress(0), destinationAddress(words), .lookup(hairpin.name, key: reg(0)),
+                    .masquerade(fullyRandom: true),
+                ],
                 comment: "a pod that reaches itself through a service"),
             NFRule(
                 [
@@ -208,7 +219,8 @@ struct ProxyLayout: Sendable {
                     .bitwise(reg(0), into: reg(0), mask: hostBytes(markBit), xor: hostBytes(0)),
                     .compare(reg(0), .notEqual, hostBytes(0)),
                     .meta(.mark, into: reg(0)),
-                    .bitwise(reg(0), into: reg(0), mask: hostBytes(~markBit), xor: hostBytes(0)), .setMark(from: reg(0)),
+                    .bitwise(reg(0), into: reg(0), mask: hostBytes(~markBit), xor: hostBytes(0)),
+                    .setMark(from: reg(0)),
                     .masquerade(fullyRandom: true),
                 ], comment: "marked by the service chains"),
         ]
@@ -234,7 +246,8 @@ struct ProxyLayout: Sendable {
             .compare(reg(0), .equal, [127, 0, 0, 0]), .verdict(.drop),
         ]
         return [
-            NFRule(fromOutside + [destinationAddress(0)] + loopback), NFRule(fromOutside + [sourceAddress(0)] + loopback),
+            NFRule(fromOutside + [destinationAddress(0)] + loopback),
+            NFRule(fromOutside + [sourceAddress(0)] + loopback),
         ]
     }
 
@@ -260,7 +273,9 @@ struct ProxyLayout: Sendable {
             }
             rules.append(NFRule(addressIsLocal(ofSource: true) + setMark))
             rules += translate(addressIsLocal(ofSource: true), shape, shape.total)
-            rules += local > 0 ? translate([], shape, local) : [NFRule([.verdict(.drop)], comment: "no endpoint on this node")]
+            rules +=
+                local > 0
+                ? translate([], shape, local) : [NFRule([.verdict(.drop)], comment: "no endpoint on this node")]
         }
         return Ruleset.Chain(NFChain(shape.name), rules)
     }

@@ -9,7 +9,8 @@ extension ProxyMemory {
             let name = table.layout.table
             guard present.contains(name) else { return "table \(name) is gone" }
             let chains = Set(try backend.chains(name))
-            let wantedChains = Set(table.layout.chains.map(\.chain) + table.chains.map { NFChain($0.name) }
+            let wantedChains = Set(
+                table.layout.chains.map(\.chain) + table.chains.map { NFChain($0.name) }
                     + table.timeouts.map { NFChain(ProxyLayout.rememberName($0)) })
             if chains != wantedChains { return "chains of table \(name) were changed" }
             let sets = Set(try backend.setNames(name))
@@ -18,7 +19,9 @@ extension ProxyMemory {
             for named in table.layout.sets where !named.set.isDynamic {
                 var found = SetDigest()
                 found.add(try backend.elements(name, named.set))
-                if found != table.digests[named.set.name] { return "elements of \(name) \(named.set.name) were changed" }
+                if found != table.digests[named.set.name] {
+                    return "elements of \(name) \(named.set.name) were changed"
+                }
             }
         }
         return nil
@@ -39,8 +42,10 @@ extension ProxyMemory {
         let length = layout.family.byteCount
         for index in 0..<elements.count {
             let key = Array(elements.key(index))
-            guard let value = elements.value(index).map(Array.init), let address = IPAddress(bytes: key[length..<2 * length]),
-                let transport = TransportProtocol(rawValue: key[2 * length]), let target = IPAddress(bytes: value[..<length])
+            guard let value = elements.value(index).map(Array.init),
+                let address = IPAddress(bytes: key[length..<2 * length]),
+                let transport = TransportProtocol(rawValue: key[2 * length]),
+                let target = IPAddress(bytes: value[..<length])
             else { continue }
             let port = UInt16(key[2 * length + 4]) << 8 | UInt16(key[2 * length + 5])
             let targetPort = UInt16(value[length]) << 8 | UInt16(value[length + 1])
@@ -73,18 +78,24 @@ extension ProxyMemory {
 
     /// Forgets clients of endpoints that are gone. An entry that expires meanwhile makes a batch fail, so each is then
     /// deleted alone; one that stays only sends its client to an endpoint that answers no more until it times out.
-    func pruneAffinity(_ backend: any RulesetBackend) {
+    mutating func pruneAffinity(_ backend: any RulesetBackend) {
         for family in settings.families {
             let layout = ProxyLayout(family, settings)
             guard let elements = try? backend.elements(layout.table, layout.affinity) else { continue }
             let gone = sortAffinity(elements, layout).gone
             if gone.isEmpty { continue }
             let purpose = "forget clients of removed endpoints"
-            if (try? backend.commit([.deleteElements(layout.table, layout.affinity, gone)], purpose: purpose)) != nil { continue }
+            if (try? backend.commit([.deleteElements(layout.table, layout.affinity, gone)], purpose: purpose)) != nil {
+                countCommit()
+                continue
+            }
             for index in 0..<gone.count {
                 var one = NFElements(for: layout.affinity)
                 one.append(gone, index)
-                _ = try? backend.commit([.deleteElements(layout.table, layout.affinity, one)], purpose: purpose)
+                if (try? backend.commit([.deleteElements(layout.table, layout.affinity, one)], purpose: purpose)) != nil
+                {
+                    countCommit()
+                }
             }
         }
     }
@@ -106,7 +117,8 @@ extension ConnectionTable {
         for family in Set(frontends.keys.map(\.family)) {
             count += try deleteFlows(family) { flow in
                 guard flow.original.transport == TransportProtocol.udp.rawValue else { return false }
-                if let targets = frontends[FrontendKey(flow.original.destination, .udp, flow.original.destinationPort)] {
+                if let targets = frontends[FrontendKey(flow.original.destination, .udp, flow.original.destinationPort)]
+                {
                     return !targets.contains(flow.reply.source)
                 }
                 if let targets = frontends[FrontendKey(nodePort: flow.original.destinationPort, .udp, family)] {

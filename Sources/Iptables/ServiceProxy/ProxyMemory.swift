@@ -36,14 +36,20 @@ struct ProxyMemory {
     var hairpins: [IPAddress: Int] = [:]
     var tables: [AddressFamily: ProxyTable] = [:]
     var isLoaded = false
+    /// What the kernel's generation counter is if nobody but us has committed anything: it goes up by one with each
+    /// transaction (and skips 0). Not read back after our commits, which would hide what others did before them.
     var generation: UInt32 = 0
+
+    mutating func countCommit() { generation = generation == .max ? 1 : generation + 1 }
 
     init(_ settings: ProxySettings) { self.settings = settings }
 
     /// After a change of settings: nothing is loaded, and the caller's next sync compiles all services anew.
     init(_ settings: ProxySettings, services: [String: LoadedService]) {
         self.settings = settings
-        self.services = services.mapValues { LoadedService(frontends: [], hairpins: [], localEndpoints: $0.localEndpoints) }
+        self.services = services.mapValues {
+            LoadedService(frontends: [], hairpins: [], localEndpoints: $0.localEndpoints)
+        }
     }
 
     var conflicts: [FrontendKey: [String]] { waiting }
@@ -148,7 +154,9 @@ struct ProxyMemory {
         }
     }
 
-    private func loaded(_ key: FrontendKey, _ id: String) -> Frontend? { services[id]?.frontends.first { $0.key == key } }
+    private func loaded(_ key: FrontendKey, _ id: String) -> Frontend? {
+        services[id]?.frontends.first { $0.key == key }
+    }
 
     /// Gives released addresses to the first service that waits for them.
     private func promote(_ plan: inout ProxyPlan, _ released: inout [FrontendKey: Frontend]) {

@@ -53,7 +53,8 @@ package struct ServicePort: Sendable, Equatable {
     package var endpoints: [ProxyEndpoint]
 
     package init(
-        _ id: String, clusterIPs: [IPAddress], port: UInt16, transport: TransportProtocol = .tcp, nodePort: UInt16? = nil,
+        _ id: String, clusterIPs: [IPAddress], port: UInt16, transport: TransportProtocol = .tcp,
+        nodePort: UInt16? = nil,
         endpoints: [ProxyEndpoint] = []
     ) {
         (self.id, self.clusterIPs, self.port, self.transport) = (id, clusterIPs, port, transport)
@@ -80,5 +81,7 @@ package struct ProxySettings: Sendable, Equatable {
 package struct ProxyState: Sendable, Equatable {
     package var services: [ServicePort]
     package var settings: ProxySettings
-    package init(services: [ServicePort] = [], settings: ProxySettings) { (self.services, self.settings) = (services, settings) }
+    package init(services: [ServicePort] = [], settings: ProxySettings) {
+        (self.services, self.settings) = (services, settings)
+    }
 }

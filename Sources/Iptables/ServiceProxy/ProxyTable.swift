@@ -7,8 +7,6 @@ struct ProxyChange {
     private(set) var chains: [ChainShape] = []
     /// Affinity timeouts whose chains have to be made.
     private(set) var timeouts: [UInt32] = []
-    private var scratch: [UInt8] = []
-    private var scratchData: [UInt8] = []
 
     var addsChains: Bool { !chains.isEmpty || !timeouts.isEmpty }
 
@@ -78,23 +76,22 @@ struct ProxyChange {
         }
     }
 
-    private mutating func target(_ adding: Bool, _ key: FrontendKey, _ index: Int, _ target: Target, _ layout: ProxyLayout) {
-        scratch.removeAll(keepingCapacity: true)
-        key.appendBytes(to: &scratch)
-        // numgen leaves its number in host order.
-        withUnsafeBytes(of: UInt32(index)) { scratch.append(contentsOf: $0) }
-        scratchData.removeAll(keepingCapacity: true)
-        target.appendBytes(to: &scratchData)
-        let set = key.address == nil ? layout.nodePortEndpoints : layout.endpoints
-        let (bytes, data) = (scratch, scratchData)
-        update(adding, set) { $0.append(key: bytes, data: data) }
+    private mutating func target(
+        _ adding: Bool, _ key: FrontendKey, _ index: Int, _ target: Target, _ layout: ProxyLayout
+    ) {
+        update(adding, key.address == nil ? layout.nodePortEndpoints : layout.endpoints) { elements in
+            elements.append { bytes in
+                key.appendBytes(to: &bytes)
+                // numgen leaves its number in host order.
+                withUnsafeBytes(of: UInt32(index)) { bytes.append(contentsOf: $0) }
+            } data: {
+                target.appendBytes(to: &$0)
+            }
+        }
     }
 
     private mutating func element(_ adding: Bool, _ set: NFSet, _ key: FrontendKey, _ verdict: NFVerdict) {
-        scratch.removeAll(keepingCapacity: true)
-        key.appendBytes(to: &scratch)
-        let bytes = scratch
-        update(adding, set) { $0.append(key: bytes, verdict: verdict) }
+        update(adding, set) { $0.append(key: key.bytes, verdict: verdict) }
     }
 
     private mutating func editSources(_ frontend: Frontend, adding: Bool, _ layout: ProxyLayout) {

@@ -103,7 +103,7 @@ package final class ServiceProxy: Sendable {
     ) throws(NetlinkError) -> Result {
         var result = Result()
         if memory.isLoaded {
-            var plan = memory.plan(changed: changed, removed: removed)
+            let plan = memory.plan(changed: changed, removed: removed)
             if plan.commands.isEmpty {
                 memory.accept(plan)
                 result.conflicts = memory.conflicts
@@ -112,8 +112,9 @@ package final class ServiceProxy: Sendable {
             do {
                 result.bytes = try backend.commit(plan.commands, purpose: "update services")
                 memory.accept(plan)
-                try noteRules(&memory, afterChains: plan.addsChains)
-                result.flowsDeleted = try cleanUp(&plan, memory)
+                memory.countCommit()
+                if plan.addsChains { try noteRules(&memory) }
+                result.flowsDeleted = try cleanUp(plan, &memory)
                 result.conflicts = memory.conflicts
                 return result
             } catch {
@@ -137,27 +138,26 @@ package final class ServiceProxy: Sendable {
         }
         let affinity = memory.survivingAffinity(backend)
         let (tables, commands) = memory.fullLoad(affinity)
+        memory.generation = try backend.generation()
         result.bytes = try backend.commit(commands, purpose: "load services")
         result.wasFullLoad = true
         memory.tables = tables
         memory.isLoaded = true
-        try noteRules(&memory, afterChains: true)
+        memory.countCommit()
+        try noteRules(&memory)
         // What changed before this process started is not known: every UDP frontend is checked.
         if let connections { result.flowsDeleted = try connections.deleteStale(memory.udpFrontends) }
     }
 
-    /// Remembers what the kernel says right after our own commit, for `verify`. If somebody else commits at the same moment
-    /// the generation differs at the next `verify`, which then compares everything.
-    private func noteRules(_ memory: inout ProxyMemory, afterChains: Bool) throws(NetlinkError) {
-        memory.generation = try backend.generation()
-        guard afterChains else { return }
+    /// Remembers the kernel's form of the rules right after they were written, for `verify`.
+    private func noteRules(_ memory: inout ProxyMemory) throws(NetlinkError) {
         for family in memory.tables.keys {
             guard let table = memory.tables[family]?.layout.table else { continue }
             memory.tables[family]?.rulesDigest = try backend.rulesDigest(table)
         }
     }
 
-    private func cleanUp(_ plan: inout ProxyPlan, _ memory: ProxyMemory) throws(NetlinkError) -> Int {
+    private func cleanUp(_ plan: ProxyPlan, _ memory: inout ProxyMemory) throws(NetlinkError) -> Int {
         if plan.touchesAffinity { memory.pruneAffinity(backend) }
         guard let connections, !plan.udpChanged.isEmpty else { return 0 }
         return try connections.deleteStale(plan.udpChanged)

@@ -54,33 +54,41 @@ extension Defaulters {
         container["ports"] = .array(ports)
     }
 
-    /// Resources of the pod as a whole: what its containers ask for together, then its own limits.
+    /// Resources of the pod as a whole, where they are given in part (KEP-2837): huge pages are limited to what the
+    /// containers may have, then requests are what the containers ask for together, else the pod's own limits.
     private static func podRequests(_ resources: inout JSONObject, _ spec: JSONObject, _ type: TypeSchema) {
+        var limits = resources["limits"]?.object ?? JSONObject()
         var requests = resources["requests"]?.object ?? JSONObject()
-        let before = requests.count
-        for (key, amount) in containerRequests(spec) where requests[key] == nil && isPodLevel(key) {
+        guard !limits.isEmpty || !requests.isEmpty else { return }
+        for (key, amount) in aggregate("limits", spec)
+        where isHugePages(key) && requests[key] == nil && limits[key] == nil {
+            limits[key] = .string(amount.description)
+        }
+        guard !limits.isEmpty else { return }
+        // Huge pages cannot be promised twice, so that their requests follow limits only.
+        for (key, amount) in aggregate("requests", spec)
+        where requests[key] == nil && (key == "cpu" || key == "memory") {
             requests[key] = .string(amount.description)
         }
-        for (key, value) in resources["limits"]?.object ?? [:] where requests[key] == nil && isPodLevel(key) {
-            requests[key] = value
+        for (key, value) in limits where requests[key] == nil {
+            if key == "cpu" || key == "memory" || isHugePages(key) { requests[key] = value }
         }
-        guard requests.count > before else { return }
+        limits.sort()
         requests.sort()
-        type.set("requests", to: .object(requests), in: &resources)
+        type.set("limits", to: .object(limits), in: &resources)
+        if !requests.isEmpty { type.set("requests", to: .object(requests), in: &resources) }
     }
 
-    private static func isPodLevel(_ resource: String) -> Bool {
-        resource == "cpu" || resource == "memory" || resource.hasPrefix("hugepages-")
-    }
+    private static func isHugePages(_ resource: String) -> Bool { resource.hasPrefix("hugepages-") }
 
     /// The sum over the containers and the init containers that stay, or what the greediest init container needs with those
     /// that stay before it.
-    private static func containerRequests(_ spec: JSONObject) -> [(String, Quantity)] {
+    private static func aggregate(_ kind: String, _ spec: JSONObject) -> [(String, Quantity)] {
         var sum: [String: Quantity] = [:]
         var peak: [String: Quantity] = [:]
         var staying: [String: Quantity] = [:]
         func amounts(_ container: JSON) -> [(String, Quantity)] {
-            (container["resources"]["requests"].object ?? [:]).compactMap { key, value in
+            (container["resources"][kind].object ?? [:]).compactMap { key, value in
                 value.string.flatMap { Quantity($0) }.map { (key, $0) }
             }
         }

@@ -10,7 +10,7 @@ struct DefaultingContext {
 }
 
 /// The conditional defaults of the built-in kinds, by type.
-/// Source: the SetDefaults functions of kubernetes' pkg/apis as the API reference documents them.
+/// Source: the behaviour of the SetDefaults functions of kubernetes/kubernetes' pkg/apis/*/defaults.go.
 enum Defaulters {
     static func function(for package: String, _ type: String) -> Defaulter? {
         switch package {
@@ -73,6 +73,7 @@ enum Defaulters {
             if spec["completions"] == nil, spec["parallelism"] == nil { setDefault("completions", 1) }
             setDefault("parallelism", 1)
             setDefault("backoffLimit", spec["backoffLimitPerIndex"] == nil ? 6 : 2_147_483_647)
+            setDefault("manualSelector", false)
             setDefault("completionMode", "NonIndexed")
             setDefault("suspend", false)
             setDefault("podReplacementPolicy", spec["podFailurePolicy"] == nil ? "TerminatingOrFailed" : "Failed")

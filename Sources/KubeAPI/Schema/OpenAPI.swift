@@ -10,6 +10,9 @@ package struct OpenAPI: Sendable {
         case v3(GroupVersion)
     }
 
+    /// How a document is written. Protobuf exists for `/openapi/v2` only.
+    package enum Encoding: Sendable { case json, protobuf }
+
     let schema: Schema
     /// "v1.36.0"
     let version: String
@@ -48,11 +51,12 @@ package struct OpenAPI: Sendable {
         return digest.text
     }
 
-    /// A document in pieces of about 32 KB; nil if the group version is not served.
-    package func document(_ form: Form) -> Chunks? {
+    /// A document in pieces of about 32 KB; nil if the group version is not served, or not in this encoding.
+    package func document(_ form: Form, as encoding: Encoding = .json) -> Chunks? {
         let rows = rows(form)
         guard !rows.isEmpty else { return nil }
-        return Chunks(self, form, rows)
+        if case .v3 = form, encoding == .protobuf { return nil }
+        return Chunks(self, form, encoding, rows)
     }
 
     private func rows(_ form: Form) -> [ResourceInfo] {
@@ -66,6 +70,7 @@ package struct OpenAPI: Sendable {
     package struct Chunks: Sequence, IteratorProtocol, Sendable {
         private enum Piece {
             case text(String)
+            case protobuf([UInt8])
             case path(OpenAPIPath)
             case type(TypeID)
             case special(String, JSON)
@@ -73,31 +78,51 @@ package struct OpenAPI: Sendable {
         }
 
         private let writer: OpenAPISchemaWriter
+        private let encoding: Encoding
         private let gvks: OpenAPIKinds
         private var pieces: [Piece] = []
         private var next_ = 0
         private var first = true
 
-        init(_ api: OpenAPI, _ form: Form, _ rows: [ResourceInfo]) {
+        init(_ api: OpenAPI, _ form: Form, _ encoding: Encoding, _ rows: [ResourceInfo]) {
             let isV3 = if case .v3 = form { true } else { false }
+            self.encoding = encoding
             writer = OpenAPISchemaWriter(schema: api.schema, isV3: isV3)
             gvks = OpenAPIKinds(schema: api.schema)
-            let info = "\"info\":{\"title\":\"Kubernetes\",\"version\":\(JSON.string(api.version).text)}"
-            pieces.append(
-                .text(isV3 ? "{\"openapi\":\"3.0.0\",\(info),\"paths\":{" : "{\"swagger\":\"2.0\",\(info),\"paths\":{"))
+            let frame = encoding == .protobuf ? Self.protobufFrame(api) : Self.jsonFrame(api, isV3: isV3)
+            pieces.append(frame.head)
             pieces += OpenAPIPath.all(rows).map { .path($0) }
-            pieces.append(.text(isV3 ? "},\"components\":{\"schemas\":{" : "},\"definitions\":{"))
+            pieces.append(frame.middle)
             let types = Self.reachable(api.schema, rows)
             pieces += types.map { .type($0) }
             pieces += OpenAPISchemaWriter.specials.map { .special($0.0, isV3 ? $0.1 : $0.2) }
             pieces += rows.filter { $0.typeName == nil }.map { .custom($0) }
+            pieces.append(frame.tail)
+        }
+
+        /// What stands before the paths, between them and the definitions, and after these.
+        private typealias Frame = (head: Piece, middle: Piece, tail: Piece)
+
+        private static func protobufFrame(_ api: OpenAPI) -> Frame {
+            (
+                .protobuf(OpenAPIProtobuf.head(version: api.version)), .protobuf([]),
+                .protobuf(OpenAPIProtobuf.tail())
+            )
+        }
+
+        private static func jsonFrame(_ api: OpenAPI, isV3: Bool) -> Frame {
+            let info = "\"info\":{\"title\":\"Kubernetes\",\"version\":\(JSON.string(api.version).text)}"
             let token =
                 "{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token authentication\",\"name\":\"authorization\",\"in\":\"header\"}}"
-            pieces.append(
-                .text(
-                    isV3
-                        ? "},\"securitySchemes\":\(token)}}"
-                        : "},\"securityDefinitions\":\(token),\"security\":[{\"BearerToken\":[]}]}"))
+            return isV3
+                ? (
+                    .text("{\"openapi\":\"3.0.0\",\(info),\"paths\":{"), .text("},\"components\":{\"schemas\":{"),
+                    .text("},\"securitySchemes\":\(token)}}")
+                )
+                : (
+                    .text("{\"swagger\":\"2.0\",\(info),\"paths\":{"), .text("},\"definitions\":{"),
+                    .text("},\"securityDefinitions\":\(token),\"security\":[{\"BearerToken\":[]}]}")
+                )
         }
 
         package mutating func next() -> [UInt8]? {
@@ -105,7 +130,10 @@ package struct OpenAPI: Sendable {
             var out: [UInt8] = []
             out.reserveCapacity(40 * 1024)
             while next_ < pieces.count, out.count < 32 * 1024 {
-                write(pieces[next_], to: &out)
+                switch encoding {
+                case .json: write(pieces[next_], to: &out)
+                case .protobuf: writeProtobuf(pieces[next_], to: &out)
+                }
                 next_ += 1
             }
             return out
@@ -125,7 +153,7 @@ package struct OpenAPI: Sendable {
                 value.encode(into: &out)
             }
             switch piece {
-            case .text: break
+            case .text, .protobuf: break
             case .path(let path): member(path.path, path.item(writer))
             case .type(let id): member(writer.modelName(id), writer.definition(id, gvks))
             case .special(let name, let value): member(name, value)
@@ -135,6 +163,21 @@ package struct OpenAPI: Sendable {
                     out.append(jsonString: name)
                     out.append(UInt8(ascii: ":"))
                     out.append(contentsOf: value)
+                }
+            }
+        }
+
+        private func writeProtobuf(_ piece: Piece, to out: inout [UInt8]) {
+            switch piece {
+            case .text: break
+            case .protobuf(let bytes): out += bytes
+            case .path(let path): out += OpenAPIProtobuf.path(path.path, path.item(writer))
+            case .type(let id): out += OpenAPIProtobuf.definition(writer.modelName(id), writer.definition(id, gvks))
+            case .special(let name, let value): out += OpenAPIProtobuf.definition(name, value)
+            case .custom(let row):
+                for (name, value) in writer.custom(row) {
+                    // The schema was made by this process; one that does not parse is an object of any content.
+                    out += OpenAPIProtobuf.definition(name, (try? JSON.parse(value)) ?? ["type": "object"])
                 }
             }
         }

@@ -55,7 +55,27 @@ private struct ProtobufDecoder {
     ) throws(ProtobufError) -> JSON {
         var object = JSONObject()
         try read(bytes, type, wrapper: wrapper, into: &object, depth: depth)
+        object.mapValues { name, value in
+            guard case .map = type.field(name)?.type, case .object(let map) = value else { return value }
+            return .object(Self.lastOfEachKey(map))
+        }
         return .object(object)
+    }
+
+    /// Of entries with the same key the last counts, in the place of the first.
+    private static func lastOfEachKey(_ map: JSONObject) -> JSONObject {
+        var places = [String: Int](minimumCapacity: map.count)
+        var members: [JSONObject.Member] = []
+        members.reserveCapacity(map.count)
+        for member in map.members {
+            if let at = places[member.key] {
+                members[at].value = member.value
+            } else {
+                places[member.key] = members.count
+                members.append(member)
+            }
+        }
+        return JSONObject(members: members)
     }
 
     /// `wrapper`: only the fields that lie in the message of this number (what Go embeds, protobuf nests).
@@ -101,7 +121,8 @@ private struct ProtobufDecoder {
             }
             var map = object[field.name]?.object ?? JSONObject()
             object[field.name] = .null
-            map[key] = member ?? Self.zero(element)
+            // Keys are compared when all are there: one by one would take the square of their number.
+            map.append(key, member ?? Self.zero(element))
             object[field.name] = .object(map)
         default:
             let json = try single(field.type, value, depth: depth)

@@ -32,6 +32,9 @@ package protocol Cgroups: Sendable {
     var problems: [String] { get }
     /// Makes the cgroup with its ancestors. Idempotent.
     func create(_ path: String) throws(SysError)
+    /// Makes the cgroup in every hierarchy there is, and returns the files by which a process leaves all of its present
+    /// cgroups for it: out of a service manager's reach.
+    func createRefuge(_ path: String) throws(SysError) -> [String]
     func apply(_ limits: CgroupLimits, to path: String) throws(SysError)
     /// Restricts device access of the cgroup to the rules.
     func restrictDevices(_ rules: [DeviceRule], of path: String) throws(SysError)
@@ -66,6 +69,9 @@ package struct CgroupMount: Sendable, Equatable {
     /// Below /sys/fs/cgroup; empty for v2.
     package var name: String
     package var options: String
+    package init(type: String, name: String, options: String) {
+        (self.type, self.name, self.options) = (type, name, options)
+    }
 }
 
 /// The hierarchies in use, from mountinfo.

@@ -9,9 +9,18 @@ package struct CgroupsV1: Cgroups {
         }
     }
 
+    /// All of the machine.
     package let hierarchies: [Hierarchy]
+    /// Those with a controller that limits or accounts for a container. Every further hierarchy would cost each container
+    /// a directory and a migration, which is the dearest part of a start.
+    private let managed: [Hierarchy]
 
-    package init(hierarchies: [Hierarchy]) { self.hierarchies = hierarchies }
+    private static let controllers: Set<String> = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices"]
+
+    package init(hierarchies: [Hierarchy]) {
+        self.hierarchies = hierarchies
+        managed = hierarchies.filter { !Self.controllers.isDisjoint(with: $0.options) }
+    }
 
     package var version: Int { 1 }
 
@@ -44,7 +53,14 @@ package struct CgroupsV1: Cgroups {
         return UInt64(text.filter { !$0.isWhitespace }) ?? 0
     }
 
-    package func create(_ path: String) throws(SysError) {
+    package func create(_ path: String) throws(SysError) { try create(path, in: managed) }
+
+    package func createRefuge(_ path: String) throws(SysError) -> [String] {
+        try create(path, in: hierarchies)
+        return hierarchies.map { $0.mountPoint + "/" + path + "/cgroup.procs" }
+    }
+
+    private func create(_ path: String, in hierarchies: [Hierarchy]) throws(SysError) {
         for hierarchy in hierarchies {
             let directory = hierarchy.mountPoint + "/" + path
             if Files.isDirectory(directory) { continue }
@@ -131,7 +147,7 @@ package struct CgroupsV1: Cgroups {
     package func children(_ path: String) throws(SysError) -> [String] { try CgroupTree.children(main(path)) }
 
     package func joinFiles(_ path: String) -> [String] {
-        hierarchies.map { $0.mountPoint + "/" + path + "/cgroup.procs" }
+        managed.map { $0.mountPoint + "/" + path + "/cgroup.procs" }
     }
 
     package func cloneDirectory(_ path: String) -> String? { nil }
@@ -141,13 +157,9 @@ package struct CgroupsV1: Cgroups {
     package func killFile(_ path: String) -> String { main(path) + "/cgroup.procs" }
 
     package var containerMounts: [CgroupMount] {
-        hierarchies.map { hierarchy in
-            let named = hierarchy.options.contains { $0.hasPrefix("name=") }
-            let name = hierarchy.options.map { $0.hasPrefix("name=") ? String($0.dropFirst(5)) : $0 }
-            return CgroupMount(
-                type: "cgroup", name: name.joined(separator: ","),
-                options: (named ? ["none"] : []).joined(separator: ",")
-                    + (named ? "," : "") + hierarchy.options.joined(separator: ","))
+        managed.map { hierarchy in
+            let name = hierarchy.options.joined(separator: ",")
+            return CgroupMount(type: "cgroup", name: name, options: name)
         }
     }
 }

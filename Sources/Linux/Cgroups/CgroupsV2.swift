@@ -32,6 +32,11 @@ package struct CgroupsV2: Cgroups {
         }
     }
 
+    package func createRefuge(_ path: String) throws(SysError) -> [String] {
+        try create(path)
+        return joinFiles(path)
+    }
+
     /// Gives the children of a cgroup all controllers it has itself.
     private func enableControllers(in directory: String) throws(SysError) {
         let available = try words(directory + "/cgroup.controllers")

@@ -48,10 +48,14 @@ package enum IPAddress: Hashable, Sendable, Comparable {
     package func appendBytes(to out: inout [UInt8]) {
         switch self {
         case .v4(let value):
-            for shift in stride(from: 24, through: 0, by: -8) { out.append(UInt8(truncatingIfNeeded: value >> UInt32(shift))) }
+            for shift in stride(from: 24, through: 0, by: -8) {
+                out.append(UInt8(truncatingIfNeeded: value >> UInt32(shift)))
+            }
         case .v6(let high, let low):
             for half in [high, low] {
-                for shift in stride(from: 56, through: 0, by: -8) { out.append(UInt8(truncatingIfNeeded: half >> UInt64(shift))) }
+                for shift in stride(from: 56, through: 0, by: -8) {
+                    out.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
+                }
             }
         }
     }
@@ -62,7 +66,8 @@ package enum IPAddress: Hashable, Sendable, Comparable {
         case 4: self = .v4(bytes.reduce(0) { $0 << 8 | UInt32($1) })
         case 16:
             self = .v6(
-                bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }, bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) })
+                bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) },
+                bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) })
         default: return nil
         }
     }
@@ -166,8 +171,11 @@ extension IPAddress: CustomStringConvertible {
                 if end - index >= 2, end - index > best.count { best = index..<end }
                 index = max(end, index + 1)
             }
-            func text(_ part: ArraySlice<UInt16>) -> String { part.map { String($0, radix: 16) }.joined(separator: ":") }
-            return best.isEmpty ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
+            func text(_ part: ArraySlice<UInt16>) -> String {
+                part.map { String($0, radix: 16) }.joined(separator: ":")
+            }
+            return best.isEmpty
+                ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
         }
     }
 }

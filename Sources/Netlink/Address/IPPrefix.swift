@@ -13,7 +13,8 @@ package struct IPPrefix: Hashable, Sendable, CustomStringConvertible {
 
     package init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let address = IPAddress(parts[0]), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        guard parts.count == 2, let address = IPAddress(parts[0]),
+            parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let length = Int(parts[1])
         else { return nil }
         self.init(address, length: length)
@@ -83,7 +84,9 @@ package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
         self.init(bytes: bytes)
     }
 
-    package var bytes: [UInt8] { stride(from: 40, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> UInt64($0)) } }
+    package var bytes: [UInt8] {
+        stride(from: 40, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> UInt64($0)) }
+    }
 
     package var description: String {
         bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")

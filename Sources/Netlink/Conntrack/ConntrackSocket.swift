@@ -9,7 +9,9 @@ package struct FlowTuple: Hashable, Sendable {
     package var sourcePort: UInt16
     package var destinationPort: UInt16
 
-    package init(source: IPAddress, destination: IPAddress, transport: UInt8, sourcePort: UInt16, destinationPort: UInt16) {
+    package init(
+        source: IPAddress, destination: IPAddress, transport: UInt8, sourcePort: UInt16, destinationPort: UInt16
+    ) {
         (self.source, self.destination, self.transport) = (source, destination, transport)
         (self.sourcePort, self.destinationPort) = (sourcePort, destinationPort)
     }

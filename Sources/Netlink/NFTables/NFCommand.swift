@@ -33,7 +33,8 @@ package enum NFCommand: Sendable, Equatable {
         case .addChain(let table, let chain): "add chain \(table) \(chain.name)"
         case .deleteChain(let table, let chain): "delete chain \(table) \(chain)"
         case .flushChain(let table, let chain): "flush chain \(table) \(chain)"
-        case .addRule(let table, let chain, let rule): "add rule \(table) \(chain)\(rule.comment.map { " (\($0))" } ?? "")"
+        case .addRule(let table, let chain, let rule):
+            "add rule \(table) \(chain)\(rule.comment.map { " (\($0))" } ?? "")"
         case .addSet(let table, let set): "add set \(table) \(set.name)"
         case .deleteSet(let table, let set): "delete set \(table) \(set)"
         case .flushSet(let table, let set): "flush set \(table) \(set)"
@@ -70,7 +71,9 @@ extension NFCommand {
             message(.newChain, .create) { message in
                 message.attribute(3, string: chain.name)
                 guard let hook = chain.hook else { return }
-                message.nested(4) { $0.attribute(1, big: hook.point.rawValue); $0.attribute(2, big: hook.priority) }
+                message.nested(4) {
+                    $0.attribute(1, big: hook.point.rawValue); $0.attribute(2, big: hook.priority)
+                }
                 message.attribute(5, big: UInt32(hook.dropsByDefault ? 0 : 1))
                 message.attribute(7, string: hook.kind.rawValue)
             }

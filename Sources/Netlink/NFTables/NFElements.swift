@@ -39,6 +39,15 @@ package struct NFElements: Sendable, Equatable {
         }
     }
 
+    /// Without arrays in between: the closures append the bytes of one key and of its data.
+    package mutating func append(key writeKey: (inout [UInt8]) -> Void, data writeData: (inout [UInt8]) -> Void) {
+        writeKey(&keys)
+        writeData(&data)
+        precondition(
+            keys.count == count * keyLength && data.count == count * dataLength,
+            "lengths of an element do not fit its map")
+    }
+
     package mutating func append(range first: [UInt8], _ last: [UInt8]) {
         append(keyBytes: first)
         ends.append(contentsOf: last)

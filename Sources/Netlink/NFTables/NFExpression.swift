@@ -32,7 +32,9 @@ package enum NFExpression: Hashable, Sendable {
     case updateSet(String, key: NFRegister, data: NFRegister? = nil, timeoutMilliseconds: UInt64?)
 
     package enum Base: UInt32, Sendable { case link = 0, network, transport }
-    package enum CompareOperator: UInt32, Sendable { case equal = 0, notEqual, less, lessOrEqual, greater, greaterOrEqual }
+    package enum CompareOperator: UInt32, Sendable {
+        case equal = 0, notEqual, less, lessOrEqual, greater, greaterOrEqual
+    }
     package enum MetaKey: UInt32, Sendable {
         case mark = 3, inputInterface = 4, outputInterface = 5, inputName = 6, outputName = 7
         case family = 15, transportProtocol = 16
@@ -89,9 +91,13 @@ extension NFExpression {
     func encode(into list: inout MessageBuffer) {
         switch self {
         case .meta(let key, let register):
-            list.expression("meta") { $0.attribute(1, big: register.number); $0.attribute(2, big: key.rawValue) }
+            list.expression("meta") {
+                $0.attribute(1, big: register.number); $0.attribute(2, big: key.rawValue)
+            }
         case .setMark(let register):
-            list.expression("meta") { $0.attribute(2, big: MetaKey.mark.rawValue); $0.attribute(3, big: register.number) }
+            list.expression("meta") {
+                $0.attribute(2, big: MetaKey.mark.rawValue); $0.attribute(3, big: register.number)
+            }
         case .payload(let base, let offset, let length, let register):
             list.expression("payload") {
                 $0.attribute(1, big: register.number)
@@ -121,7 +127,9 @@ extension NFExpression {
         case .map(let set, let key, let register): list.lookup(set, key, into: register.number)
         case .verdictMap(let set, let key): list.lookup(set, key, into: 0)
         case .immediate(let value, let register):
-            list.expression("immediate") { $0.attribute(1, big: register.number); $0.data(2, value) }
+            list.expression("immediate") {
+                $0.attribute(1, big: register.number); $0.data(2, value)
+            }
         case .verdict(let verdict):
             list.expression("immediate") { expression in
                 expression.attribute(1, big: UInt32(0))
@@ -136,7 +144,9 @@ extension NFExpression {
                 $0.data(5, xor)
             }
         case .conntrack(let key, let register):
-            list.expression("ct") { $0.attribute(1, big: register.number); $0.attribute(2, big: key.rawValue) }
+            list.expression("ct") {
+                $0.attribute(1, big: register.number); $0.attribute(2, big: key.rawValue)
+            }
         case .conntrackOriginal(let key, let register):
             list.expression("ct") {
                 $0.attribute(1, big: register.number)
@@ -167,7 +177,9 @@ extension NFExpression {
             // NF_NAT_RANGE_PROTO_RANDOM_FULLY
             list.expression("masq") { if fullyRandom { $0.attribute(1, big: UInt32(0x10)) } }
         case .counter:
-            list.expression("counter") { $0.attribute(1, big: UInt64(0)); $0.attribute(2, big: UInt64(0)) }
+            list.expression("counter") {
+                $0.attribute(1, big: UInt64(0)); $0.attribute(2, big: UInt64(0))
+            }
         case .reject(let kind):
             list.expression("reject") { expression in
                 switch kind {

@@ -70,7 +70,9 @@ package final class NFTablesSocket: Sendable {
 
     package func generation() throws(NetlinkError) -> Generation {
         var buffer = MessageBuffer(capacity: 64)
-        buffer.message(type: NFMessage.getGeneration.type, flags: [.request, .ack]) { $0.appendNetfilterHeader(family: 0) }
+        buffer.message(type: NFMessage.getGeneration.type, flags: [.request, .ack]) {
+            $0.appendNetfilterHeader(family: 0)
+        }
         let number = try socket.query(&buffer, "read the nf_tables generation") { message -> UInt32? in
             message.payload.dropFirst(4).attribute(1)?.big()
         }
@@ -90,7 +92,9 @@ package final class NFTablesSocket: Sendable {
     package func chains(_ table: NFTable) throws(NetlinkError) -> [NFChain] {
         try dump(.getChain, table, "list chains of \(table)") { message in
             let attributes = message.payload.dropFirst(4)
-            guard attributes.attribute(1)?.string == table.name, let name = attributes.attribute(3)?.string else { return nil }
+            guard attributes.attribute(1)?.string == table.name, let name = attributes.attribute(3)?.string else {
+                return nil
+            }
             guard let hook = attributes.attribute(4), let point = hook.attribute(1)?.big(as: UInt32.self),
                 let priority = hook.attribute(2)?.big(as: Int32.self),
                 let kind = attributes.attribute(7).flatMap({ NFHook.Kind(rawValue: $0.string) }),
@@ -111,9 +115,12 @@ package final class NFTablesSocket: Sendable {
     package func rules(_ table: NFTable) throws(NetlinkError) -> [DumpedRule] {
         try dump(.getRule, table, "list rules of \(table)") { message in
             let attributes = message.payload.dropFirst(4)
-            guard attributes.attribute(1)?.string == table.name, let chain = attributes.attribute(2)?.string else { return nil }
+            guard attributes.attribute(1)?.string == table.name, let chain = attributes.attribute(2)?.string else {
+                return nil
+            }
             return DumpedRule(
-                chain: chain, handle: attributes.attribute(3)?.big() ?? 0, expressions: attributes.attribute(4)?.array ?? [])
+                chain: chain, handle: attributes.attribute(3)?.big() ?? 0,
+                expressions: attributes.attribute(4)?.array ?? [])
         }
     }
 
@@ -206,12 +213,14 @@ private struct RawElements {
                     elements.append(key: key)
                 }
             case .verdict:
-                guard let data = item.value.attribute(2)?.attribute(2), let code = data.attribute(1)?.big(as: Int32.self),
+                guard let data = item.value.attribute(2)?.attribute(2),
+                    let code = data.attribute(1)?.big(as: Int32.self),
                     let verdict = NFVerdict(code: code, chain: data.attribute(2)?.string)
                 else { continue }
                 elements.append(key: key, verdict: verdict)
             case .data:
-                guard let value = item.value.attribute(2)?.attribute(1)?.bytes, value.count == elements.dataLength else { continue }
+                guard let value = item.value.attribute(2)?.attribute(1)?.bytes, value.count == elements.dataLength
+                else { continue }
                 elements.append(key: key, data: value)
             }
             if set.timeoutMilliseconds != nil {

@@ -35,7 +35,9 @@ package struct VXLANSettings: Sendable, Equatable {
     package var local: IPAddress?
     package var device: Int32?
     package var learning: Bool
-    package init(identifier: UInt32, port: UInt16, local: IPAddress? = nil, device: Int32? = nil, learning: Bool = false) {
+    package init(
+        identifier: UInt32, port: UInt16, local: IPAddress? = nil, device: Int32? = nil, learning: Bool = false
+    ) {
         (self.identifier, self.port, self.local, self.device) = (identifier, port, local, device)
         self.learning = learning
     }
@@ -75,7 +77,10 @@ package struct LinkSpec: Sendable {
     package var master: Int32?
     package var isUp = false
 
-    package init(_ name: String, _ kind: LinkKind, mtu: UInt32? = nil, mac: MACAddress? = nil, master: Int32? = nil, isUp: Bool = false) {
+    package init(
+        _ name: String, _ kind: LinkKind, mtu: UInt32? = nil, mac: MACAddress? = nil, master: Int32? = nil,
+        isUp: Bool = false
+    ) {
         (self.name, self.kind, self.mtu, self.mac, self.master, self.isUp) = (name, kind, mtu, mac, master, isUp)
     }
 

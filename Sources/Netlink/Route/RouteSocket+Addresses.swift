@@ -30,7 +30,9 @@ extension RouteSocket {
         try socket.request(&buffer, "add address \(prefix) to link \(link)")
     }
 
-    package static func encodeAddress(_ prefix: IPPrefix, link: Int32, flags: AddressFlags, into buffer: inout MessageBuffer) {
+    package static func encodeAddress(
+        _ prefix: IPPrefix, link: Int32, flags: AddressFlags, into buffer: inout MessageBuffer
+    ) {
         buffer.message(
             type: RouteMessage.newAddress.rawValue, flags: [.request, .ack, .create, .exclusive]
         ) { message in
@@ -53,7 +55,8 @@ extension RouteSocket {
         } catch { if !error.isNotFound { throw error } }
     }
 
-    package func addresses(family: AddressFamily? = nil, link: Int32? = nil) throws(NetlinkError) -> [InterfaceAddress] {
+    package func addresses(family: AddressFamily? = nil, link: Int32? = nil) throws(NetlinkError) -> [InterfaceAddress]
+    {
         var buffer = MessageBuffer(capacity: 64)
         buffer.message(type: RouteMessage.getAddress.rawValue, flags: [.request, .dump]) { message in
             for byte in [family?.rawValue ?? 0, 0, 0, 0] { message.append(byte) }
@@ -67,7 +70,8 @@ extension RouteSocket {
 extension InterfaceAddress {
     init?(_ message: MessageView) {
         guard message.type == RouteMessage.newAddress.rawValue, let length = message.payload.load(1, as: UInt8.self),
-            let shortFlags = message.payload.load(2, as: UInt8.self), let scope = message.payload.load(3, as: UInt8.self),
+            let shortFlags = message.payload.load(2, as: UInt8.self),
+            let scope = message.payload.load(3, as: UInt8.self),
             let link = message.payload.load(4, as: Int32.self)
         else { return nil }
         let attributes = message.payload.dropFirst(8)

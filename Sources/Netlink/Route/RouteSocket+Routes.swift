@@ -51,7 +51,8 @@ extension RouteSocket {
     package func routes(family: AddressFamily, table: UInt32 = 254) throws(NetlinkError) -> [Route] {
         var buffer = MessageBuffer(capacity: 64)
         buffer.message(type: RouteMessage.getRoute.rawValue, flags: [.request, .dump]) { message in
-            message.appendRouteHeader(family: family, destinationLength: 0, table: 0, origin: 0, scope: 0, type: 0, flags: 0)
+            message.appendRouteHeader(
+                family: family, destinationLength: 0, table: 0, origin: 0, scope: 0, type: 0, flags: 0)
         }
         return try socket.dump(&buffer, "list \(family) routes") { Route($0) }.filter { $0.table == table }
     }
@@ -61,7 +62,8 @@ extension RouteSocket {
         var buffer = MessageBuffer(capacity: 64)
         buffer.message(type: RouteMessage.getRoute.rawValue, flags: [.request, .ack]) { message in
             message.appendRouteHeader(
-                family: address.family, destinationLength: UInt8(address.bitWidth), table: 0, origin: 0, scope: 0, type: 0,
+                family: address.family, destinationLength: UInt8(address.bitWidth), table: 0, origin: 0, scope: 0,
+                type: 0,
                 flags: 0)
             message.attribute(1, address)
         }
@@ -88,7 +90,8 @@ extension Route: CustomStringConvertible {
 
     fileprivate func encodeBody(into message: inout MessageBuffer) {
         message.appendRouteHeader(
-            family: family, destinationLength: destination?.length ?? 0, table: UInt8(exactly: table) ?? 252, origin: origin,
+            family: family, destinationLength: destination?.length ?? 0, table: UInt8(exactly: table) ?? 252,
+            origin: origin,
             scope: scope, type: type, flags: isOnLink ? 4 : 0)
         if let destination { message.attribute(1, destination.network) }
         if let gateway { message.attribute(5, gateway) }

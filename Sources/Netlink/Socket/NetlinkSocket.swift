@@ -28,7 +28,8 @@ package final class NetlinkSocket: Sendable {
     /// Opens the socket in the namespace of the calling thread, or in `namespace`.
     package init(_ kind: NetlinkProtocol, in namespace: NetworkNamespace? = nil) throws(NetlinkError) {
         if let namespace {
-            handle = FileDescriptor(owning: try namespace.run { () throws(NetlinkError) in try NetlinkSocket.open(kind) })
+            handle = FileDescriptor(
+                owning: try namespace.run { () throws(NetlinkError) in try NetlinkSocket.open(kind) })
         } else {
             handle = FileDescriptor(owning: try NetlinkSocket.open(kind))
         }

@@ -164,7 +164,9 @@ package struct MessageBuffer: ~Copyable {
         pad()
     }
 
-    package mutating func attribute(_ type: UInt16, bytes: [UInt8]) { bytes.withUnsafeBytes { attribute(type, bytes: $0) } }
+    package mutating func attribute(_ type: UInt16, bytes: [UInt8]) {
+        bytes.withUnsafeBytes { attribute(type, bytes: $0) }
+    }
 
     package mutating func attribute(_ type: UInt16, _ address: IPAddress) {
         switch address {

@@ -9,7 +9,9 @@ package struct ByteView {
 
     /// Integer in host order at `offset`, nil if it would end past the view.
     package func load<T: BitwiseCopyable>(_ offset: Int, as type: T.Type = T.self) -> T? {
-        guard offset >= 0, bytes.count >= MemoryLayout<T>.size, offset <= bytes.count - MemoryLayout<T>.size else { return nil }
+        guard offset >= 0, bytes.count >= MemoryLayout<T>.size, offset <= bytes.count - MemoryLayout<T>.size else {
+            return nil
+        }
         return bytes.loadUnaligned(fromByteOffset: offset, as: T.self)
     }
 

@@ -18,6 +18,7 @@ package enum SecurityContext {
         var groups = shared["supplementalGroups"].elements.compactMap(\.int)
         if let group = shared["fsGroup"].int, !groups.contains(group) { groups.append(group) }
         security.supplementalGroups = groups
+        security.strictSupplementalGroups = shared["supplementalGroupsPolicy"].string == "Strict"
         security.readOnlyRootFilesystem = own["readOnlyRootFilesystem"].bool ?? false
         security.noNewPrivileges = own["allowPrivilegeEscalation"].bool == false
         security.unmaskedProc = own["procMount"].string == "Unmasked"

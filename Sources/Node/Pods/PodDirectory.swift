@@ -46,6 +46,8 @@ final class PodDirectory: Sendable {
         state.withLock { $0.workers[uid] = nil }
         context.resources.release(uid)
         context.objects?.follow([], for: uid)
+        // What this pod had may be what a waiting resize needs.
+        for worker in workers { Task { await worker.resourcesReleased() } }
     }
 
     /// Calls `notify` whenever the runtime says something about the container, until cancelled.

@@ -51,6 +51,12 @@ extension PodWorker {
         config.security = try SecurityContext.merged(
             pod, container, seccompRoot: configuration.rootDirectory + "/seccomp")
         config.mounts = try mounts(container, pod, attempt: attempt, lookup)
+        if let name = container.json["targetContainerName"].string, !name.isEmpty {
+            guard let target = runningContainer(name) else {
+                throw ContainerConfigError("unable to find target container \"\(name)\"")
+            }
+            config.pid = .target(target)
+        }
         return config
     }
 

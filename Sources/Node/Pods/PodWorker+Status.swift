@@ -15,6 +15,10 @@ extension PodWorker {
         builder.isTerminated = stage == .terminated || (stage == .terminating && state.running.isEmpty)
         builder.hostIPs = context.configuration.internalIPs
         builder.startTime = startTime ?? pod.status["startTime"].string.flatMap { Timestamp($0) }
+        builder.resize = resize.map { PodStatusBuilder.ResizeCondition(type: $0.type, reason: $0.reason, message: $0.message) }
+        if resize != nil || pod.status["conditions"].elements.contains(where: { Self.resizeTypes.contains($0["type"].string ?? "") }) {
+            showsResize = true
+        }
         let status = builder.build()
         let hash = FNV.hash64(status.encode())
         guard hash != lastStatusHash else { return }
@@ -60,6 +64,8 @@ extension PodWorker {
         return true
     }
 
+    private static let resizeTypes = ["PodResizePending", "PodResizeInProgress"]
+
     /// Until what is pending is written or has become pointless.
     func flushStatus() async {
         while let loop = statusLoop, !Task.isCancelled { await loop.value }
@@ -71,7 +77,8 @@ extension PodWorker {
             pendingStatus = nil
             do throws(APIError) {
                 _ = try await context.client.patch(
-                    .pods, namespace: key.namespace, name: key.name, Self.patch(uid: uid, status), type: .strategic,
+                    .pods, namespace: key.namespace, name: key.name, Self.patch(uid: uid, status, resize: showsResize),
+                    type: .strategic,
                     subresource: "status")
                 delay = .seconds(1)
             } catch {
@@ -89,7 +96,7 @@ extension PodWorker {
     }
 
     /// A strategic merge: conditions of others stay; what this node no longer says is removed.
-    private static func patch(uid: String, _ status: JSON) -> JSON {
+    private static func patch(uid: String, _ status: JSON, resize: Bool) -> JSON {
         var status = status
         status.withObject { members in
             for key in ["reason", "message", "podIP", "podIPs"] where members[key] == nil { members.append(key, .null) }
@@ -103,12 +110,17 @@ extension PodWorker {
                 }
                 return condition
             })
+        if resize {
+            for type in resizeTypes where !status["conditions"].elements.contains(where: { $0["type"].string == type }) {
+                status["conditions"].append(["type": .string(type), "$patch": "delete"])
+            }
+        }
         return ["metadata": ["uid": .string(uid)], "status": status]
     }
 
     /// The status as of now (the kubelet's /pods).
     func currentObject() -> KubeObject? {
-        guard let pod = decode() else { return nil }
+        guard let pod = decode().map(given) else { return nil }
         var builder = PodStatusBuilder(pod: seen(pod), state: state, now: context.now())
         builder.health = health()
         builder.waiting = waiting

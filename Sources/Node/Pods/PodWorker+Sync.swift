@@ -33,6 +33,7 @@ extension PodWorker {
             return again()
         }
         await refreshSandbox(pod)
+        let pod = await resize(pod)
         let plan = plan(pod)
         if plan.isFinished {
             stage = .terminating
@@ -54,7 +55,7 @@ extension PodWorker {
         for name in plan.start {
             guard !Task.isCancelled, let container = pod.container(name) else { break }
             if await start(container, pod) { again() }
-            if let pod = decode(), !Task.isCancelled { publish(pod) }
+            if !Task.isCancelled { publish(pod) }
         }
         if !plan.stop.isEmpty { again() }
         for record in state.running { watchProbes(of: record, pod) }

@@ -35,6 +35,10 @@ actor PodWorker {
     var verdict: PodStatusBuilder.Verdict?
     var backOffs: [String: BackOff] = [:]
     var imageBackOffs: [String: BackOff] = [:]
+    /// What each container has been given, by name; and what stands in the way of what the spec asks for.
+    var allocated: [String: JSON] = [:]
+    var resize: Resize?
+    var showsResize = false
     var volumeFailures = 0
     var volumes: [String: VolumeManager.Mounted] = [:]
     var startTime: Timestamp?
@@ -168,8 +172,8 @@ actor PodWorker {
         switch stage {
         case .setup: await setUp(pod)
         case .running: await synchronize(pod)
-        case .terminating: await terminate(pod)
-        case .terminated: await conclude(pod)
+        case .terminating: await terminate(given(pod))
+        case .terminated: await conclude(given(pod))
         case .finished: break
         }
     }
@@ -211,12 +215,12 @@ actor PodWorker {
             allocatable: context.resources.allocatable)
     }
 
-    func record(_ pod: Pod, _ kind: EventRecorder.Kind, _ reason: String, _ message: String) {
+    func record(_ pod: Pod, _ kind: NodeEvents.Kind, _ reason: String, _ message: String) {
         record(pod, nil, kind, reason, message)
     }
 
     func record(
-        _ pod: Pod, _ container: ContainerSpec?, _ kind: EventRecorder.Kind, _ reason: String, _ message: String
+        _ pod: Pod, _ container: ContainerSpec?, _ kind: NodeEvents.Kind, _ reason: String, _ message: String
     ) {
         guard !isGone else { return }
         context.events.record(.pod(pod, container), kind, reason, message)

@@ -66,13 +66,13 @@ package final class ProbeManager: Sendable {
 
     private let timers: TimerQueue
     private let actions: any ActionRunner
-    private let events: EventRecorder
+    private let events: NodeEvents
     private let watched = Mutex<[String: Watched]>([:])
     /// Called with a pod's uid when one of its results has changed.
     private let changed: @Sendable (String) -> Void
 
     package init(
-        timers: TimerQueue, actions: any ActionRunner, events: EventRecorder, changed: @escaping @Sendable (String) -> Void
+        timers: TimerQueue, actions: any ActionRunner, events: NodeEvents, changed: @escaping @Sendable (String) -> Void
     ) {
         (self.timers, self.actions, self.events, self.changed) = (timers, actions, events, changed)
     }

@@ -8,13 +8,14 @@ extension PodWorker {
     struct StatsTarget: Sendable {
         var uid: String
         var key: ObjectKey
+        var sandbox: String?
         var startedAt: Int64
         /// Running containers.
         var containers: [(name: String, id: String, startedAt: Int64)]
     }
     func statsTarget() -> StatsTarget {
         StatsTarget(
-            uid: uid, key: key, startedAt: state.sandbox?.createdAt ?? 0,
+            uid: uid, key: key, sandbox: sandboxID, startedAt: state.sandbox?.createdAt ?? 0,
             containers: state.running.map { ($0.name, $0.id, $0.startedAt) })
     }
 }
@@ -23,6 +24,8 @@ extension KubeletServer {
     private struct Sample {
         var target: PodWorker.StatsTarget
         var containers: [(name: String, startedAt: Int64, stats: ContainerStats)]
+        /// Of the pod's cgroup: more than its running containers have used.
+        var total = ContainerStats()
     }
 
     private func samples() async -> [Sample] {
@@ -35,6 +38,9 @@ extension KubeletServer {
                 if let stats = try? await context.runtime.stats(container.id) {
                     sample.containers.append((container.name, container.startedAt, stats))
                 }
+            }
+            if let sandbox = target.sandbox, let total = try? await context.runtime.sandboxStats(sandbox) {
+                sample.total = total
             }
             samples.append(sample)
         }
@@ -67,12 +73,8 @@ extension KubeletServer {
         let disk = HostFacts.diskSpace(context.configuration.rootDirectory)
         var pods: [JSON] = []
         for sample in await samples() {
-            var cpu: UInt64 = 0
-            var memory: UInt64 = 0
             var containers: [JSON] = []
             for container in sample.containers {
-                cpu += container.stats.cpuNanoseconds
-                memory += container.stats.memoryWorkingSetBytes
                 containers.append([
                     "name": .string(container.name),
                     "startTime": .string(Timestamp(nanoseconds: container.startedAt).rfc3339),
@@ -90,8 +92,10 @@ extension KubeletServer {
                 ],
                 "startTime": .string(Timestamp(nanoseconds: sample.target.startedAt).rfc3339),
                 "containers": .array(containers),
-                "cpu": ["time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: cpu))],
-                "memory": ["time": .string(now), "workingSetBytes": .int(Int64(clamping: memory))],
+                "cpu": ["time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: sample.total.cpuNanoseconds))],
+                "memory": [
+                    "time": .string(now), "workingSetBytes": .int(Int64(clamping: sample.total.memoryWorkingSetBytes)),
+                ],
             ])
         }
         var node: JSON = [
@@ -134,8 +138,7 @@ extension KubeletServer {
         let pods = samples.map { sample in
             (
                 labels: "{namespace=\"\(sample.target.key.namespace)\",pod=\"\(sample.target.key.name)\"}",
-                cpu: sample.containers.reduce(UInt64(0)) { $0 + $1.stats.cpuNanoseconds },
-                memory: sample.containers.reduce(UInt64(0)) { $0 + $1.stats.memoryWorkingSetBytes }
+                cpu: sample.total.cpuNanoseconds, memory: sample.total.memoryWorkingSetBytes
             )
         }
         family(

@@ -69,11 +69,14 @@ extension PodStatusBuilder {
     func conditions(_ phase: String, _ initStatuses: [JSON], _ statuses: [JSON]) -> [JSON] {
         let sandboxUp = state.sandbox.map { $0.isReady && !$0.addresses.isEmpty } ?? false
         let containersReady = containersReady(phase, initStatuses, statuses)
-        let list = [
+        var list = [
             Condition(type: "PodReadyToStartContainers", isTrue: sandboxUp && !isTerminated),
             initialized(phase, initStatuses, statuses), ready(containersReady), containersReady,
             Condition(type: "PodScheduled", isTrue: true),
         ]
+        if let resize {
+            list.append(Condition(type: resize.type, isTrue: true, reason: resize.reason, message: resize.message))
+        }
         let old = pod.status["conditions"].elements
         return list.map { condition in
             let before = old.first { $0["type"].string == condition.type }

@@ -18,12 +18,20 @@ package struct PodStatusBuilder {
         package init(_ reason: String, _ message: String) { (self.reason, self.message) = (reason, message) }
     }
 
+    /// Shown while a resize waits or fails.
+    package struct ResizeCondition: Sendable, Equatable {
+        package var type: String
+        package var reason: String
+        package var message: String
+    }
+
     package var pod: Pod
     package var state: PodRuntimeState
     package var health: [String: ContainerHealth] = [:]
     /// By container name.
     package var waiting: [String: Waiting] = [:]
     package var verdict: Verdict?
+    package var resize: ResizeCondition?
     /// No container of it runs or will run: set when the pod has ended or is torn down.
     package var isTerminated = false
     package var hostIPs: [String] = []

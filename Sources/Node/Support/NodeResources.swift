@@ -72,6 +72,33 @@ package final class NodeResources: Sendable {
         }
     }
 
+    /// Gives the pod what it asks for now in place of what it had, or says why not.
+    func resize(_ pod: Pod) -> PodWorker.Resize? {
+        let request = Self.request(pod)
+        return state.withLock { state in
+            guard !state.allocatable.isEmpty else { return nil }
+            for (resource, amount) in request.sorted(by: { $0.key < $1.key }) where amount > .zero {
+                let capacity = state.allocatable[resource] ?? .zero
+                let number = { (amount: Quantity) in resource == "cpu" ? amount.milliValue : amount.value }
+                if amount > capacity {
+                    return PodWorker.Resize(
+                        type: "PodResizePending", reason: "Infeasible",
+                        message:
+                            "Node didn't have enough capacity: \(resource), requested: \(number(amount)), capacity: \(number(capacity))"
+                    )
+                }
+                let others = state.given.filter { $0.key != pod.uid }.values
+                let used = others.reduce(Quantity.zero) { $0 + ($1[resource] ?? .zero) }
+                if used + amount > capacity {
+                    return PodWorker.Resize(
+                        type: "PodResizePending", reason: "Deferred", message: "Node didn't have enough resource: \(resource)")
+                }
+            }
+            state.given[pod.uid] = request
+            return nil
+        }
+    }
+
     private static func request(_ pod: Pod) -> [String: Quantity] {
         var names: Set<String> = ["cpu", "memory", "ephemeral-storage"]
         for container in pod.containers + pod.initContainers {

@@ -128,7 +128,8 @@ struct HTTPBodyDecoder {
                 guard byte == 10, digits > 0 else { throw .malformed("chunk size line") }
                 state = value == 0 ? .trailer(lineBytes: 0, total: 0, sawCR: false) : .chunkData(value)
             } else if byte == 13 {
-                state = .chunkSize(value: value, digits: digits, inExtension: inExtension, sawCR: true, bytes: bytes + 1)
+                state = .chunkSize(
+                    value: value, digits: digits, inExtension: inExtension, sawCR: true, bytes: bytes + 1)
             } else if inExtension {
                 guard byte >= 0x20 || byte == 9 else { throw .malformed("chunk extension") }
                 state = .chunkSize(value: value, digits: digits, inExtension: true, sawCR: false, bytes: bytes + 1)

@@ -83,7 +83,8 @@ package final class HTTPClient: Sendable {
         return try await connection.exchange(request)
     }
 
-    package func get(_ url: HTTPURL, headers: HTTPHeaderFields = HTTPHeaderFields()) async throws -> HTTPClientResponse {
+    package func get(_ url: HTTPURL, headers: HTTPHeaderFields = HTTPHeaderFields()) async throws -> HTTPClientResponse
+    {
         try await execute(HTTPClientRequest("GET", url, headers: headers))
     }
 
@@ -147,6 +148,7 @@ package final class HTTPClient: Sendable {
         let peer = request.url.hostField
         let made = MadeConnection()
         let bootstrap = HTTPClient.bootstrap(group.any(), host: host, tls: tls, made)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .connectTimeout(.nanoseconds(Int64(request.connectTimeout * 1e9)))
         var failure: any Error = HTTPClientError.connectFailed(peer, reason: "no address")
         for address in try await addresses(host) {
@@ -197,7 +199,6 @@ package final class HTTPClient: Sendable {
         _ loop: any EventLoop, host: String, tls: TLSClientContext?, _ made: MadeConnection
     ) -> ClientBootstrap {
         ClientBootstrap(group: loop)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.autoRead, value: false)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.maxMessagesPerRead, value: 1)

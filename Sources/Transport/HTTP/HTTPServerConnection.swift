@@ -161,7 +161,7 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             reason != "connection closed by the peer"
         {
             server.configuration.hooks.log?(
-                "http: TLS handshake error from \(remoteAddressText): \(reason)")
+                "http: TLS handshake error from \(peerAddress.host):\(peerAddress.port): \(reason)")
         }
         if !(error is TLSError) { close() }
     }
@@ -278,11 +278,10 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             refuse(400, "Bad Request: \(error)")
             return
         }
-        let address = channel.remoteAddress
         let request = HTTPRequest(
             method: head.method, target: target, headers: head.headers, body: body, peer: identity.peer,
-            peerCertificateError: identity.peerCertificateError, remoteAddress: address?.ipAddress ?? "",
-            remotePort: address?.port ?? 0, isTLS: server.isTLS, serverName: identity.serverName)
+            peerCertificateError: identity.peerCertificateError, remoteAddress: peerAddress.host,
+            remotePort: peerAddress.port, isTLS: server.isTLS, serverName: identity.serverName)
         body = []
         phase = .handling
         deadline = nil
@@ -292,8 +291,14 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             let response = await handler(request)
             await self.respond(response)
         }
-        if case .handling = phase { self.task = task }
-        if inputEnded { task.cancel() }
+        switch phase {
+        case .handling:
+            self.task = task
+            if inputEnded { task.cancel() }
+        // A handler that upgrades without suspending is here already.
+        case .upgraded: self.task = task
+        case .handshaking, .awaitingHead, .readingBody, .lingering, .closed: break
+        }
     }
 
     // MARK: - End of a response
@@ -361,8 +366,8 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
         }
     }
 
-    var remoteAddressText: String {
-        guard let address = channel.remoteAddress else { return "" }
-        return "\(address.ipAddress ?? ""):\(address.port ?? 0)"
-    }
+    private(set) lazy var peerAddress: (host: String, port: Int) = {
+        let address = channel.remoteAddress
+        return (address?.ipAddress ?? "", address?.port ?? 0)
+    }()
 }

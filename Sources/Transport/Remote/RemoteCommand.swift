@@ -110,7 +110,8 @@ package final class RemoteCommandSession: Sendable {
     /// `{"Width":80,"Height":24}` objects, as they come in on the resize channel.
     func receivedResize(_ bytes: [UInt8]) {
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            guard let json = try? JSON.parse(Array(line)), let width = json["Width"].int, let height = json["Height"].int
+            guard let json = try? JSON.parse(Array(line)), let width = json["Width"].int,
+                let height = json["Height"].int
             else { continue }
             resize.yield(TerminalSize(width: UInt16(clamping: width), height: UInt16(clamping: height)))
         }

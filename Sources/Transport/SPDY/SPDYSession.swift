@@ -114,7 +114,8 @@ package final class SPDYSession: Sendable {
             guard id > state.lastPeerID else { return .repeated }
             state.lastPeerID = id
             guard !state.goneAway, state.streams.count < SPDYSession.largestStreams else { return .refused }
-            let stream = SPDYStream(id: id, headers: headers, session: self, window: state.initialWindow, replied: false)
+            let stream = SPDYStream(
+                id: id, headers: headers, session: self, window: state.initialWindow, replied: false)
             state.streams[id] = stream
             return .accepted(stream)
         }

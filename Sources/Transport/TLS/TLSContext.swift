@@ -13,7 +13,8 @@ final class SSLContext: @unchecked Sendable {
         self.pointer = pointer
         // Buffers go back when a connection is idle, writes may come from another address, and the chain sent is the
         // one configured, not one made up from the client CAs.
-        let mode = Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+        let mode =
+            Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
             | Int(SSL_MODE_ENABLE_PARTIAL_WRITE) | Int(SSL_MODE_NO_AUTO_CHAIN)
         SSL_CTX_ctrl(pointer, SSL_CTRL_MODE, mode, nil)
     }
@@ -112,8 +113,11 @@ package final class TLSServerContext: Sendable {
             if configuration.requireClientCertificate {
                 SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
             } else {
-                // The outcome stays readable with SSL_get_verify_result.
-                SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER) { _, _ in 1 }
+                // The handshake goes on whatever the verdict; the handler keeps the first objection.
+                SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER) { good, store in
+                    if good != 1 { TLSHandler.noteObjection(store) }
+                    return 1
+                }
             }
         }
         // Offered "h2" and "http/1.1" (Go, curl, browsers) the answer is "http/1.1".

@@ -40,6 +40,8 @@ final class TLSHandler: ChannelDuplexHandler {
     private var readWanted = false
     /// A fatal error has happened: OpenSSL must not be asked to read again.
     private var broken = false
+    /// Why the client's certificate does not verify.
+    private var objection: String?
     /// Ciphertext from the peer that OpenSSL has not taken yet.
     fileprivate var inbound = ByteBuffer()
     /// Ciphertext of ours that has not been handed to the channel yet.
@@ -217,12 +219,25 @@ final class TLSHandler: ChannelDuplexHandler {
         guard loaded.asksForCertificate, let x509 = SSL_get1_peer_certificate(ssl) else { return outcome }
         defer { X509_free(x509) }
         let verdict = SSL_get_verify_result(ssl)
-        if verdict == Int(X509_V_OK) {
+        if let objection {
+            outcome.peerCertificateError = objection
+        } else if verdict == Int(X509_V_OK) {
             outcome.peer = PeerIdentity(x509: x509)
         } else {
             outcome.peerCertificateError = String(cString: X509_verify_cert_error_string(verdict))
         }
         return outcome
+    }
+
+    /// From the verification callback of a server that lets the handshake go on.
+    static func noteObjection(_ store: OpaquePointer?) {
+        guard let raw = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let handler = TLSHandler.of(SSL_get_rbio(OpaquePointer(raw)))
+        else { return }
+        if handler.objection == nil {
+            let code = Int(X509_STORE_CTX_get_error(store))
+            handler.objection = String(cString: X509_verify_cert_error_string(code))
+        }
     }
 
     private func failHandshake(_ context: ChannelHandlerContext) {

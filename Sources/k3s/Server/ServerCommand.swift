@@ -57,7 +57,8 @@ enum Foreground {
         pthread_sigmask(SIG_BLOCK, &waited, nil)
         let outcome = Outcome()
         let main = getpid()
-        let task = Task {
+        // Not the priority of the main thread: that would give the process a second set of pool threads.
+        let task = Task(priority: .medium) {
             do {
                 try await body()
                 outcome.set(nil)

@@ -218,3 +218,30 @@ import Testing
         #expect(report.imported.isEmpty && report.errors.isEmpty)
     }
 }
+
+@Suite struct ImageDirectoryWatchTests {
+    @Test(.timeLimit(.minutes(2)))
+    func filesAreImportedWhenTheyAppear() async throws {
+        let directory = TestDirectory()
+        let registry = FakeRegistry()
+        let names = ["first", "second"]
+        let images = names.map { TestImage(files: [$0]) }
+        for (name, image) in zip(names, images) { registry.add(image, "reg.test", name, tag: "1") }
+        let store = try makeStore(directory, registry)
+        let watch = Task { try await store.watchDirectory(directory / "images", settle: .milliseconds(50)) }
+        while info(directory / "images") == nil { try await Task.sleep(for: .milliseconds(5)) }
+        try run(["mkdir", directory / "images/sub"])
+        for (path, (name, image)) in zip(["images/a.txt", "images/sub/b.txt"], zip(names, images)) {
+            // Written again until it is seen: the watch may not be there yet.
+            while await store.image(image.id) == nil {
+                write(Array("reg.test/\(name):1\n".utf8), to: directory / path)
+                try await Task.sleep(for: .milliseconds(300))
+            }
+        }
+        #expect(await store.image(images[0].id)?.pinned == true)
+        try run(["rm", directory / "images/a.txt"])
+        while await store.image(images[0].id)?.pinned == true { try await Task.sleep(for: .milliseconds(20)) }
+        watch.cancel()
+        try await watch.value
+    }
+}

@@ -36,7 +36,7 @@ import Testing
         let directories = try await store.store.lowerDirectories(imageID: info.id)
         #expect(directories.map(names) == [["three"], ["two"], ["one"]])
         #expect(text(directories[2] + "/one") == "content of one")
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
         let error = await failure { () throws(ImageError) in try await store.store.lowerDirectories(imageID: "sha256:00") }
         #expect(error?.code == .notFound)
     }
@@ -168,7 +168,7 @@ import Testing
         let error = await failure { () throws(ImageError) in try await store.pull("reg.test/app:1") }
         #expect(error?.code == .notFound)
         #expect(await store.store.images() == [])
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
         // What was unpacked serves the next attempt.
         #expect(try await store.pull("reg.test/app:1").id == image.id)
         #expect(store.registry.count(TestSHA256.digest(image.blobs[0])) == 1)
@@ -243,7 +243,7 @@ import Testing
             try await group.waitForAll()
         }
         #expect(try ImageFS.names(store.directory / "store/snapshots") == [])
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
     }
 
     // MARK: restarts
@@ -321,6 +321,6 @@ import Testing
         store.registry.add(image, "reg.test", "app", tag: "1")
         _ = try await store.pull("reg.test/app:1")
         #expect(try ImageFS.names(store.directory / "store/content/blobs/sha256").count == 5)
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
     }
 }

@@ -141,6 +141,49 @@ import Testing
         #expect((rule.apply(repository) ?? repository) == expected)
     }
 
+    @Test func yamlFileIsRead() throws {
+        let directory = TestDirectory()
+        let path = directory / "registries.yaml"
+        write(
+            Array(
+                """
+                mirrors:
+                  "*":
+                    endpoint: [ "https://all.example:5000" ]
+                  docker.io:
+                    endpoint:
+                      - "https://registry.example.com:5000"
+                    rewrite:
+                      "^rancher/(.*)": "mirrorproject/rancher-images/$1"
+                configs:
+                  "registry.example.com:5000":
+                    auth: {username: xxxxxx, password: 123456}
+                    tls:
+                      cert_file: /etc/c
+                      key_file: /etc/k
+                      ca_file: /etc/ca
+                      insecure_skip_verify: true
+                """.utf8), to: path)
+        var warnings: [String] = []
+        let config = try RegistriesConfig(path: path, warnings: &warnings)
+        #expect(warnings == [])
+        let endpoint = config.endpoints(for: "docker.io", credentials: nil)[0]
+        #expect(endpoint.url(endpoint.rewrite("rancher/x"), "p").description
+            == "https://registry.example.com:5000/v2/mirrorproject/rancher-images/x/p?ns=docker.io")
+        #expect(endpoint.credentials == RegistryCredentials(username: "xxxxxx", password: "123456"))
+        #expect(endpoint.tls == RegistryTLS(caFile: "/etc/ca", certFile: "/etc/c", keyFile: "/etc/k", insecureSkipVerify: true))
+        #expect(urls(config, "quay.io").first == "https://all.example:5000/v2/r/p?ns=quay.io")
+
+        for (text, message) in [("mirrors:\n  a: [", path), ("mirrors: 5\n", "\(path): mirrors: want a mapping"), ("\tx", path)] {
+            write(Array(text.utf8), to: path)
+            let error = #expect(throws: ImageError.self) { _ = try RegistriesConfig(path: path, warnings: &warnings) }
+            #expect(error?.message.hasPrefix(message) == true, "\(error?.message ?? "")")
+        }
+        #expect(try RegistriesConfig(path: directory / "none", warnings: &warnings).mirrors.isEmpty)
+        write([], to: path)
+        #expect(try RegistriesConfig(path: path, warnings: &warnings).mirrors.isEmpty)
+    }
+
     @Test func firstRewriteThatChangesCounts() throws {
         let config = try config(#"{"mirrors":{"a":{"endpoint":["https://m"],"rewrite":{"^z":"1","^b":"2","^a":"a"}}}}"#)
         #expect(config.endpoints(for: "a", credentials: nil)[0].rewrite("bz") == "2z")

@@ -286,7 +286,7 @@ import Testing
         let store = try TestStore(registry: registry)
         let error = await failure { () throws(ImageError) in try await store.pull("reg.test/app:1") }
         #expect(error?.message.contains("failed to copy: ") == true, "\(error?.message ?? "")")
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
         #expect(await store.store.images() == [])
     }
 
@@ -316,7 +316,7 @@ import Testing
             error?.message
                 == "failed to pull and unpack image \"reg.test/app:1\": failed commit on ref \"layer-\(TestSHA256.digest(layer))\": "
                 + "unexpected commit digest \(TestSHA256.digest(layer.map { $0 ^ 1 })), expected \(TestSHA256.digest(layer)): failed precondition")
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
     }
 
     @Test func longerBodiesAreRefused() async throws {
@@ -367,7 +367,7 @@ import Testing
         #expect(error?.code == .digestMismatch)
         #expect(error?.message.contains("wrong diff id calculated on extraction") == true)
         #expect(names(store.directory / "store/snapshots") == [])
-        #expect(store.leftovers() == [])
+        #expect(try await store.leftovers() == [])
     }
 
     // MARK: endpoints

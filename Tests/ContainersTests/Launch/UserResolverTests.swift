@@ -41,7 +41,7 @@ import Testing
             $0.runAsGroup = 7
             $0.supplementalGroups = [2000, 10]
         }
-        #expect(user == ResolvedUser(uid: 0, gid: 7, groups: [7, 10, 2000], home: "/root"))
+        #expect(user == ResolvedUser(uid: 0, gid: 7, groups: [7, 0, 10, 2000], home: "/root"))
     }
 
     @Test func strictPolicyIgnoresTheImagesGroups() throws {

@@ -103,6 +103,7 @@ import Testing
         ),
         ("apps", "v1", "ReplicaSet", "{}", "spec.replicas", "1"),
         ("batch", "v1", "Job", "{}", "spec.completions", "1"),
+        ("batch", "v1", "Job", "{}", "spec.manualSelector", "false"),
         ("batch", "v1", "Job", #"{"spec":{"parallelism":3}}"#, "spec.completions", "null"),
         ("batch", "v1", "Job", #"{"spec":{"completions":3}}"#, "spec.parallelism", "1"),
         ("batch", "v1", "Job", #"{"spec":{"backoffLimitPerIndex":1}}"#, "spec.backoffLimit", "2147483647"),
@@ -232,6 +233,35 @@ import Testing
         var value = try defaulted(text, group, version, kind)
         for step in path.split(separator: ".") { value = Int(step).map { value[$0] } ?? value[String(step)] }
         #expect(value.text == expected, "\(kind) \(path)")
+    }
+
+    /// (pod's resources, container's resources, what the pod's become)
+    @Test(arguments: [
+        // Without a limit of the pod nothing is derived.
+        (#"{"requests":{"cpu":"1"}}"#, #"{"requests":{"memory":"1Gi"}}"#, #"{"requests":{"cpu":"1"}}"#),
+        ("{}", #"{"requests":{"memory":"1Gi"}}"#, "{}"),
+        (
+            #"{"limits":{"cpu":"2"}}"#, #"{"requests":{"memory":"1Gi"}}"#,
+            #"{"limits":{"cpu":"2"},"requests":{"cpu":"2","memory":"1Gi"}}"#
+        ),
+        (
+            #"{"limits":{"cpu":"2"}}"#, #"{"limits":{"hugepages-2Mi":"4Mi"},"requests":{"cpu":"1"}}"#,
+            #"{"limits":{"cpu":"2","hugepages-2Mi":"4Mi"},"requests":{"cpu":"1","hugepages-2Mi":"4Mi"}}"#
+        ),
+        // A huge page request of the pod keeps its limit from being derived.
+        (
+            #"{"requests":{"hugepages-2Mi":"2Mi"}}"#, #"{"limits":{"hugepages-2Mi":"4Mi"}}"#,
+            #"{"requests":{"hugepages-2Mi":"2Mi"}}"#
+        ),
+        (
+            #"{"limits":{"example.com/gpu":"1"}}"#, #"{"requests":{"example.com/gpu":"1"}}"#,
+            #"{"limits":{"example.com/gpu":"1"}}"#
+        ),
+    ])
+    func podLevelResourcesFollowTheirContainers(_ pod: String, _ container: String, _ expected: String) throws {
+        let json = try defaulted(
+            #"{"spec":{"resources":\#(pod),"containers":[{"name":"a","resources":\#(container)}]}}"#, "", "v1", "Pod")
+        #expect(json["spec"]["resources"].text == expected)
     }
 
     @Test func timesAddedComeFromTheClock() throws {

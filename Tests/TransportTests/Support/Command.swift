@@ -48,7 +48,8 @@ struct Command {
         posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, directory.path + "/out", O_CREAT | O_WRONLY, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, directory.path + "/err", O_CREAT | O_WRONLY, 0o600)
-        var argv: [UnsafeMutablePointer<CChar>?] = (["timeout", "-s", "KILL", "\(timeout)", path] + arguments.dropFirst())
+        var argv: [UnsafeMutablePointer<CChar>?] =
+            (["timeout", "-s", "KILL", "\(timeout)", path] + arguments.dropFirst())
             .map { strdup($0) }
         argv.append(nil)
         var env: [UnsafeMutablePointer<CChar>?] = []

@@ -19,21 +19,32 @@ final class TestPKI: Sendable {
                 "-subj", "/CN=\(ca)", "-keyout", file("\(ca).key"), "-out", file("\(ca).pem"),
             ])
         }
-        try issue("server", ca: "ca", subject: "/CN=server", extensions: "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth")
-        try issue("named", ca: "ca", subject: "/CN=named", extensions: "subjectAltName=DNS:*.apps.test\nextendedKeyUsage=serverAuth")
-        try issue("client", ca: "ca", subject: "/O=system:masters/O=team b/CN=kubernetes-admin", extensions: "extendedKeyUsage=clientAuth")
+        try issue(
+            "server", ca: "ca", subject: "/CN=server",
+            extensions: "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth")
+        try issue(
+            "named", ca: "ca", subject: "/CN=named",
+            extensions: "subjectAltName=DNS:*.apps.test\nextendedKeyUsage=serverAuth")
+        try issue(
+            "client", ca: "ca", subject: "/O=system:masters/O=team b/CN=kubernetes-admin",
+            extensions: "extendedKeyUsage=clientAuth")
+        try issue(
+            "expired", ca: "ca", subject: "/O=system:masters/CN=expired", extensions: "extendedKeyUsage=clientAuth",
+            days: -1)
         try issue("stranger", ca: "strange-ca", subject: "/CN=stranger", extensions: "extendedKeyUsage=clientAuth")
     }
 
-    private func issue(_ name: String, ca: String, subject: String, extensions: String) throws {
+    private func issue(_ name: String, ca: String, subject: String, extensions: String, days: Int = 30) throws {
         try directory.write("\(name).ext", Array(extensions.utf8))
         try openssl([
             "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject, "-keyout",
             file("\(name).key"), "-out", file("\(name).csr"),
         ])
         try openssl([
-            "x509", "-req", "-in", file("\(name).csr"), "-CA", file("\(ca).pem"), "-CAkey", file("\(ca).key"), "-set_serial",
-            "\(name.utf8.reduce(1) { $0 * 31 % 100_003 + Int($1) })", "-days", "30", "-extfile", file("\(name).ext"),
+            "x509", "-req", "-in", file("\(name).csr"), "-CA", file("\(ca).pem"), "-CAkey", file("\(ca).key"),
+            "-set_serial",
+            "\(name.utf8.reduce(1) { $0 * 31 % 100_003 + Int($1) })", "-days", "\(days)", "-extfile",
+            file("\(name).ext"),
             "-out", file("\(name).pem"),
         ])
     }

@@ -25,8 +25,8 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         return text
     }
 
-    /// The tag form that the image database keeps, nil for a reference by digest alone.
-    package var tagged: String? { tag.map { name + ":" + $0 } }
+    /// The tag form that the image database keeps. nil with a digest: the tag beside it says nothing about the image.
+    package var tagged: String? { digest == nil ? tag.map { name + ":" + $0 } : nil }
 
     package init(registry: String, repository: String, tag: String?, digest: Digest?) {
         (self.registry, self.repository, self.tag, self.digest) = (registry, repository, tag, digest)

@@ -1,6 +1,20 @@
 import Codecs
 
 extension RegistriesConfig {
+    /// Reads a registries.yaml (default /etc/rancher/k3s/registries.yaml, --private-registry); without the file there
+    /// are no mirrors and no credentials.
+    package init(path: String, warnings: inout [String]) throws(ImageError) {
+        guard let bytes = try ImageFS.read(path, limit: 1 << 20) else {
+            self.init()
+            return
+        }
+        let document: JSON
+        do throws(YAMLError) { document = try YAML.parse(bytes) } catch {
+            throw ImageError(.invalidReference, "\(path): \(error)")
+        }
+        try self.init(document, file: path, warnings: &warnings)
+    }
+
     /// Reads the document of a registries.yaml. Errors name the file and the key; what is only odd (unknown keys,
     /// endpoints that are no URLs or come twice) is left out with a warning, as k3s does.
     package init(_ document: JSON, file: String, warnings: inout [String]) throws(ImageError) {

@@ -42,7 +42,9 @@ package struct RegistriesConfig: Sendable {
             result.append(endpoint)
         }
         if disableDefaultEndpoint, mirror != nil { return result }
-        guard let (_, base) = Self.normalize(registry) else { return result }
+        guard var (_, base) = Self.normalize(registry) else { return result }
+        // Who gives certificates for a registry on localhost means https.
+        if host(registry)?.tls != nil { base.scheme = "https" }
         // Listed as the last mirror: that entry is the default, without rewrites. Listed before: tried there only.
         if let listed = result.firstIndex(where: { $0.base == base }) {
             if listed == result.count - 1 { result[listed].rewrites = [] }

@@ -96,14 +96,8 @@ extension ImageStore {
         _ reference: ImageReference, _ endpoints: [RegistryEndpoint]
     ) async throws(ImageError) -> ImageInfo? {
         guard let present = record(reference) else { return nil }
-        if let digest = reference.digest {
-            // A digest never changes its meaning; a tag beside it is taken along, as it was asked for.
-            guard let tag = reference.tagged, !present.tags.contains(tag) else { return present.info }
-            var record = present
-            record.tags.append(tag)
-            _ = digest
-            return try await commit(record, [])
-        }
+        // A digest never changes its meaning.
+        if reference.digest != nil { return present.info }
         guard let digest = await client.head(reference, endpoints),
             present.digests.contains("\(reference.name)@\(digest)")
         else { return nil }

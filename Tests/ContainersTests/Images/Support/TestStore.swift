@@ -20,8 +20,14 @@ struct TestStore {
         try await store.pull(reference, credentials: credentials)
     }
 
-    /// Names of everything below the store, without the database's fixed directories.
-    func leftovers() -> [String] { names(directory / "store/ingest") + names(directory / "store/staging") }
+    /// What is left of unfinished work, once work that nobody waits for any more has wound down.
+    func leftovers() async throws -> [String] {
+        for _ in 0..<200 {
+            if names(directory / "store/ingest").isEmpty, names(directory / "store/staging").isEmpty { return [] }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        return names(directory / "store/ingest") + names(directory / "store/staging")
+    }
 }
 
 func makeStore(

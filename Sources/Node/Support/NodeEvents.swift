@@ -25,7 +25,7 @@ package struct EventSubject: Sendable, Hashable {
 /// Writes the node's events: equal ones are counted in one object, similar ones combined, and what one object may cause
 /// is bounded (25 at once, then one in five minutes), as client-go's correlator does. Never blocks its callers; where the
 /// API is away for long, new events are dropped.
-package final class EventRecorder: Sendable {
+package final class NodeEvents: Sendable {
     package enum Kind: String, Sendable { case normal = "Normal", warning = "Warning" }
 
     fileprivate struct Key: Hashable {
@@ -149,24 +149,24 @@ package final class EventRecorder: Sendable {
     }
 }
 
-extension EventRecorder.State {
+extension NodeEvents.State {
     fileprivate mutating func correlate(
-        _ subject: EventSubject, _ kind: EventRecorder.Kind, _ reason: String, _ message: String, _ now: Timestamp,
-        _ recorder: EventRecorder
-    ) -> EventRecorder.Write? {
+        _ subject: EventSubject, _ kind: NodeEvents.Kind, _ reason: String, _ message: String, _ now: Timestamp,
+        _ recorder: NodeEvents
+    ) -> NodeEvents.Write? {
         var message = message
         // More than ten different messages of one kind in ten minutes become one.
-        let similarKey = EventRecorder.SimilarKey(uid: subject.uid, kind: kind, reason: reason)
-        var group = similar[similarKey] ?? EventRecorder.Similar(since: now)
-        if now.duration(since: group.since) > .seconds(600) { group = EventRecorder.Similar(since: now) }
+        let similarKey = NodeEvents.SimilarKey(uid: subject.uid, kind: kind, reason: reason)
+        var group = similar[similarKey] ?? NodeEvents.Similar(since: now)
+        if now.duration(since: group.since) > .seconds(600) { group = NodeEvents.Similar(since: now) }
         group.messages.insert(message.hashValue)
         similar[similarKey] = group
-        if group.messages.count > EventRecorder.similarLimit {
+        if group.messages.count > NodeEvents.similarLimit {
             message = "(combined from similar events): " + message
         }
-        var bucket = buckets[subject.uid] ?? EventRecorder.Bucket(tokens: EventRecorder.burst, updated: now)
+        var bucket = buckets[subject.uid] ?? NodeEvents.Bucket(tokens: NodeEvents.burst, updated: now)
         let passed = Double(now.nanoseconds - bucket.updated.nanoseconds) / 1e9
-        bucket.tokens = min(bucket.tokens + passed / EventRecorder.refillSeconds, EventRecorder.burst)
+        bucket.tokens = min(bucket.tokens + passed / NodeEvents.refillSeconds, NodeEvents.burst)
         bucket.updated = now
         let allowed = bucket.tokens >= 1
         if allowed { bucket.tokens -= 1 }
@@ -175,39 +175,39 @@ extension EventRecorder.State {
 
         var plain = subject
         plain.resourceVersion = ""
-        let combined = group.messages.count > EventRecorder.similarLimit
-        let key = EventRecorder.Key(subject: plain, kind: kind, reason: reason, message: combined ? "" : message)
+        let combined = group.messages.count > NodeEvents.similarLimit
+        let key = NodeEvents.Key(subject: plain, kind: kind, reason: reason, message: combined ? "" : message)
         defer { bound(now) }
         if var entry = entries[key] {
             entry.count += 1
             entry.used = now
             entries[key] = entry
-            return EventRecorder.Write(
+            return NodeEvents.Write(
                 namespace: subject.namespace.isEmpty ? "default" : subject.namespace, name: entry.name, count: entry.count,
                 last: now, message: message, object: nil)
         }
         let name = "\(subject.name).\(String(UInt64.random(in: .min ... .max), radix: 16))"
-        let entry = EventRecorder.Entry(name: name, count: 1, first: now, used: now)
+        let entry = NodeEvents.Entry(name: name, count: 1, first: now, used: now)
         entries[key] = entry
         var shown = key
         shown.subject.resourceVersion = subject.resourceVersion
         shown.message = message
         let object = recorder.object(shown, entry)
-        return EventRecorder.Write(
+        return NodeEvents.Write(
             namespace: object.namespace, name: name, count: 1, last: now, message: message, object: object)
     }
 
     /// Forgets the older half where there is too much.
     private mutating func bound(_ now: Timestamp) {
-        if entries.count > EventRecorder.entryLimit {
+        if entries.count > NodeEvents.entryLimit {
             let times = entries.values.map(\.used).sorted()
             let middle = times[times.count / 2]
             entries = entries.filter { $0.value.used > middle }
         }
-        if buckets.count > EventRecorder.entryLimit {
+        if buckets.count > NodeEvents.entryLimit {
             buckets = buckets.filter { now.duration(since: $0.value.updated) < .seconds(600) }
         }
-        if similar.count > EventRecorder.entryLimit {
+        if similar.count > NodeEvents.entryLimit {
             similar = similar.filter { now.duration(since: $0.value.since) < .seconds(600) }
         }
     }
