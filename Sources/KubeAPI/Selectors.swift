@@ -38,7 +38,8 @@ package struct LabelSelector: Sendable, Equatable {
     /// `labels`: the JSON object at metadata.labels, or null.
     package func matches(labels: JSON) -> Bool { matches { labels[$0].string } }
 
-    private func matches(_ value: (String) -> String?) -> Bool {
+    /// `value` gives a label's value, nil where there is none.
+    package func matches(_ value: (String) -> String?) -> Bool {
         guard !matchesNothing else { return false }
         return requirements.allSatisfy { requirement in
             let value = value(requirement.key)

@@ -41,7 +41,9 @@ extension APIServer {
                 paths.append("/apis/\(gv)")
             }
         }
-        paths += ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+        paths += [
+            "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+        ]
         return ["paths": .strings(paths.sorted())]
     }
 

@@ -23,7 +23,7 @@ extension APIServer {
             let user = try await authenticate(request)
             let watches = Self.isTrue(request.query["watch"])
             let info = RequestInfo(method: request.method, path: request.path, watches: watches)
-            try await authorize(info, user)
+            try await authorize(info, request, user)
             guard info.isResource else { return try await answer(path: info, request, user) }
             return await answer(resource: info, request, user)
         } catch {
@@ -58,8 +58,15 @@ extension APIServer {
         }
     }
 
-    private func authorize(_ info: RequestInfo, _ user: UserInfo) async throws(APIError) {
-        let decision = await configuration.authorizer.authorize(info.attributes(of: user))
+    private func authorize(_ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) {
+        var attributes = info.attributes(of: user)
+        if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], text.contains("metadata.name")
+        {
+            // Who may read one object by name may list and watch that one.
+            let terms = (try? FieldSelector(parsing: text))?.terms ?? []
+            attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""
+        }
+        let decision = await configuration.authorizer.authorize(attributes)
         if decision.isAllowed { return }
         throw Self.forbidden(info, user, decision.reason)
     }

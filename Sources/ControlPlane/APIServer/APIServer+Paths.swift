@@ -5,15 +5,18 @@ internal import Transport
 
 /// What the server answers besides resources: version, health, metrics, keys, discovery, OpenAPI.
 extension APIServer {
-    func answer(path info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) -> HTTPResponse {
+    func answer(path info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) -> HTTPResponse
+    {
         guard request.method == "GET" || request.method == "HEAD" else {
             throw APIError(
-                code: 405, reason: "MethodNotAllowed", message: "the server does not allow this method on the requested resource")
+                code: 405, reason: "MethodNotAllowed",
+                message: "the server does not allow this method on the requested resource")
         }
         let path = request.path
         switch path {
         case "/version", "/version/": return .json(configuration.version.json.encode())
-        case "/metrics": return HTTPResponse(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", metrics())
+        case "/metrics":
+            return HTTPResponse(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", metrics())
         case "/.well-known/openid-configuration", "/openid/v1/jwks":
             guard let tokens = configuration.tokens else { throw .pathNotFound() }
             return path == "/openid/v1/jwks"

@@ -91,7 +91,9 @@ package struct MediaType: Sendable {
         for part in parts {
             guard let equals = part.firstIndex(of: "=") else { continue }
             var value = Self.trimmed(part[part.index(after: equals)...])
-            if value.count >= 2, value.first == "\"", value.last == "\"" { value = String(value.dropFirst().dropLast()) }
+            if value.count >= 2, value.first == "\"", value.last == "\"" {
+                value = String(value.dropFirst().dropLast())
+            }
             parameters[Self.trimmed(part[..<equals]).lowercased()] = value
         }
     }

@@ -17,7 +17,10 @@ extension ResourceRequest {
     ) throws(APIError) -> KubeObject {
         var document = try parseBody(kind)
         guard case .object(let members) = document.json else {
-            throw unrecognized(kind, "couldn't get version/kind; json parse error: json: cannot unmarshal \(Self.goKind(document.json)) into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }")
+            throw unrecognized(
+                kind,
+                "couldn't get version/kind; json parse error: json: cannot unmarshal \(Self.goKind(document.json)) into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"
+            )
         }
         let name = members["kind"]?.string ?? ""
         let version = members["apiVersion"]?.string ?? ""
@@ -46,7 +49,9 @@ extension ResourceRequest {
                     + "(\(kind.groupVersion))")
         }
         return .badRequest(
-            prefix + "converting (\(given.version).\(given.kind)) to (\(kind.group.isEmpty ? "core" : kind.group.prefix { $0 != "." }.description).\(kind.kind)): unknown conversion")
+            prefix
+                + "converting (\(given.version).\(given.kind)) to (\(kind.group.isEmpty ? "core" : kind.group.prefix { $0 != "." }.description).\(kind.kind)): unknown conversion"
+        )
     }
 
     func parseBody(_ kind: GroupVersionKind) throws(APIError) -> Document {

@@ -75,7 +75,8 @@ extension ResourceRequest {
         var check = Validation()
         for item in request.query.items where !item.value.isEmpty {
             switch item.name {
-            case "follow", "previous", "timestamps": query.add(item.name, APIServer.isTrue(item.value) ? "true" : "false")
+            case "follow", "previous", "timestamps":
+                query.add(item.name, APIServer.isTrue(item.value) ? "true" : "false")
             case "sinceTime":
                 guard Timestamp(item.value) != nil else {
                     throw .badRequest("parsing time \(JSON.string(item.value).text) as RFC 3339 failed")
@@ -168,7 +169,8 @@ extension ResourceRequest {
         }
         do throws(HTTPTargetError) {
             var forwarded = try HTTPRequest(
-                method: method, target: percentEncoded(path, keeping: isPathByte) + (rawQuery.isEmpty ? "" : "?" + rawQuery),
+                method: method,
+                target: percentEncoded(path, keeping: isPathByte) + (rawQuery.isEmpty ? "" : "?" + rawQuery),
                 headers: headers, body: request.body, remoteAddress: request.remoteAddress, isTLS: request.isTLS)
             forwarded.remotePort = request.remotePort
             return forwarded

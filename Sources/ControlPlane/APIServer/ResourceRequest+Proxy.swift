@@ -54,7 +54,9 @@ extension ResourceRequest {
         if target.port.isEmpty {
             port = ports.first.flatMap { $0["containerPort"].int }.flatMap { UInt16(exactly: $0) } ?? 80
         } else if port == nil {
-            port = ports.first { $0["name"].string == target.port }?["containerPort"].int.flatMap { UInt16(exactly: $0) }
+            port = ports.first { $0["name"].string == target.port }?["containerPort"].int.flatMap {
+                UInt16(exactly: $0)
+            }
         }
         guard let port else { throw .badRequest("pod \(pod.name) has no port \(JSON.string(target.port).text)") }
         return try handler(address, port, target.scheme, node: pod.spec["nodeName"].string)
@@ -64,7 +66,8 @@ extension ResourceRequest {
         let service = try registry.get(resource, namespace: info.namespace, name: target.name).decode()
         let ports = service.spec["ports"].elements
         let matching = ports.first {
-            target.port.isEmpty ? ports.count == 1 : $0["name"].string == target.port || $0["port"].int == Int64(target.port)
+            target.port.isEmpty
+                ? ports.count == 1 : $0["name"].string == target.port || $0["port"].int == Int64(target.port)
         }
         guard let port = matching else {
             throw .unavailable("no service port \(JSON.string(target.port).text) found for service \"\(target.name)\"")
@@ -89,7 +92,9 @@ extension ResourceRequest {
         return try handler(chosen.address, chosen.port, target.scheme, node: chosen.node)
     }
 
-    private func handler(_ host: String, _ port: UInt16, _ scheme: String, node: String?) throws(APIError) -> HTTPHandler {
+    private func handler(_ host: String, _ port: UInt16, _ scheme: String, node: String?) throws(APIError)
+        -> HTTPHandler
+    {
         guard
             let handler = configuration.nodes?.handler(forAddress: host, port: port, tls: scheme == "https", node: node)
         else { throw .unavailable("no way to \(host):\(port) from this server") }

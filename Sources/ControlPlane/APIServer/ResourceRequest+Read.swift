@@ -9,7 +9,8 @@ extension ResourceRequest {
         return try respond(page, resource, format)
     }
 
-    func respond(_ page: ListPage, _ resource: ServedResource, _ format: OutputFormat) throws(APIError) -> HTTPResponse {
+    func respond(_ page: ListPage, _ resource: ServedResource, _ format: OutputFormat) throws(APIError) -> HTTPResponse
+    {
         switch format.shape {
         case .object: return .list(page, resource, format)
         case .table:

@@ -10,7 +10,8 @@ extension ResourceRequest {
         let object = try decodeBody(as: resource.gvk, validation: try fieldValidation(), scope: scope)
         if let answer = try await server.subresources.review(resource, namespace: info.namespace, object, scope) {
             return try respond(
-                EncodedObject(bytes: answer.json.encode(), resourceVersion: 0), status: 201, resource, format, scope: scope)
+                EncodedObject(bytes: answer.json.encode(), resourceVersion: 0), status: 201, resource, format,
+                scope: scope)
         }
         let (stored, _) = try await registry.create(resource, namespace: info.namespace, object, scope)
         return try respond(stored, status: 201, resource, format, scope: scope)
@@ -54,7 +55,8 @@ extension ResourceRequest {
         case .gone(let object):
             if resource.strategy.returnsDeletedObject { return try respond(object, resource, format, scope: scope) }
             return try respond(
-                EncodedObject(bytes: deleted(object, resource).encode(), resourceVersion: object.resourceVersion), resource,
+                EncodedObject(bytes: deleted(object, resource).encode(), resourceVersion: object.resourceVersion),
+                resource,
                 format.plain, scope: scope)
         case .pending(let object):
             let accepted = json["orphanDependents"] == false

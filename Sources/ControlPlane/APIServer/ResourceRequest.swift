@@ -42,7 +42,8 @@ struct ResourceRequest: Sendable {
 
     func methodNotAllowed() -> APIError {
         APIError(
-            code: 405, reason: "MethodNotAllowed", message: "the server does not allow this method on the requested resource")
+            code: 405, reason: "MethodNotAllowed",
+            message: "the server does not allow this method on the requested resource")
     }
 
     // MARK: - Options
@@ -110,7 +111,8 @@ struct ResourceRequest: Sendable {
         if let match = parameters.match {
             if parameters.resourceVersion == nil {
                 throw listInvalid(
-                    .forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+                    .forbidden(
+                        "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
             }
             if parameters.continueToken != nil {
                 throw listInvalid(
@@ -118,7 +120,9 @@ struct ResourceRequest: Sendable {
             }
             if match == .exact, parameters.resourceVersion == 0 {
                 throw listInvalid(
-                    .forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+                    .forbidden(
+                        "resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+                )
             }
         }
         if parameters.continueToken != nil, let version = parameters.resourceVersion, version > 0 {

@@ -142,7 +142,8 @@ enum ServiceAccountAdmission {
             }
             return
         }
-        let asked = request.object.spec["serviceAccountName"].string ?? request.object.spec["serviceAccount"].string ?? ""
+        let asked =
+            request.object.spec["serviceAccountName"].string ?? request.object.spec["serviceAccount"].string ?? ""
         let name = asked.isEmpty ? "default" : asked
         request.object.json["spec"]["serviceAccountName"] = .string(name)
         request.object.json["spec"]["serviceAccount"] = .string(name)
@@ -152,7 +153,8 @@ enum ServiceAccountAdmission {
             if !secrets.isEmpty { request.object.json["spec"]["imagePullSecrets"] = .array(secrets) }
         }
         let mounts =
-            request.object.spec["automountServiceAccountToken"].bool ?? account["automountServiceAccountToken"].bool ?? true
+            request.object.spec["automountServiceAccountToken"].bool ?? account["automountServiceAccountToken"].bool
+            ?? true
         if mounts { mountToken(&request.object) }
     }
 
@@ -161,7 +163,9 @@ enum ServiceAccountAdmission {
     ) async throws(APIError) -> KubeObject {
         let accounts = try registry.resource(.serviceAccounts)
         for attempt in 1...attempts {
-            if let entry = registry.store.get(accounts.key(request.namespace, name)) { return try KubeObject(decoding: entry) }
+            if let entry = registry.store.get(accounts.key(request.namespace, name)) {
+                return try KubeObject(decoding: entry)
+            }
             guard name == "default", attempt < attempts, !Task.isCancelled else { break }
             try? await Task.sleep(for: .milliseconds(50))
         }
@@ -198,7 +202,10 @@ enum ServiceAccountAdmission {
                     [
                         "downwardAPI": [
                             "items": [
-                                ["path": "namespace", "fieldRef": ["apiVersion": "v1", "fieldPath": "metadata.namespace"]]
+                                [
+                                    "path": "namespace",
+                                    "fieldRef": ["apiVersion": "v1", "fieldPath": "metadata.namespace"],
+                                ]
                             ]
                         ]
                     ],

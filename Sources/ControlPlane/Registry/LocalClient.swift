@@ -44,7 +44,9 @@ package struct LocalClient: KubeClient {
                 row, subresource, namespace: object.namespace, name: name ?? object.name, object, scope())
         }
         let object = try registry.defaulted(object, row)
-        if let answer = try await subresources.review(row, namespace: object.namespace, object, scope()) { return answer }
+        if let answer = try await subresources.review(row, namespace: object.namespace, object, scope()) {
+            return answer
+        }
         return try await registry.create(row, namespace: object.namespace, object, scope()).object
     }
 
@@ -54,7 +56,8 @@ package struct LocalClient: KubeClient {
         let row = try registry.resource(resource)
         let subresource = subresource ?? ""
         if let own = try await subresources.update(
-            row, subresource, namespace: object.namespace, name: object.name, scope(), change: { _ throws(APIError) in object })
+            row, subresource, namespace: object.namespace, name: object.name, scope(),
+            change: { _ throws(APIError) in object })
         {
             return own
         }
@@ -73,10 +76,11 @@ package struct LocalClient: KubeClient {
         let patch = ObjectPatch(patch, type: type)
         let subresource = subresource ?? ""
         if let own = try await subresources.update(
-            row, subresource, namespace: namespace, name: name, scope(),
+            row, subresource, namespace: namespace, name: name, scope(), retries: Registry.patchAttempts,
             change: { old throws(APIError) in
                 let decoded = try patch.apply(
-                    to: old, as: old.gvk ?? row.gvk, validation: .ignore, schema: registry.schema, clock: registry.clock)
+                    to: old, as: old.gvk ?? row.gvk, validation: .ignore, schema: registry.schema, clock: registry.clock
+                )
                 return KubeObject(decoded.json)
             })
         {

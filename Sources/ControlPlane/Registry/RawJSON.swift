@@ -23,8 +23,8 @@ struct RawJSON {
     }
 
     /// A string's value, or the text of a number or boolean; nil where there is no such member.
-    static func text(of path: [String], in bytes: [UInt8]) -> String? {
-        guard let range = range(of: path, in: bytes) else { return nil }
+    static func text(of path: [String], in bytes: [UInt8], from start: Int = 0) -> String? {
+        guard let range = range(of: path, in: bytes, from: start) else { return nil }
         return text(at: range, in: bytes)
     }
 
@@ -35,13 +35,6 @@ struct RawJSON {
         let inner = bytes[range.lowerBound + 1..<range.upperBound - 1]
         if !inner.contains(UInt8(ascii: "\\")) { return String(decoding: inner, as: UTF8.self) }
         return (try? JSON.parse(Array(bytes[range])))?.string
-    }
-
-    /// The members of the object at a path whose values are strings (labels).
-    static func stringMap(at path: [String], in bytes: [UInt8]) -> [String: String] {
-        guard let range = range(of: path, in: bytes), range.count > 2, bytes[range.lowerBound] == UInt8(ascii: "{")
-        else { return [:] }
-        return ((try? JSON.parse(Array(bytes[range]))) ?? .null).stringMap
     }
 
     /// Moves to the value of a member of the object that begins here.

@@ -139,7 +139,8 @@ extension Registry {
     }
 
     /// The garbage collector's two finalizers, by the propagation policy. Returns whether they changed.
-    private func setFinalizers(_ object: inout KubeObject, _ resource: ServedResource, _ options: DeleteOptions) -> Bool {
+    private func setFinalizers(_ object: inout KubeObject, _ resource: ServedResource, _ options: DeleteOptions) -> Bool
+    {
         let old = object.finalizers
         var wanted: String?
         switch options.propagation {

@@ -39,6 +39,7 @@ struct ObjectFilter: Sendable {
     let name: String?
     let namespace: String?
     let isEverything: Bool
+    private static let labelsPath = ["metadata", "labels"]
 
     init(_ parameters: ListParameters, _ resource: ServedResource) throws(APIError) {
         labels = parameters.labels
@@ -82,7 +83,9 @@ struct ObjectFilter: Sendable {
             if value.isEmpty { value = term.field.absent }
             if (value == term.value) == term.negated { return false }
         }
-        return labels.isEverything || labels.matches(RawJSON.stringMap(at: ["metadata", "labels"], in: bytes))
+        if labels.isEverything { return true }
+        guard let place = RawJSON.range(of: Self.labelsPath, in: bytes) else { return labels.matches { _ in nil } }
+        return labels.matches { RawJSON.text(of: [$0], in: bytes, from: place.lowerBound) }
     }
 }
 
@@ -104,7 +107,9 @@ extension Registry {
             revision = position.revision < 0 ? nil : position.revision
         }
         do throws(StoreError) {
-            if let name = filter.name, start == nil, revision == nil, !resource.namespaced || namespace?.isEmpty == false {
+            if let name = filter.name, start == nil, revision == nil,
+                !resource.namespaced || namespace?.isEmpty == false
+            {
                 return try single(resource, namespace ?? "", name, filter)
             }
             return try pages(resource, prefix, filter, start: start, revision: revision, limit: parameters.limit)
@@ -134,7 +139,8 @@ extension Registry {
     }
 
     private func pages(
-        _ resource: ServedResource, _ prefix: String, _ filter: ObjectFilter, start: String?, revision: Int64?, limit: Int
+        _ resource: ServedResource, _ prefix: String, _ filter: ObjectFilter, start: String?, revision: Int64?,
+        limit: Int
     ) throws(StoreError) -> ListPage {
         var page = ListPage(items: [], resourceVersion: 0, continueToken: "", remaining: nil)
         var (start, revision) = (start, revision)
@@ -188,7 +194,8 @@ struct ContinueToken {
     init(key: String, revision: Int64) { (self.key, self.revision) = (key, revision) }
 
     init(_ text: String) throws(APIError) {
-        guard let bytes = Base64.decodeURL(text), let json = try? JSON.parse(bytes), json["v"].string == "meta.k8s.io/v1",
+        guard let bytes = Base64.decodeURL(text), let json = try? JSON.parse(bytes),
+            json["v"].string == "meta.k8s.io/v1",
             let revision = json["rv"].int, let key = json["start"].string, revision != 0, !key.isEmpty
         else { throw .badRequest("continue key is not valid: \(JSON.string(text).text)") }
         self.init(key: key, revision: revision)

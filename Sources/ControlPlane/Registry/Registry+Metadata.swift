@@ -59,7 +59,9 @@ extension Registry {
     static func validateAnnotations(_ annotations: JSON, _ path: String, _ check: inout Validation) {
         var size = 0
         for (key, value) in annotations.object ?? JSONObject() {
-            if let problem = LabelSyntax.keyProblem(key.lowercased()) { check.add(.invalid(path, .string(key), problem)) }
+            if let problem = LabelSyntax.keyProblem(key.lowercased()) {
+                check.add(.invalid(path, .string(key), problem))
+            }
             size += key.utf8.count + (value.string?.utf8.count ?? 0)
         }
         if size > annotationBytes { check.add(.tooLong(path, limit: annotationBytes)) }

@@ -3,18 +3,16 @@ package import KubeAPI
 internal import Store
 
 extension Registry {
-    /// How often a write that came without a resource version is tried against a moving object.
-    static let attempts = 32
-
     /// Makes the new state from the current one; called again when somebody else was faster.
     package typealias Change = (KubeObject) async throws(APIError) -> KubeObject
 
     /// Replaces an object (`subresource` "") or what a subresource owns of it.
     ///
-    /// - Parameter retries: how often a patch is put on the new state when somebody else was faster.
+    /// - Parameter retries: how often a patch is put on the new state when somebody else was faster. nil: an update, which
+    ///   is refused then if it came with a resource version and goes on until it succeeds if it did not.
     package func update(
         _ resource: ServedResource, namespace: String, name: String, subresource: String = "",
-        _ scope: RequestScope, retries: Int = attempts, change: Change
+        _ scope: RequestScope, retries: Int? = nil, change: Change
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         var attempt = 0
         while true {
@@ -34,7 +32,9 @@ extension Registry {
             if let result = try await replace(entry, old, with: new, resource, namespace, subresource, scope) {
                 return result
             }
-            if asked != 0 && retries == Self.attempts || attempt >= retries { throw .modified(resource.gvr, name) }
+            if retries.map({ attempt >= $0 }) ?? (asked != 0) || Task.isCancelled {
+                throw .modified(resource.gvr, name)
+            }
         }
     }
 
@@ -176,9 +176,10 @@ extension Registry {
     ) {
         // Being bound is not a change of what was asked for.
         guard resource.strategy.tracksGeneration, subresource != "status", subresource != "binding" else { return }
-        let same = (object.json.object ?? JSONObject()).members.allSatisfy { key, value in
-            key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
-        } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }
+        let same =
+            (object.json.object ?? JSONObject()).members.allSatisfy { key, value in
+                key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
+            } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }
         let marked = object.isBeingDeleted && !old.isBeingDeleted
         object.metadata["generation"] = .int(max(old.generation, 1) + (same && !marked ? 0 : 1))
     }

@@ -21,7 +21,8 @@ package final class SubresourceEngine: Sendable {
         switch (resource.gvr, subresource) {
         case (.pods, "binding"): return try await bind(namespace: namespace, pod: name, object, scope)
         case (.pods, "eviction"): return try await evict(resource, namespace: namespace, pod: name, object, scope)
-        case (.serviceAccounts, "token"): return try await token(resource, namespace: namespace, name: name, object, scope)
+        case (.serviceAccounts, "token"):
+            return try await token(resource, namespace: namespace, name: name, object, scope)
         default: throw .pathNotFound()
         }
     }
@@ -49,7 +50,9 @@ package final class SubresourceEngine: Sendable {
         let kind = target["kind"].string ?? ""
         let gvk = GroupVersionKind(.core, "Binding")
         var check = Validation()
-        if !kind.isEmpty, kind != "Node" { check.add(.notSupported("target.kind", .string(kind), ["Node", "<empty>"])) }
+        if !kind.isEmpty, kind != "Node" {
+            check.add(.notSupported("target.kind", .string(kind), ["Node", "<empty>"]))
+        }
         let node = target["name"].string ?? ""
         if node.isEmpty { check.add(.required("target.name")) }
         if !check.errors.isEmpty { throw .invalid(gvk, name, check.errors) }
@@ -57,7 +60,8 @@ package final class SubresourceEngine: Sendable {
             throw .badRequest("name in URL does not match name in Binding object")
         }
         let bindings = GroupVersionResource("", "v1", "pods/binding")
-        _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "binding", scope) {
+        _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "binding", scope, retries: 5)
+        {
             pod throws(APIError) in
             var pod = pod
             if pod.isBeingDeleted {
@@ -99,7 +103,9 @@ package final class SubresourceEngine: Sendable {
             ? scope : RequestScope(user: scope.user, now: scope.now, dryRun: dryRun, fieldManager: scope.fieldManager)
         let pod = try registry.get(pods, namespace: namespace, name: name).decode()
         if !pod.isBeingDeleted, !["Succeeded", "Failed"].contains(pod.status["phase"].string ?? "") {
-            _ = try await registry.update(pods, namespace: namespace, name: name, subresource: "status", scope) {
+            _ = try await registry.update(
+                pods, namespace: namespace, name: name, subresource: "status", scope, retries: 5
+            ) {
                 pod throws(APIError) in
                 var pod = pod
                 pod.setCondition(
@@ -121,10 +127,13 @@ package final class SubresourceEngine: Sendable {
         let seconds = request.spec["expirationSeconds"].int ?? 3600
         var check = Validation()
         if seconds < 600 {
-            check.add(.invalid("spec.expirationSeconds", .int(seconds), "may not specify a duration less than 10 minutes"))
+            check.add(
+                .invalid("spec.expirationSeconds", .int(seconds), "may not specify a duration less than 10 minutes"))
         }
         if seconds > 1 << 32 {
-            check.add(.invalid("spec.expirationSeconds", .int(seconds), "may not specify a duration larger than 2^32 seconds"))
+            check.add(
+                .invalid("spec.expirationSeconds", .int(seconds), "may not specify a duration larger than 2^32 seconds")
+            )
         }
         if !check.errors.isEmpty { throw .invalid(gvk, request.name, check.errors) }
         var parameters = TokenRequestParameters(
@@ -140,7 +149,9 @@ package final class SubresourceEngine: Sendable {
         answer.metadata["creationTimestamp"] = .string(scope.now.rfc3339)
         answer.json["spec"]["audiences"] = .strings(issued.audiences)
         answer.json["spec"]["expirationSeconds"] = .int(issued.expirationSeconds)
-        answer.json["status"] = ["token": .string(issued.token), "expirationTimestamp": .string(issued.expirationTimestamp)]
+        answer.json["status"] = [
+            "token": .string(issued.token), "expirationTimestamp": .string(issued.expirationTimestamp),
+        ]
         return answer
     }
 
@@ -169,7 +180,9 @@ package final class SubresourceEngine: Sendable {
         if gvr == .pods {
             let owner = object.spec["serviceAccountName"].string ?? ""
             if owner != account {
-                throw .badRequest("cannot bind token for serviceaccount \"\(account)\" to pod running with different serviceaccount name.")
+                throw .badRequest(
+                    "cannot bind token for serviceaccount \"\(account)\" to pod running with different serviceaccount name."
+                )
             }
             if let nodeName = object.spec["nodeName"].string, !nodeName.isEmpty {
                 let node = registry.store.get(try registry.resource(.nodes).key("", nodeName))
@@ -189,7 +202,7 @@ package final class SubresourceEngine: Sendable {
     /// nil: the subresource is a view of the object itself, which the registry updates.
     func update(
         _ resource: ServedResource, _ subresource: String, namespace: String, name: String, _ scope: RequestScope,
-        retries: Int = Registry.attempts, change: Registry.Change
+        retries: Int? = nil, change: Registry.Change
     ) async throws(APIError) -> KubeObject? {
         guard subresource == "scale" else { return nil }
         let result = try await registry.update(
@@ -210,7 +223,7 @@ package final class SubresourceEngine: Sendable {
             }
             var object = object
             object.json["spec"]["replicas"] = .int(wanted)
-            object.resourceVersion = scale.resourceVersion == 0 ? object.resourceVersion : scale.resourceVersion
+            object.resourceVersion = scale.resourceVersion
             return object
         }
         return Self.scale(of: result.object)
@@ -273,7 +286,8 @@ extension DeleteOptions {
                 var error = APIError(
                     code: 422, reason: "Invalid",
                     message: "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
-                        + "\(JSON.string(policy).text): supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"")
+                        + "\(JSON.string(policy).text): supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                )
                 (error.group, error.kind) = ("meta.k8s.io", "DeleteOptions")
                 throw error
             }

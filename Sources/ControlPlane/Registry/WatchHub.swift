@@ -82,7 +82,7 @@ final class WatchHub: Sendable {
             let id = state.nextID
             let bookmark = bookmarks ? now.advanced(by: Self.bookmarkInterval) : nil
             state.entries[id] = Entry(watch: watch, deadline: deadline, bookmark: bookmark)
-            arm(&state)
+            if let first = [deadline, bookmark].compactMap({ $0 }).min() { arm(&state, first) }
             return id
         }
     }
@@ -100,14 +100,7 @@ final class WatchHub: Sendable {
     var count: Int { state.withLock { $0.entries.count } }
 
     /// Sleeps until something is due, rounded up to seconds so that many watches share a wake-up.
-    private func arm(_ state: inout State) {
-        var earliest: Timestamp?
-        for entry in state.entries.values {
-            for time in [entry.deadline, entry.bookmark] {
-                if let time, earliest.map({ time < $0 }) ?? true { earliest = time }
-            }
-        }
-        guard let earliest else { return }
+    private func arm(_ state: inout State, _ earliest: Timestamp) {
         let wake = Timestamp(seconds: (earliest.nanoseconds + 999_999_999) / 1_000_000_000)
         if let planned = state.wakeAt, planned <= wake { return }
         state.timer?.cancel()
@@ -134,7 +127,8 @@ final class WatchHub: Sendable {
                 }
             }
             (state.timer, state.wakeAt) = (nil, nil)
-            arm(&state)
+            let next = state.entries.values.flatMap { [$0.deadline, $0.bookmark] }.compactMap { $0 }.min()
+            if let next { arm(&state, next) }
         }
         for watch in due { watch.requestProgress() }
         for watch in over { watch.cancel() }

@@ -12,7 +12,8 @@ enum ConfigData {
     private static func keyProblem(_ key: String) -> String? {
         if key.utf8.count > 253 { return "must be no more than 253 bytes" }
         let plain = key.utf8.allSatisfy { byte in
-            (97...122).contains(byte) || (65...90).contains(byte) || (48...57).contains(byte) || byte == 45 || byte == 46
+            (97...122).contains(byte) || (65...90).contains(byte) || (48...57).contains(byte) || byte == 45
+                || byte == 46
                 || byte == 95
         }
         if key.isEmpty || !plain {
@@ -72,15 +73,15 @@ struct SecretStrategy: ResourceStrategy {
     func prepareForUpdate(_ object: inout KubeObject, old: KubeObject, subresource: String, _ scope: RequestScope) {
         Self.foldStringData(&object)
         // An update that says nothing of the type means the one it has.
-        if (object["type"].string ?? "").isEmpty || object["type"].string == "Opaque" && object.resourceVersion == 0 {
-            object.json["type"] = old.json["type"]
-        }
+        if (object["type"].string ?? "").isEmpty { object.json["type"] = old.json["type"] }
     }
 
     /// `stringData` is for writing only: its values become base64 in `data`.
     private static func foldStringData(_ object: inout KubeObject) {
         guard case .object(let texts) = object["stringData"] else { return }
-        for (key, value) in texts { object.json["data"][key] = .string(Base64.encode(Array((value.string ?? "").utf8))) }
+        for (key, value) in texts {
+            object.json["data"][key] = .string(Base64.encode(Array((value.string ?? "").utf8)))
+        }
         object.json["stringData"] = .null
     }
 

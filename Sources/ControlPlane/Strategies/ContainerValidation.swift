@@ -22,9 +22,11 @@ struct ContainerValidation {
             check.add(.invalid("\(path).image", .string(image), "must not have leading or trailing whitespace"))
         }
         check.oneOf(
-            container["imagePullPolicy"], ["Always", "IfNotPresent", "Never"], "\(path).imagePullPolicy", required: true)
+            container["imagePullPolicy"], ["Always", "IfNotPresent", "Never"], "\(path).imagePullPolicy", required: true
+        )
         check.oneOf(
-            container["terminationMessagePolicy"], ["FallbackToLogsOnError", "File"], "\(path).terminationMessagePolicy",
+            container["terminationMessagePolicy"], ["FallbackToLogsOnError", "File"],
+            "\(path).terminationMessagePolicy",
             required: true)
         checkPorts(&check)
         checkEnvironment(&check)
@@ -66,7 +68,8 @@ struct ContainerValidation {
     // MARK: - Environment
 
     private static let environmentFields = [
-        "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+        "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+        "status.hostIP",
         "status.hostIPs", "status.podIP", "status.podIPs",
     ]
 
@@ -80,7 +83,8 @@ struct ContainerValidation {
                 check.add(
                     .invalid(
                         "\(place).name", .string(name),
-                        "a valid environment variable name must consist only of printable ASCII characters other than '='"))
+                        "a valid environment variable name must consist only of printable ASCII characters other than '='"
+                    ))
             }
             if !variable["valueFrom"].isNull { checkSource(variable, "\(place).valueFrom", &check) }
         }
@@ -107,7 +111,8 @@ struct ContainerValidation {
             check.add(
                 .invalid(
                     place, "",
-                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"))
+                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+                ))
         } else if let value = variable["value"].string, !value.isEmpty {
             check.add(.invalid(place, "", "may not be specified when `value` is not empty"))
         } else if given.count > 1 {
@@ -157,7 +162,8 @@ struct ContainerValidation {
             if let sub = mount["subPathExpr"].string, !sub.isEmpty {
                 if !(mount["subPath"].string ?? "").isEmpty {
                     check.add(
-                        .invalid("\(place).subPathExpr", .string(sub), "subPathExpr and subPath are mutually exclusive"))
+                        .invalid("\(place).subPathExpr", .string(sub), "subPathExpr and subPath are mutually exclusive")
+                    )
                 }
                 Paths.checkLocal(sub, "\(place).subPathExpr", &check)
             }
@@ -168,7 +174,8 @@ struct ContainerValidation {
             {
                 check.add(
                     .forbidden(
-                        "\(place).mountPropagation", "Bidirectional mount propagation is available only to privileged containers"))
+                        "\(place).mountPropagation",
+                        "Bidirectional mount propagation is available only to privileged containers"))
             }
         }
     }
@@ -196,7 +203,8 @@ struct ContainerValidation {
         }
         for hook in ["postStart", "preStop"] where !container["lifecycle"][hook].isNull {
             checkHandler(
-                container["lifecycle"][hook], "\(path).lifecycle.\(hook)", ["exec", "httpGet", "tcpSocket", "sleep"], &check)
+                container["lifecycle"][hook], "\(path).lifecycle.\(hook)", ["exec", "httpGet", "tcpSocket", "sleep"],
+                &check)
         }
     }
 

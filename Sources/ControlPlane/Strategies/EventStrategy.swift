@@ -14,7 +14,8 @@ struct EventStrategy: ResourceStrategy {
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         let namespace = object["involvedObject"]["namespace"].string ?? ""
         // What has no namespace is reported in "default".
-        if namespace.isEmpty ? object.namespace != "default" && object.namespace != "kube-system"
+        if namespace.isEmpty
+            ? object.namespace != "default" && object.namespace != "kube-system"
             : namespace != object.namespace
         {
             check.add(

@@ -28,7 +28,8 @@ struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     var description: String {
         guard isIPv6 else {
-            return (0..<4).map { String(UInt8(truncatingIfNeeded: value >> UInt128(24 - 8 * $0))) }.joined(separator: ".")
+            return (0..<4).map { String(UInt8(truncatingIfNeeded: value >> UInt128(24 - 8 * $0))) }.joined(
+                separator: ".")
         }
         var address = in6_addr()
         withUnsafeMutableBytes(of: &address) { bytes in

@@ -13,7 +13,8 @@ struct ServiceStrategy: ResourceStrategy {
     }
 
     func prepareForUpdate(_ object: inout KubeObject, old: KubeObject, subresource: String, _ scope: RequestScope) {
-        if subresource.isEmpty, object.spec["type"].string != "LoadBalancer", old.spec["type"].string == "LoadBalancer" {
+        if subresource.isEmpty, object.spec["type"].string != "LoadBalancer", old.spec["type"].string == "LoadBalancer"
+        {
             object.json["status"] = ["loadBalancer": [:]]
         }
     }
@@ -30,7 +31,8 @@ struct ServiceStrategy: ResourceStrategy {
         Registry.validateLabels(spec["selector"], "spec.selector", &check)
         check.oneOf(spec["sessionAffinity"], ["ClientIP", "None"], "spec.sessionAffinity", required: true)
         if spec["sessionAffinity"].string == "ClientIP",
-            let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int, !(1...86400).contains(seconds)
+            let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int,
+            !(1...86400).contains(seconds)
         {
             check.add(
                 .invalid(
@@ -144,7 +146,8 @@ struct EndpointsStrategy: ResourceStrategy {
                 check.add(.required(path, "must specify `addresses` or `notReadyAddresses`"))
             }
             for key in ["addresses", "notReadyAddresses"] {
-                for (j, address) in subset[key].elements.enumerated() where IPAddress(address["ip"].string ?? "") == nil {
+                for (j, address) in subset[key].elements.enumerated() where IPAddress(address["ip"].string ?? "") == nil
+                {
                     check.add(
                         .invalid(
                             "\(path).\(key)[\(j)].ip", address["ip"],
@@ -187,7 +190,8 @@ struct EndpointSliceStrategy: ResourceStrategy {
                 if !fits {
                     check.add(
                         .invalid(
-                            "endpoints[\(i)].addresses[\(j)]", address, "must be a valid \(type.string ?? "IP") address"))
+                            "endpoints[\(i)].addresses[\(j)]", address, "must be a valid \(type.string ?? "IP") address"
+                        ))
                 }
             }
         }

@@ -21,7 +21,8 @@ struct NodeStrategy: ResourceStrategy {
         }
         for (i, network) in object.spec["podCIDRs"].elements.enumerated() where IPNetwork(network.string ?? "") == nil {
             check.add(
-                .invalid("spec.podCIDRs[\(i)]", network, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+                .invalid(
+                    "spec.podCIDRs[\(i)]", network, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
         }
     }
 

@@ -55,7 +55,8 @@ struct PodSpecValidation {
         if spec["dnsPolicy"].string == "None", spec["dnsConfig"]["nameservers"].elements.isEmpty {
             check.add(
                 .required(
-                    "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"))
+                    "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
+                ))
         }
         check.nonNegative(spec["terminationGracePeriodSeconds"], "\(path).terminationGracePeriodSeconds")
         if let seconds = spec["activeDeadlineSeconds"].int, !(1...Int64(Int32.max)).contains(seconds) {
@@ -64,7 +65,8 @@ struct PodSpecValidation {
         }
         if spec["hostPID"].bool == true, spec["shareProcessNamespace"].bool == true {
             check.add(
-                .invalid("\(path).shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled"))
+                .invalid(
+                    "\(path).shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled"))
         }
         if spec["hostNetwork"].bool == true { checkHostPorts(&check) }
     }
@@ -135,7 +137,8 @@ struct PodSpecValidation {
         case "Exists":
             if !value.isEmpty {
                 check.add(
-                    .invalid("\(path).operator", toleration["value"], "value must be empty when `operator` is 'Exists'"))
+                    .invalid("\(path).operator", toleration["value"], "value must be empty when `operator` is 'Exists'")
+                )
             }
         default: check.add(.notSupported("\(path).operator", .string(op), ["Equal", "Exists"]))
         }

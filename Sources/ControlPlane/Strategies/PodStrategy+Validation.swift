@@ -37,7 +37,8 @@ extension PodStrategy {
         checkDeadline(new["activeDeadlineSeconds"], before["activeDeadlineSeconds"], &check)
         let tolerations = new["tolerations"].elements
         if !before["tolerations"].elements.allSatisfy({ known in tolerations.contains { same($0, known) } }) {
-            check.add(.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
+            check.add(
+                .forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
         }
         let oldGates = before["schedulingGates"].elements
         for gate in new["schedulingGates"].elements where !oldGates.contains(gate) {

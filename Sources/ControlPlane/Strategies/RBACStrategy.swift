@@ -12,7 +12,10 @@ struct RoleStrategy: ResourceStrategy {
             Selectors.validate(selector, "aggregationRule.clusterRoleSelectors[\(i)]", &check)
         }
         if !object["aggregationRule"].isNull, object["aggregationRule"]["clusterRoleSelectors"].elements.isEmpty {
-            check.add(.required("aggregationRule.clusterRoleSelectors", "at least one clusterRoleSelector required if aggregationRule is non-nil"))
+            check.add(
+                .required(
+                    "aggregationRule.clusterRoleSelectors",
+                    "at least one clusterRoleSelector required if aggregationRule is non-nil"))
         }
     }
 

@@ -51,7 +51,9 @@ package final class ServiceAllocator: WriteHook {
             if list.isEmpty { list = [spec["clusterIP"]] }
             addresses = Set(list.compactMap { $0.string.flatMap { IPAddress($0) } })
             for port in spec["ports"].elements + [["nodePort": spec["healthCheckNodePort"]]] {
-                if let number = port["nodePort"].int, number > 0, let port = UInt16(exactly: number) { ports.insert(port) }
+                if let number = port["nodePort"].int, number > 0, let port = UInt16(exactly: number) {
+                    ports.insert(port)
+                }
             }
         }
     }
@@ -138,7 +140,9 @@ package final class ServiceAllocator: WriteHook {
         {
             object.json["spec"]["externalTrafficPolicy"] = .null
         }
-        if type != "LoadBalancer", object.spec["allocateLoadBalancerNodePorts"] == old.spec["allocateLoadBalancerNodePorts"] {
+        if type != "LoadBalancer",
+            object.spec["allocateLoadBalancerNodePorts"] == old.spec["allocateLoadBalancerNodePorts"]
+        {
             object.json["spec"]["allocateLoadBalancerNodePorts"] = .null
         }
     }
@@ -174,7 +178,8 @@ package final class ServiceAllocator: WriteHook {
                         if let problem = take(address, &state) {
                             errors.append(
                                 .invalid(
-                                    "spec.clusterIPs", .strings(given), "failed to allocate IP \(given[i]): \(problem)"))
+                                    "spec.clusterIPs", .strings(given), "failed to allocate IP \(given[i]): \(problem)")
+                            )
                             return
                         }
                         fresh.addresses.insert(address)
@@ -202,7 +207,8 @@ package final class ServiceAllocator: WriteHook {
     }
 
     private func take(_ address: IPAddress, _ state: inout State) -> String? {
-        guard let network = networks.first(where: { $0.base.isIPv6 == address.isIPv6 }), network.contains(address) else {
+        guard let network = networks.first(where: { $0.base.isIPv6 == address.isIPv6 }), network.contains(address)
+        else {
             let ranges = networks.map(\.description).joined(separator: ",")
             return "the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(ranges)"
         }

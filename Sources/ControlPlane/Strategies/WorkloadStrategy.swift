@@ -17,7 +17,8 @@ struct WorkloadStrategy: ResourceStrategy {
         check.nonNegative(spec["replicas"], "spec.replicas")
         check.nonNegative(spec["minReadySeconds"], "spec.minReadySeconds")
         Selectors.check(
-            spec["selector"], template: spec["template"], kind: kind == .deployment ? "deployment" : "replicaset", &check)
+            spec["selector"], template: spec["template"], kind: kind == .deployment ? "deployment" : "replicaset",
+            &check)
         Self.checkTemplate(spec["template"], "spec.template", &check)
         guard kind == .deployment else { return }
         check.nonNegative(spec["revisionHistoryLimit"], "spec.revisionHistoryLimit")
@@ -68,7 +69,9 @@ struct WorkloadStrategy: ResourceStrategy {
             check.add(.notSupported("\(path).spec.restartPolicy", policy, ["Always"]))
         }
         if !template["spec"]["activeDeadlineSeconds"].isNull {
-            check.add(.forbidden("\(path).spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported"))
+            check.add(
+                .forbidden("\(path).spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
+            )
         }
     }
 }
@@ -115,7 +118,8 @@ enum Selectors {
             case "Exists", "DoesNotExist":
                 if !values.isEmpty {
                     check.add(
-                        .forbidden("\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+                        .forbidden(
+                            "\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
                 }
             default: check.add(.invalid("\(place).operator", expression["operator"], "not a valid selector operator"))
             }

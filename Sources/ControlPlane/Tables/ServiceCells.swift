@@ -64,7 +64,8 @@ enum EventCells {
     @Sendable static func core(_ event: KubeObject, _ now: Timestamp) -> [JSON] {
         let source = event["source"]
         return make(
-            event, now, regarding: event["involvedObject"], first: event["firstTimestamp"], last: event["lastTimestamp"],
+            event, now, regarding: event["involvedObject"], first: event["firstTimestamp"],
+            last: event["lastTimestamp"],
             count: event["count"].int ?? 0, message: event["message"].string ?? "",
             component: source["component"].string ?? "", host: source["host"].string ?? "")
     }
@@ -92,7 +93,9 @@ enum EventCells {
         }
         let kind = (regarding["kind"].string ?? "").lowercased()
         let name = regarding["name"].string ?? ""
-        var source = component.isEmpty ? event["reportingComponent"].string ?? event["reportingController"].string ?? "" : component
+        var source =
+            component.isEmpty
+            ? event["reportingComponent"].string ?? event["reportingController"].string ?? "" : component
         let instance = host.isEmpty ? event["reportingInstance"].string ?? "" : host
         if !instance.isEmpty { source += ", " + instance }
         let trimmed = message.drop { $0.isWhitespace }
@@ -120,7 +123,8 @@ enum WorkloadCells {
             .string(object.name),
             .string("\(status["readyReplicas"].int ?? 0)/\(object.spec["replicas"].int ?? 0)"),
             .int(status["updatedReplicas"].int ?? 0), .int(status["availableReplicas"].int ?? 0),
-            .string(object.age(now)), .string(names), .string(images), .string(TableText.selector(object.spec["selector"])),
+            .string(object.age(now)), .string(names), .string(images),
+            .string(TableText.selector(object.spec["selector"])),
         ]
     }
 

@@ -43,7 +43,9 @@ enum TableText {
 
     /// metav1.FormatLabelSelector
     static func selector(_ selector: JSON) -> String {
-        guard !selector.isNull, let parsed = try? LabelSelector(json: selector), !parsed.isEverything else { return "<none>" }
+        guard !selector.isNull, let parsed = try? LabelSelector(json: selector), !parsed.isEverything else {
+            return "<none>"
+        }
         return parsed.text
     }
 

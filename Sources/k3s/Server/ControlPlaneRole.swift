@@ -146,6 +146,8 @@ struct ControlPlaneRole: Sendable {
                 client: client, resources: stored.filter { $0.gvr != .events }.map(\.gvr),
                 resolve: { kind in resources.first(kind: kind).map { ($0.gvr, $0.namespaced) } }),
         ]
+        let events = Task { [api] in await api.expireEvents() }
+        defer { events.cancel() }
         await ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers).run()
     }
 

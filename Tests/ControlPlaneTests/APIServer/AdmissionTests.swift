@@ -14,7 +14,8 @@ import Testing
         #expect(pod.spec["imagePullSecrets"] == [["name": "pull"]])
         let volume = pod.spec["volumes"][0]
         #expect(volume["name"].string?.hasPrefix("kube-api-access-") == true)
-        #expect(volume["projected"]["sources"][0]["serviceAccountToken"] == ["expirationSeconds": 3607, "path": "token"])
+        #expect(
+            volume["projected"]["sources"][0]["serviceAccountToken"] == ["expirationSeconds": 3607, "path": "token"])
         let mount = pod.spec["containers"][0]["volumeMounts"][0]
         #expect(mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount" && mount["readOnly"] == true)
         #expect(mount["name"] == volume["name"])
@@ -32,7 +33,8 @@ import Testing
         #expect(error?.code == 403)
         #expect(
             error?.message
-                == "pods \"q\" is forbidden: error looking up service account default/nobody: serviceaccount \"nobody\" not found")
+                == "pods \"q\" is forbidden: error looking up service account default/nobody: serviceaccount \"nobody\" not found"
+        )
     }
 
     @Test func podsTolerateABrokenNodeForAWhile() async throws {
@@ -72,7 +74,8 @@ import Testing
         #expect(error?.code == 403 && error?.causes.first?.reason == "NamespaceTerminating")
         #expect(
             error?.message
-                == "configmaps \"m\" is forbidden: unable to create new content in namespace other because it is being terminated")
+                == "configmaps \"m\" is forbidden: unable to create new content in namespace other because it is being terminated"
+        )
     }
 
     @Test func pluginsRunInTheirOrder() async throws {

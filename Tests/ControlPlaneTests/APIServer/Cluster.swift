@@ -77,7 +77,8 @@ struct Cluster {
         case .upgrade: break
         }
         return Answer(
-            code: response.status, json: (try? JSON.parse(bytes)) ?? .null, text: String(decoding: bytes, as: UTF8.self),
+            code: response.status, json: (try? JSON.parse(bytes)) ?? .null,
+            text: String(decoding: bytes, as: UTF8.self),
             headers: response.headers)
     }
 

@@ -51,7 +51,8 @@ import Transport
         #expect(refused.code == 422)
         #expect(
             refused.message
-                == "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+                == "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
     }
 
     @Test func bookmarksComeEveryMinuteAndTheTimeIsKept() async throws {

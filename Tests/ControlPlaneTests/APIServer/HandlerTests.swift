@@ -109,7 +109,10 @@ import Transport
             "GET", maps + "?fieldSelector=data.k%3Dv", "", 400, "BadRequest",
             "field selector \"data.k=v\": \"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         ),
-        ("GET", "/api/v1/pods?fieldSelector=spec.foo%3Dv", "", 400, "BadRequest", "field label not supported: spec.foo"),
+        (
+            "GET", "/api/v1/pods?fieldSelector=spec.foo%3Dv", "", 400, "BadRequest",
+            "field label not supported: spec.foo"
+        ),
         ("GET", maps + "?resourceVersion=nonsense", "", 400, "BadRequest", "resourceVersion"),
         ("GET", maps + "?resourceVersion=99999", "", 504, "Timeout", "Too large resource version: 99999, current: "),
         ("GET", maps + "?continue=nonsense", "", 400, "BadRequest", "continue key is not valid"),
@@ -119,7 +122,10 @@ import Transport
         ),
         ("DELETE", "/api/v1/namespaces", "", 405, "MethodNotAllowed", "the server does not allow this method"),
         ("GET", "/nowhere", "", 404, "NotFound", "the server could not find the requested resource"),
-        ("GET", "/api/v1/namespaces/default/nodes", "", 404, "NotFound", "the server could not find the requested resource"),
+        (
+            "GET", "/api/v1/namespaces/default/nodes", "", 404, "NotFound",
+            "the server could not find the requested resource"
+        ),
     ]
 
     @Test(arguments: refusals)
@@ -172,13 +178,15 @@ import Transport
         #expect(body.code == 415)
         #expect(
             body.message
-                == "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf")
+                == "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        )
     }
 
     @Test func protobufBodiesAreRead() async throws {
         let cluster = try await Cluster()
         func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] { [number << 3 | 2, UInt8(bytes.count)] + bytes }
-        let object = field(1, field(1, Array("pb".utf8))) + field(2, field(1, Array("k".utf8)) + field(2, Array("v".utf8)))
+        let object =
+            field(1, field(1, Array("pb".utf8))) + field(2, field(1, Array("k".utf8)) + field(2, Array("v".utf8)))
         let type = field(1, Array("v1".utf8)) + field(2, Array("ConfigMap".utf8))
         let envelope: [UInt8] = [0x6B, 0x38, 0x73, 0] + field(1, type) + field(2, object)
         let made = try await cluster.send("POST", Self.maps, envelope, type: "application/vnd.kubernetes.protobuf")
@@ -241,7 +249,8 @@ import Transport
         #expect(half.json["items"].elements.count == 10)
         #expect(half.json["metadata"]["remainingItemCount"].isNull)
         let rest = try await cluster.call(
-            "GET", Self.maps + "?labelSelector=n%3D1&limit=10&continue=" + (half.json["metadata"]["continue"].string ?? ""))
+            "GET",
+            Self.maps + "?labelSelector=n%3D1&limit=10&continue=" + (half.json["metadata"]["continue"].string ?? ""))
         #expect(rest.json["items"].elements.count == 2)
         let one = try await cluster.call("GET", "/api/v1/configmaps?fieldSelector=metadata.name%3Dm03")
         #expect(one.json["items"].elements.count == 1)
@@ -271,7 +280,8 @@ import Transport
         let cluster = try await Cluster()
         _ = try await cluster.client.create(.configMaps, cluster.configMap("a", ["k": "v"]))
         let one = try await cluster.call(
-            "GET", Self.maps + "/a", headers: ["Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"])
+            "GET", Self.maps + "/a", headers: ["Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"]
+        )
         #expect(one.json["kind"] == "PartialObjectMetadata" && one.json["data"].isNull)
         #expect(one.json["metadata"]["name"] == "a")
         let list = try await cluster.call(
@@ -281,7 +291,9 @@ import Transport
 
     @Test func authenticationAndAuthorizationComeFirst() async throws {
         struct Nobody: Authenticator {
-            func authenticate(_ request: HTTPRequest) async -> AuthenticationResult { .refused(reason: "no credentials") }
+            func authenticate(_ request: HTTPRequest) async -> AuthenticationResult {
+                .refused(reason: "no credentials")
+            }
         }
         struct Denial: Authorizer {
             func authorize(_ attributes: AuthorizationAttributes) async -> AuthorizationDecision {
@@ -300,15 +312,18 @@ import Transport
         #expect(list.code == 403)
         #expect(
             list.message
-                == "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"")
+                == "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+        )
         let scale = try await cluster.call("PATCH", "/apis/apps/v1/namespaces/default/deployments/d/scale")
         #expect(
             scale.message
-                == "deployments.apps \"d\" is forbidden: User \"jane\" cannot patch resource \"deployments/scale\" in API group \"apps\" in the namespace \"default\"")
+                == "deployments.apps \"d\" is forbidden: User \"jane\" cannot patch resource \"deployments/scale\" in API group \"apps\" in the namespace \"default\""
+        )
         let nodes = try await cluster.call("DELETE", "/api/v1/nodes/n")
         #expect(
             nodes.message
-                == "nodes \"n\" is forbidden: User \"jane\" cannot delete resource \"nodes\" in API group \"\" at the cluster scope")
+                == "nodes \"n\" is forbidden: User \"jane\" cannot delete resource \"nodes\" in API group \"\" at the cluster scope"
+        )
         let path = try await cluster.call("GET", "/metrics")
         #expect(path.code == 403 && path.message == "forbidden: User \"jane\" cannot get path \"/metrics\"")
     }
@@ -325,6 +340,8 @@ import Transport
         #expect(verbose.text == "[+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n")
         await cluster.store.close()
         #expect(try await cluster.call("GET", "/livez").code == 500)
-        #expect(try await cluster.call("GET", "/metrics").text.contains("apiserver_storage_objects{resource=\"configmaps\"}"))
+        #expect(
+            try await cluster.call("GET", "/metrics").text.contains(
+                "apiserver_storage_objects{resource=\"configmaps\"}"))
     }
 }

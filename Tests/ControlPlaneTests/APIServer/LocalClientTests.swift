@@ -192,7 +192,8 @@ import Testing
         ]
         _ = try await client.create(.deployments, deployment)
         let scale = try await client.patch(
-            .deployments, namespace: "default", name: "d", ["spec": ["replicas": 3]], type: .merge, subresource: "scale")
+            .deployments, namespace: "default", name: "d", ["spec": ["replicas": 3]], type: .merge, subresource: "scale"
+        )
         #expect(scale.kind == "Scale" && scale.spec["replicas"] == 3 && scale.status["selector"] == "app=d")
         let stored = try await client.get(.deployments, namespace: "default", name: "d")
         #expect(stored.spec["replicas"] == 3 && stored.generation == 2)

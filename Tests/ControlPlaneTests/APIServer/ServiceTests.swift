@@ -42,10 +42,12 @@ import Testing
         #expect(second.code == 422)
         #expect(
             second.message
-                == "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.43.0.10\"]: failed to allocate IP 10.43.0.10: provided IP is already allocated")
+                == "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.43.0.10\"]: failed to allocate IP 10.43.0.10: provided IP is already allocated"
+        )
         let port = try await cluster.call(
             "POST", Self.services, service("c", ["type": "NodePort", "ports": [["port": 1, "nodePort": 30053]]]))
-        #expect(port.message.hasSuffix("spec.ports[0].nodePort: Invalid value: 30053: provided port is already allocated"))
+        #expect(
+            port.message.hasSuffix("spec.ports[0].nodePort: Invalid value: 30053: provided port is already allocated"))
         // A dry run takes nothing, a failed creation gives back, a second server over the same store knows.
         _ = try await cluster.call("POST", Self.services + "?dryRun=All", service("d", ["clusterIP": "10.43.0.11"]))
         #expect(try await cluster.call("POST", Self.services, service("a", ["clusterIP": "10.43.0.12"])).code == 409)
@@ -83,7 +85,8 @@ import Testing
         #expect(moved.code == 422)
         #expect(moved.message.contains("spec.clusterIPs[0]: Invalid value: [\"10.43.7.7\"]: may not change once set"))
         let back = try await cluster.call(
-            "PATCH", Self.services + "/s", ["spec": ["type": "ClusterIP"]], type: "application/strategic-merge-patch+json")
+            "PATCH", Self.services + "/s", ["spec": ["type": "ClusterIP"]],
+            type: "application/strategic-merge-patch+json")
         #expect(back.code == 200 && back.json["spec"]["ports"][0]["nodePort"].isNull, "\(back.text)")
         // The port that was given back and the address that the failed update wanted are free.
         let reuse = service(
@@ -99,7 +102,8 @@ import Testing
             "POST", Self.services, service("x", ["type": "ExternalName", "externalName": "example.com"]))
         #expect(external.code == 201 && external.json["spec"]["clusterIP"].isNull)
         let toCluster = try await cluster.call(
-            "PATCH", Self.services + "/x", ["spec": ["type": "ClusterIP", "externalName": nil, "ports": [["port": 80]]]],
+            "PATCH", Self.services + "/x",
+            ["spec": ["type": "ClusterIP", "externalName": nil, "ports": [["port": 80]]]],
             type: "application/merge-patch+json")
         #expect(toCluster.json["spec"]["clusterIP"].string?.hasPrefix("10.43.") == true, "\(toCluster.text)")
         let back = try await cluster.call(
@@ -130,7 +134,9 @@ import Testing
         _ = try await cluster.client.create(.events, event)
         while cluster.clock.sleeping == 0 { await Task.yield() }
         cluster.clock.advance(by: .seconds(3700))
-        while try await cluster.client.getIfPresent(.events, namespace: "default", name: "e") != nil { await Task.yield() }
+        while try await cluster.client.getIfPresent(.events, namespace: "default", name: "e") != nil {
+            await Task.yield()
+        }
         task.cancel()
     }
 }

@@ -19,7 +19,8 @@ import Testing
             ["metadata.name: Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain must consist of"]
         ),
         (
-            core + "pods", #"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"A"},{"name":"b","image":"i"},{"name":"b","image":"i"}]}}"#,
+            core + "pods",
+            #"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"A"},{"name":"b","image":"i"},{"name":"b","image":"i"}]}}"#,
             [
                 "spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist of",
                 "spec.containers[0].image: Required value", "spec.containers[2].name: Duplicate value: \"b\"",
@@ -49,7 +50,9 @@ import Testing
         ),
         (
             core + "pods", pod(#","resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}}]}}"#),
-            ["spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"]
+            [
+                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"
+            ]
         ),
         (
             core + "pods", pod(#","livenessProbe":{"periodSeconds":-1}}],"restartPolicy":"Sometimes"}}"#),
@@ -89,7 +92,8 @@ import Testing
             ]
         ),
         (
-            core + "services", #"{"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":1,"nodePort":80}]}}"#,
+            core + "services",
+            #"{"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":1,"nodePort":80}]}}"#,
             [
                 "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"
             ]
@@ -160,7 +164,8 @@ import Testing
         #expect(refused.code == 422)
         #expect(
             refused.message.hasPrefix(
-                "Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"))
+                "Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            ))
         #expect(refused.message.contains("+ hostNetwork: true"))
     }
 
@@ -198,8 +203,10 @@ import Testing
         let refused = try await cluster.call(
             "PATCH", Self.core + "configmaps/c", ["data": ["k": "w"]], type: "application/merge-patch+json")
         #expect(
-            refused.message == "ConfigMap \"c\" is invalid: data: Forbidden: field is immutable when `immutable` is set")
-        _ = try await cluster.call("POST", Self.core + "secrets", ["metadata": ["name": "s"], "stringData": ["k": "v"]])
+            refused.message == "ConfigMap \"c\" is invalid: data: Forbidden: field is immutable when `immutable` is set"
+        )
+        _ = try await cluster.call(
+            "POST", Self.core + "secrets", ["metadata": ["name": "s"], "stringData": ["k": "v"]])
         let secret = try await cluster.call("GET", Self.core + "secrets/s")
         #expect(secret.json["data"]["k"] == "dg==" && secret.json["stringData"].isNull)
         #expect(secret.json["type"] == "Opaque")

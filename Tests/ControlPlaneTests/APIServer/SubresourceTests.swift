@@ -23,7 +23,9 @@ private final class FakeNodes: NodeConnections {
 
     func handler(forAddress host: String, port: UInt16, tls: Bool, node: String?) -> HTTPHandler? {
         { request in
-            self.asked.withLock { $0.append("\(host):\(port) \(tls) \(request.method) \(request.path)?\(request.rawQuery)") }
+            self.asked.withLock {
+                $0.append("\(host):\(port) \(tls) \(request.method) \(request.path)?\(request.rawQuery)")
+            }
             return .text("proxied")
         }
     }
@@ -47,7 +49,8 @@ private final class FakeNodes: NodeConnections {
         let nodes = FakeNodes()
         let cluster = try await cluster(nodes)
         let log = try await cluster.call(
-            "GET", Self.pods + "/p/log?tailLines=5&timestamps=true&follow=false", headers: ["Authorization": "Bearer x"])
+            "GET", Self.pods + "/p/log?tailLines=5&timestamps=true&follow=false", headers: ["Authorization": "Bearer x"]
+        )
         #expect(log.text == "logs")
         #expect(
             nodes.asked.withLock { $0 } == [
@@ -78,7 +81,8 @@ private final class FakeNodes: NodeConnections {
     @Test func execKeepsItsArguments() async throws {
         let nodes = FakeNodes()
         let cluster = try await cluster(nodes)
-        _ = try await cluster.call("GET", Self.pods + "/p/exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true&tty=true")
+        _ = try await cluster.call(
+            "GET", Self.pods + "/p/exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true&tty=true")
         _ = try await cluster.call("POST", Self.pods + "/p/attach?container=c&stdout=true")
         _ = try await cluster.call("POST", Self.pods + "/p/portforward?ports=80,81")
         #expect(
@@ -87,7 +91,8 @@ private final class FakeNodes: NodeConnections {
                 "POST /attach/default/p/c?output=1", "POST /portForward/default/p?port=80&port=81",
             ])
         let nothing = try await cluster.call("GET", Self.pods + "/p/exec?command=sh")
-        #expect(nothing.code == 422 && nothing.message.contains("at least one of stdin, stdout, stderr must be specified"))
+        #expect(
+            nothing.code == 422 && nothing.message.contains("at least one of stdin, stdout, stderr must be specified"))
     }
 
     @Test func proxiesFindTheirWay() async throws {
@@ -125,7 +130,10 @@ private final class FakeNodes: NodeConnections {
         let cluster = try await cluster(FakeNodes())
         let answer = try await cluster.call(
             "POST", Self.pods + "/p/eviction",
-            ["apiVersion": "policy/v1", "kind": "Eviction", "metadata": ["name": "p"], "deleteOptions": ["gracePeriodSeconds": 7]])
+            [
+                "apiVersion": "policy/v1", "kind": "Eviction", "metadata": ["name": "p"],
+                "deleteOptions": ["gracePeriodSeconds": 7],
+            ])
         #expect(answer.code == 201 && answer.json["status"] == "Success", "\(answer.text)")
         let pod = try await cluster.client.get(.pods, namespace: "default", name: "p")
         #expect(pod.metadata["deletionGracePeriodSeconds"] == 7)
@@ -141,7 +149,9 @@ private final class FakeNodes: NodeConnections {
                 "metadata": ["name": "d"],
                 "spec": [
                     "selector": ["matchLabels": ["a": "b"]],
-                    "template": ["metadata": ["labels": ["a": "b"]], "spec": ["containers": [["name": "c", "image": "i"]]]],
+                    "template": [
+                        "metadata": ["labels": ["a": "b"]], "spec": ["containers": [["name": "c", "image": "i"]]],
+                    ],
                 ],
             ])
         let scale = try await cluster.call("GET", deployments + "/d/scale")
@@ -157,7 +167,8 @@ private final class FakeNodes: NodeConnections {
         #expect(negative.code == 422)
         #expect(
             negative.message
-                == "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0")
+                == "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+        )
     }
 
     @Test func discoveryNamesWhatIsServed() async throws {
@@ -174,7 +185,9 @@ private final class FakeNodes: NodeConnections {
         let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
         let aggregated = try await cluster.call("GET", "/apis", headers: ["Accept": accept])
         #expect(aggregated.json["kind"] == "APIGroupDiscoveryList")
-        #expect(aggregated.headers["Content-Type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+        #expect(
+            aggregated.headers["Content-Type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        )
         let tag = aggregated.headers["ETag"] ?? ""
         let same = try await cluster.call("GET", "/apis", headers: ["Accept": accept, "If-None-Match": tag])
         #expect(same.code == 304)

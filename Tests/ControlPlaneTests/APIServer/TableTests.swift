@@ -5,7 +5,8 @@ import Testing
 import Transport
 
 @Suite struct TableTests {
-    static let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+    static let accept =
+        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
 
     func cells(_ cluster: Cluster, _ target: String) async throws -> [[JSON]] {
         let answer = try await cluster.call("GET", target, headers: ["Accept": Self.accept])
@@ -87,7 +88,10 @@ import Transport
                 "metadata": ["name": "s"],
                 "spec": [
                     "type": "NodePort", "clusterIP": "10.43.0.9", "selector": ["b": "2", "a": "1"],
-                    "ports": [["name": "x", "port": 80, "nodePort": 30080], ["name": "y", "port": 53, "protocol": "UDP", "nodePort": 30053]],
+                    "ports": [
+                        ["name": "x", "port": 80, "nodePort": 30080],
+                        ["name": "y", "port": 53, "protocol": "UDP", "nodePort": 30053],
+                    ],
                 ],
             ])
         _ = try await cluster.call(
@@ -115,7 +119,8 @@ import Transport
         let row = try await cells(cluster, "/api/v1/nodes")[0]
         #expect(
             row == [
-                "n", "Ready,SchedulingDisabled", "control-plane", "0s", "v1.36.4+k3s1", "192.0.2.1", "<none>", "Debian", "6.1",
+                "n", "Ready,SchedulingDisabled", "control-plane", "0s", "v1.36.4+k3s1", "192.0.2.1", "<none>", "Debian",
+                "6.1",
                 "k3s://1",
             ])
     }
@@ -125,14 +130,38 @@ import Transport
         let kinds: [(String, GroupVersionKind, JSON)] = [
             ("/api/v1/namespaces/default/secrets", GroupVersionKind(.core, "Secret"), ["data": ["k": "dg=="]]),
             ("/api/v1/namespaces/default/configmaps", GroupVersionKind(.core, "ConfigMap"), ["data": ["k": "v"]]),
-            ("/api/v1/namespaces/default/endpoints", GroupVersionKind(.core, "Endpoints"),
-                ["subsets": [["addresses": [["ip": "1.1.1.1"], ["ip": "1.1.1.2"]], "ports": [["port": 80, "name": "a"], ["port": 81, "name": "b"]]]]]),
-            ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice"),
-                ["addressType": "IPv4", "endpoints": [["addresses": ["1.1.1.1"]]], "ports": [["port": 80]]]),
-            ("/apis/rbac.authorization.k8s.io/v1/clusterroles", GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole"), [:]),
-            ("/apis/coordination.k8s.io/v1/namespaces/default/leases", GroupVersionKind("coordination.k8s.io", "v1", "Lease"), ["spec": ["holderIdentity": "me"]]),
-            ("/api/v1/namespaces/default/events", GroupVersionKind(.core, "Event"),
-                ["involvedObject": ["kind": "Pod", "name": "p", "namespace": "default"], "reason": "R", "message": " m", "type": "Normal", "count": 2, "lastTimestamp": "2025-12-31T23:59:00Z", "source": ["component": "kubelet", "host": "n"]]),
+            (
+                "/api/v1/namespaces/default/endpoints", GroupVersionKind(.core, "Endpoints"),
+                [
+                    "subsets": [
+                        [
+                            "addresses": [["ip": "1.1.1.1"], ["ip": "1.1.1.2"]],
+                            "ports": [["port": 80, "name": "a"], ["port": 81, "name": "b"]],
+                        ]
+                    ]
+                ]
+            ),
+            (
+                "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+                GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice"),
+                ["addressType": "IPv4", "endpoints": [["addresses": ["1.1.1.1"]]], "ports": [["port": 80]]]
+            ),
+            (
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole"), [:]
+            ),
+            (
+                "/apis/coordination.k8s.io/v1/namespaces/default/leases",
+                GroupVersionKind("coordination.k8s.io", "v1", "Lease"), ["spec": ["holderIdentity": "me"]]
+            ),
+            (
+                "/api/v1/namespaces/default/events", GroupVersionKind(.core, "Event"),
+                [
+                    "involvedObject": ["kind": "Pod", "name": "p", "namespace": "default"], "reason": "R",
+                    "message": " m", "type": "Normal", "count": 2, "lastTimestamp": "2025-12-31T23:59:00Z",
+                    "source": ["component": "kubelet", "host": "n"],
+                ]
+            ),
         ]
         for (target, gvk, content) in kinds {
             var object = content
