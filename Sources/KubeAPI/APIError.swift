@@ -81,7 +81,8 @@ package struct APIError: Error, Sendable, Equatable, CustomStringConvertible {
         retryAfterSeconds = details["retryAfterSeconds"].int ?? 0
         continueToken = json["metadata"]["continue"].string ?? ""
         causes = details["causes"].elements.map {
-            Cause(reason: $0["reason"].string ?? "", message: $0["message"].string ?? "", field: $0["field"].string ?? "")
+            Cause(
+                reason: $0["reason"].string ?? "", message: $0["message"].string ?? "", field: $0["field"].string ?? "")
         }
     }
 }
@@ -209,7 +210,9 @@ package struct FieldError: Sendable, Equatable, CustomStringConvertible {
     }
     package static func notSupported(_ field: String, _ value: JSON, _ supported: [String]) -> Self {
         let list = supported.map { "\"\($0)\"" }.joined(separator: ", ")
-        return Self(.notSupported, field, "Unsupported value: \(value.text)" + (list.isEmpty ? "" : ": supported values: \(list)"))
+        return Self(
+            .notSupported, field,
+            "Unsupported value: \(value.text)" + (list.isEmpty ? "" : ": supported values: \(list)"))
     }
     package static func forbidden(_ field: String, _ detail: String) -> Self {
         Self(.forbidden, field, detail.isEmpty ? "Forbidden" : "Forbidden: \(detail)")

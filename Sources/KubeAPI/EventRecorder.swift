@@ -37,7 +37,8 @@ package final class EventRecorder: Sendable {
     ) async {
         let now = clock.now()
         let text = message.utf8.count > 1024 ? String(message.prefix(1000)) + "..." : message
-        let id = [object.uid.isEmpty ? object.name : object.uid, fieldPath, type, reason, text].joined(separator: "\u{1}")
+        let id = [object.uid.isEmpty ? object.name : object.uid, fieldPath, type, reason, text].joined(
+            separator: "\u{1}")
         enum Step {
             case drop
             case create(String)

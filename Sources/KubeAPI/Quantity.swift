@@ -8,15 +8,21 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
     package var format: Format
 
     package init(nanos: Int128, format: Format = .decimalSI) { (self.nanos, self.format) = (nanos, format) }
-    package init(_ value: Int64, format: Format = .decimalSI) { self.init(nanos: Int128(value) * 1_000_000_000, format: format) }
+    package init(_ value: Int64, format: Format = .decimalSI) {
+        self.init(nanos: Int128(value) * 1_000_000_000, format: format)
+    }
     package init(milli: Int64) { self.init(nanos: Int128(milli) * 1_000_000, format: .decimalSI) }
 
     package static let zero = Quantity(0)
     package static func == (a: Self, b: Self) -> Bool { a.nanos == b.nanos }
     package static func < (a: Self, b: Self) -> Bool { a.nanos < b.nanos }
     package func hash(into hasher: inout Hasher) { hasher.combine(nanos) }
-    package static func + (a: Self, b: Self) -> Self { Self(nanos: a.nanos + b.nanos, format: a.nanos == 0 ? b.format : a.format) }
-    package static func - (a: Self, b: Self) -> Self { Self(nanos: a.nanos - b.nanos, format: a.nanos == 0 ? b.format : a.format) }
+    package static func + (a: Self, b: Self) -> Self {
+        Self(nanos: a.nanos + b.nanos, format: a.nanos == 0 ? b.format : a.format)
+    }
+    package static func - (a: Self, b: Self) -> Self {
+        Self(nanos: a.nanos - b.nanos, format: a.nanos == 0 ? b.format : a.format)
+    }
 
     /// Rounded up to a whole number, saturating: bytes.
     package var value: Int64 { Self.roundedUp(nanos, 1_000_000_000) }
@@ -29,7 +35,9 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
         return Int64(clamping: up)
     }
 
-    private static let binary: [(String, Int)] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)]
+    private static let binary: [(String, Int)] = [
+        ("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10),
+    ]
     private static let decimal: [(String, Int)] = [
         ("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9),
     ]

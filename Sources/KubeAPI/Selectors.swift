@@ -91,9 +91,11 @@ package struct LabelSelector: Sendable, Equatable {
             case .exists: requirement.key
             case .doesNotExist: "!" + requirement.key
             case .in(let values):
-                values.count == 1 ? "\(requirement.key)=\(values[0])" : "\(requirement.key) in (\(values.joined(separator: ",")))"
+                values.count == 1
+                    ? "\(requirement.key)=\(values[0])" : "\(requirement.key) in (\(values.joined(separator: ",")))"
             case .notIn(let values):
-                values.count == 1 ? "\(requirement.key)!=\(values[0])" : "\(requirement.key) notin (\(values.joined(separator: ",")))"
+                values.count == 1
+                    ? "\(requirement.key)!=\(values[0])" : "\(requirement.key) notin (\(values.joined(separator: ",")))"
             case .greaterThan(let bound): "\(requirement.key)>\(bound)"
             case .lessThan(let bound): "\(requirement.key)<\(bound)"
             }
@@ -175,7 +177,11 @@ private struct LabelSelectorParser {
             at += 1
             negated = true
         }
-        guard case .word(let key) = next() else { throw fail("found '\(show(tokens.isEmpty ? .end : tokens[Swift.min(at, tokens.count) - 1]))', expected: identifier") }
+        guard case .word(let key) = next() else {
+            throw fail(
+                "found '\(show(tokens.isEmpty ? .end : tokens[Swift.min(at, tokens.count) - 1]))', expected: identifier"
+            )
+        }
         if let problem = LabelSyntax.keyProblem(key) { throw fail("key: Invalid value: \"\(key)\": \(problem)") }
         if negated { return .init(key, .doesNotExist) }
         switch peek {
@@ -200,7 +206,9 @@ private struct LabelSelectorParser {
                 switch peek {
                 case .word(let word):
                     at += 1
-                    if let problem = LabelSyntax.valueProblem(word) { throw fail("values: Invalid value: \"\(word)\": \(problem)") }
+                    if let problem = LabelSyntax.valueProblem(word) {
+                        throw fail("values: Invalid value: \"\(word)\": \(problem)")
+                    }
                     values.append(word)
                 case .symbol(","), .symbol(")"): values.append("")
                 default: throw fail("found '\(show(peek))', expected: ',', ')' or identifier")

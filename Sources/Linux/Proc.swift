@@ -29,7 +29,8 @@ package enum Proc {
 
     /// A field of /proc/PID/status without its name and surrounding space; nil when there is none.
     package static func status(_ field: String, pid: Int32) throws(SysError) -> String? {
-        for line in try Files.readString("/proc/\(pid)/status").split(separator: "\n") where line.hasPrefix(field + ":") {
+        for line in try Files.readString("/proc/\(pid)/status").split(separator: "\n") where line.hasPrefix(field + ":")
+        {
             return String(line.dropFirst(field.count + 1).drop(while: { $0 == "\t" || $0 == " " }))
         }
         return nil

@@ -20,7 +20,8 @@ package struct Spawned: ~Copyable, Sendable {
     /// `readOnlyProgram`: executed through a read-only mount, so that /proc/PID/exe cannot be written to.
     package static func start(
         _ arguments: [String], environment: [String]? = nil,
-        stdio: (input: Int32?, output: Int32?, error: Int32?) = (nil, nil, nil), newSession: Bool = false, readOnlyProgram: Bool = false
+        stdio: (input: Int32?, output: Int32?, error: Int32?) = (nil, nil, nil), newSession: Bool = false,
+        readOnlyProgram: Bool = false
     ) throws(SysError) -> Spawned {
         guard let program = arguments.first else { throw SysError(EINVAL, "exec") }
         let argv = CStringArray(arguments)

@@ -24,7 +24,8 @@ package enum UnixSocket {
         var bytes = Array(path.utf8)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         // Held open while the kernel walks the path.
-        let directory = bytes.count >= capacity ? try FileDescriptor.open(Path.parent(path), O_PATH | O_DIRECTORY).take() : -1
+        let directory =
+            bytes.count >= capacity ? try FileDescriptor.open(Path.parent(path), O_PATH | O_DIRECTORY).take() : -1
         defer { if directory >= 0 { close(directory) } }
         if directory >= 0 { bytes = Array("/proc/self/fd/\(directory)/\(Path.last(path))".utf8) }
         guard bytes.count < capacity else { throw SysError(ENAMETOOLONG, "socket", path: path) }

@@ -24,11 +24,14 @@ package final class NodeAgent: Sendable {
     ) {
         let resources = NodeResources()
         context = NodeContext(
-            client: client, runtime: runtime, network: network, configuration: configuration, clock: clock, logger: logger,
-            mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock, secure: secureProbes), resources: resources)
+            client: client, runtime: runtime, network: network, configuration: configuration, clock: clock,
+            logger: logger,
+            mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock, secure: secureProbes),
+            resources: resources)
         let pods = PodDirectory(context: context)
         self.pods = pods
-        probes = ProbeManager(timers: context.timers, actions: context.actions, events: context.events) { [weak pods] uid in
+        probes = ProbeManager(timers: context.timers, actions: context.actions, events: context.events) {
+            [weak pods] uid in
             guard let worker = pods?.worker(uid: uid) else { return }
             Task { await worker.wake() }
         }

@@ -56,7 +56,8 @@ package final class PodNetworkAdapter: PodNetworking {
             }
             let address = IPAddress(port.hostIP).flatMap { $0.isUnspecified ? nil : $0 }
             ports.append(
-                HostPort(hostAddress: address, transport: transport, hostPort: port.hostPort, podPort: port.containerPort))
+                HostPort(
+                    hostAddress: address, transport: transport, hostPort: port.hostPort, podPort: port.containerPort))
         }
         do throws(PodNetworkError) {
             let addresses = try await opened.attach(

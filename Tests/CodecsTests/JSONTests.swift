@@ -23,9 +23,11 @@ import Testing
         ("", "unexpected end of JSON input"), ("{", "unexpected end of JSON input"),
         ("{a}", "invalid character 'a' looking for beginning of object key string"),
         (#"{"a" 1}"#, "invalid character '1' after object key"),
-        (#"{"a":1 2}"#, "invalid character '2' after object key:value pair"), ("[1,]", "invalid character ']' looking for beginning of value"),
+        (#"{"a":1 2}"#, "invalid character '2' after object key:value pair"),
+        ("[1,]", "invalid character ']' looking for beginning of value"),
         ("tru", "unexpected end of JSON input"), ("1 1", "invalid character '1' after top-level value"),
-        ("\"\u{1}\"", "invalid character '\\x1' in string literal"), ("01", "invalid character '1' after top-level value"),
+        ("\"\u{1}\"", "invalid character '\\x1' in string literal"),
+        ("01", "invalid character '1' after top-level value"),
         ("1e999", "number 1e999 is out of range"),
     ])
     func badTextIsRefusedInGosWords(_ text: String, _ message: String) {
@@ -84,7 +86,9 @@ import Testing
 }
 
 @Suite("Base64") struct Base64Tests {
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")])
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+    ])
     func vectorsOfTheStandard(_ plain: String, _ coded: String) {
         #expect(Base64.encode(plain.utf8) == coded)
         #expect(Base64.decode(coded).map { String(decoding: $0, as: UTF8.self) } == plain)
@@ -100,13 +104,17 @@ import Testing
 
 @Suite("Timestamp") struct TimestampTests {
     @Test(arguments: [
-        "1970-01-01T00:00:00Z", "2024-02-29T23:59:59Z", "2038-01-19T03:14:08Z", "1969-12-31T23:59:59Z", "2100-03-01T00:00:00Z",
+        "1970-01-01T00:00:00Z", "2024-02-29T23:59:59Z", "2038-01-19T03:14:08Z", "1969-12-31T23:59:59Z",
+        "2100-03-01T00:00:00Z",
     ])
     func secondsSurviveARoundTrip(_ text: String) { #expect(Timestamp(text)?.rfc3339 == text) }
     @Test func offsetsAndFractionsAreUnderstood() {
         #expect(Timestamp("2026-01-02T03:04:05.123456789+02:00")?.rfc3339Nano == "2026-01-02T01:04:05.123456789Z")
         #expect(Timestamp("2026-01-02T03:04:05.5Z")?.rfc3339Micro == "2026-01-02T03:04:05.500000Z")
     }
-    @Test(arguments: ["", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01 00:00:00", "2026-01-01T00:00:00.Z", "2026-01-01T24:00:00Z"])
+    @Test(arguments: [
+        "", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01 00:00:00", "2026-01-01T00:00:00.Z",
+        "2026-01-01T24:00:00Z",
+    ])
     func badTextIsRefused(_ text: String) { #expect(Timestamp(text) == nil) }
 }

@@ -76,7 +76,10 @@ import Testing
             try Directories.make(root + "/c")
             try touch(
                 root + "/c",
-                ["cpu.weight": "", "cpu.max": "max 100000\n", "memory.max": "", "memory.swap.max": "max", "pids.max": ""])
+                [
+                    "cpu.weight": "", "cpu.max": "max 100000\n", "memory.max": "", "memory.swap.max": "max",
+                    "pids.max": "",
+                ])
             try cgroups.apply(limits(), to: "c")
             func read(_ name: String) throws -> String { try Files.readString(root + "/c/" + name) }
             #expect(try read("cpu.weight") == "100")
@@ -93,7 +96,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [(0, 0), (2, 1), (102, 17), (1024, 100), (262_144, 10000), (1_000_000, 10000)] as [(UInt64, UInt64)])
+    @Test(
+        arguments: [(0, 0), (2, 1), (102, 17), (1024, 100), (262_144, 10000), (1_000_000, 10000)] as [(UInt64, UInt64)])
     func sharesBecomeWeights(_ shares: UInt64, _ weight: UInt64) {
         #expect(CgroupsV2.weight(shares: shares) == weight)
     }
@@ -102,7 +106,9 @@ import Testing
         try withTemporaryDirectory { root in
             for directory in ["", "/a", "/a/b"] {
                 try Directories.make(root + directory)
-                try touch(root + directory, ["cgroup.controllers": "cpu memory pids rdma\n", "cgroup.subtree_control": "cpu\n"])
+                try touch(
+                    root + directory,
+                    ["cgroup.controllers": "cpu memory pids rdma\n", "cgroup.subtree_control": "cpu\n"])
             }
             try CgroupsV2(root: root).create("a/b")
             #expect(try Files.readString(root + "/cgroup.subtree_control") == "+memory +pids")
@@ -163,7 +169,8 @@ import Testing
     }
 
     @Test func escapedMountPointsAreRead() {
-        let mount = MountInfo.parse(#"36 35 98:0 /a\040b /mnt\134x rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue"#)
+        let mount = MountInfo.parse(
+            #"36 35 98:0 /a\040b /mnt\134x rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue"#)
         #expect(mount.first?.root == "/a b")
         #expect(mount.first?.mountPoint == #"/mnt\x"#)
         #expect(mount.first?.propagation == ["master:1", "shared:2"])

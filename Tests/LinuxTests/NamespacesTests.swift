@@ -49,7 +49,8 @@ import Testing
             }
             try Files.write(directory + "/low/below", Array("b".utf8))
             let root = try Mounts.detachedOverlay(layers: [directory + "/high", directory + "/low"])
-            #expect(try !MountInfo.current().contains { mount in mount.superOptions.contains { $0.contains(directory) } })
+            #expect(
+                try !MountInfo.current().contains { mount in mount.superOptions.contains { $0.contains(directory) } })
             #expect(try Files.read(FileDescriptor.open(inRoot: root, "/both", O_RDONLY)) == Array("high".utf8))
             #expect(try Files.read(FileDescriptor.open(inRoot: root, "below", O_RDONLY)) == Array("b".utf8))
             #expect(throws: SysError.self) {

@@ -16,7 +16,8 @@ import Testing
             node.containerStatus("web")["state"]["waiting"]["reason"].string == "ErrImagePull"
         }
         try await node.until("event") {
-            node.client.eventTexts().contains("Failed: Failed to pull image \"busybox:1\": docker.io/library/busybox:1: not found")
+            node.client.eventTexts().contains(
+                "Failed: Failed to pull image \"busybox:1\": docker.io/library/busybox:1: not found")
         }
         #expect(node.client.eventTexts().contains("Failed: Error: ErrImagePull"))
         node.clock.advance(by: .seconds(2))
@@ -60,7 +61,8 @@ import Testing
 
     @Test func pullSecretsAreTriedInOrder() async throws {
         let node = try NodeHarness()
-        let config = #"{"auths":{"https://registry.example/v1/":{"auth":"dXNlcjpwYXNz"},"other.example":{"username":"x","password":"y"}}}"#
+        let config =
+            #"{"auths":{"https://registry.example/v1/":{"auth":"dXNlcjpwYXNz"},"other.example":{"username":"x","password":"y"}}}"#
         var secret = KubeObject(GroupVersionKind("", "v1", "Secret"), name: "pull", namespace: "default")
         secret["data"] = [".dockerconfigjson": .string(Base64.encode(Array(config.utf8)))]
         node.client.put(.secrets, secret)
@@ -85,7 +87,9 @@ import Testing
             node.containerStatus("web")["state"]["waiting"]["reason"].string == "CreateContainerConfigError"
         }
         #expect(node.containerStatus("web")["state"]["waiting"]["message"].string == "configmap \"settings\" not found")
-        try await node.until("event") { node.client.eventTexts().contains("Failed: Error: configmap \"settings\" not found") }
+        try await node.until("event") {
+            node.client.eventTexts().contains("Failed: Error: configmap \"settings\" not found")
+        }
         var settings = KubeObject(GroupVersionKind("", "v1", "ConfigMap"), name: "settings", namespace: "default")
         settings["data"] = ["COLOR": "green"]
         node.client.put(.configMaps, settings)
@@ -138,13 +142,21 @@ import Testing
                 [
                     "name": "app", "image": "busybox:1", "command": ["sh", "-c", "echo $(GREETING) $(UNKNOWN) $$(X)"],
                     "env": [
-                        ["name": "GREETING", "value": "hello $(POD)"], ["name": "POD", "valueFrom": ["fieldRef": ["fieldPath": "metadata.name"]]],
+                        ["name": "GREETING", "value": "hello $(POD)"],
+                        ["name": "POD", "valueFrom": ["fieldRef": ["fieldPath": "metadata.name"]]],
                         ["name": "AGAIN", "value": "$(POD)!"],
-                        ["name": "CPU", "valueFrom": ["resourceFieldRef": ["resource": "limits.cpu", "divisor": "1m"]]],
+                        [
+                            "name": "CPU",
+                            "valueFrom": ["resourceFieldRef": ["resource": "limits.cpu", "divisor": "1m"]],
+                        ],
                         ["name": "IP", "valueFrom": ["fieldRef": ["fieldPath": "status.podIP"]]],
                     ],
-                    "resources": ["requests": ["cpu": "100m", "memory": "64Mi"], "limits": ["cpu": "500m", "memory": "128Mi"]],
-                    "securityContext": ["allowPrivilegeEscalation": false, "capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]]],
+                    "resources": [
+                        "requests": ["cpu": "100m", "memory": "64Mi"], "limits": ["cpu": "500m", "memory": "128Mi"],
+                    ],
+                    "securityContext": [
+                        "allowPrivilegeEscalation": false, "capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]],
+                    ],
                 ]
             ])
         try await node.until("ready") { node.isReady("web") }
@@ -168,11 +180,13 @@ import Testing
         #expect(sandbox.cgroupParent == "kubepods/burstable")
         #expect(sandbox.logDirectory == "\(node.configuration.podLogs)/default_web_\(uid)")
         let hosts = try #require(config.mounts.first { $0.containerPath == "/etc/hosts" })
-        #expect(Files.text(hosts.hostPath)?.contains("10.42.0.2\tfront.tier.default.svc.cluster.local\tfront\n") == true)
+        #expect(
+            Files.text(hosts.hostPath)?.contains("10.42.0.2\tfront.tier.default.svc.cluster.local\tfront\n") == true)
         let resolv = try #require(config.mounts.first { $0.containerPath == "/etc/resolv.conf" })
         #expect(
             Files.text(resolv.hostPath)
-                == "search default.svc.cluster.local svc.cluster.local cluster.local example.test\nnameserver 10.43.0.10\noptions ndots:5\n")
+                == "search default.svc.cluster.local svc.cluster.local cluster.local example.test\nnameserver 10.43.0.10\noptions ndots:5\n"
+        )
         #expect(config.mounts.contains { $0.containerPath == "/dev/termination-log" })
         await node.stop()
     }
@@ -196,7 +210,12 @@ import Testing
         node.start()
         node.create(
             "web",
-            containers: [["name": "app", "image": "busybox:1", "lifecycle": ["postStart": ["exec": ["command": ["/bin/false"]]]]]])
+            containers: [
+                [
+                    "name": "app", "image": "busybox:1",
+                    "lifecycle": ["postStart": ["exec": ["command": ["/bin/false"]]]],
+                ]
+            ])
         try await node.until("killed") { node.runtime.calls.contains { $0.hasPrefix("stop app") } }
         try await node.until("event") { node.client.eventTexts().contains("FailedPostStartHook: PostStartHook failed") }
         await node.stop()
@@ -247,7 +266,8 @@ import Testing
         #expect(node.pod("huge")?.status["reason"].string == "OutOfcpu")
         #expect(
             node.pod("huge")?.status["message"].string?.hasPrefix(
-                "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000000, used: 0, capacity: ") == true)
+                "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000000, used: 0, capacity: ")
+                == true)
         #expect(await node.runtime.sandboxes().isEmpty)
         node.create("elsewhere", ["nodeSelector": ["disk": "ssd"]])
         try await node.until("failed") { node.phase("elsewhere") == "Failed" }
@@ -261,7 +281,9 @@ import Testing
     @Test func aHostPortIsGivenOnce() async throws {
         let node = try NodeHarness()
         node.start()
-        let container: JSON = ["name": "app", "image": "busybox:1", "ports": [["containerPort": 80, "hostPort": 8080]]]
+        let container: JSON = [
+            "name": "app", "image": "busybox:1", "ports": [["containerPort": 80, "hostPort": 8080]],
+        ]
         node.create("a", containers: [container])
         try await node.until("a is ready") { node.isReady("a") }
         node.create("b", containers: [container])

@@ -77,13 +77,16 @@ final class FakeKubeClient: KubeClient {
         }
     }
 
-    private static func store(_ state: inout State, _ key: Key, _ object: KubeObject, _ kind: WatchEvent.Kind) -> KubeObject {
+    private static func store(_ state: inout State, _ key: Key, _ object: KubeObject, _ kind: WatchEvent.Kind)
+        -> KubeObject
+    {
         var object = object
         state.revision += 1
         object.resourceVersion = state.revision
         state.objects[key] = kind == .deleted ? nil : object
         let encoded = EncodedObject(bytes: object.json.encode(), resourceVersion: state.revision)
-        for stream in state.streams where stream.resource == key.resource && matches(object, stream.namespace, stream.fields) {
+        for stream in state.streams
+        where stream.resource == key.resource && matches(object, stream.namespace, stream.fields) {
             stream.send(WatchEvent(kind, encoded))
         }
         return object
@@ -112,10 +115,14 @@ final class FakeKubeClient: KubeClient {
         return object
     }
 
-    func list(_ resource: GroupVersionResource, namespace: String?, options: ListOptions) async throws(APIError) -> ObjectList {
+    func list(_ resource: GroupVersionResource, namespace: String?, options: ListOptions) async throws(APIError)
+        -> ObjectList
+    {
         try check()
         return state.withLock { state in
-            let items = state.objects.filter { $0.key.resource == resource && Self.matches($0.value, namespace, options.fieldSelector) }
+            let items = state.objects.filter {
+                $0.key.resource == resource && Self.matches($0.value, namespace, options.fieldSelector)
+            }
             return ObjectList(
                 items: items.values.map { EncodedObject(bytes: $0.json.encode(), resourceVersion: $0.resourceVersion) },
                 resourceVersion: state.revision)
@@ -130,9 +137,15 @@ final class FakeKubeClient: KubeClient {
         state.withLock { state in
             state.streams.append(stream)
             // What has happened since the list.
-            for object in state.objects.filter({ $0.key.resource == resource }).map(\.value).sorted(by: { $0.resourceVersion < $1.resourceVersion })
-            where object.resourceVersion > (options.resourceVersion ?? 0) && Self.matches(object, namespace, options.fieldSelector) {
-                stream.send(WatchEvent(.modified, EncodedObject(bytes: object.json.encode(), resourceVersion: object.resourceVersion)))
+            for object in state.objects.filter({ $0.key.resource == resource }).map(\.value).sorted(by: {
+                $0.resourceVersion < $1.resourceVersion
+            })
+            where object.resourceVersion > (options.resourceVersion ?? 0)
+                && Self.matches(object, namespace, options.fieldSelector)
+            {
+                stream.send(
+                    WatchEvent(
+                        .modified, EncodedObject(bytes: object.json.encode(), resourceVersion: object.resourceVersion)))
             }
         }
         return stream
@@ -148,7 +161,10 @@ final class FakeKubeClient: KubeClient {
                 return state.tokens
             }
             let issued = clock.now().seconds
-            let claims: JSON = ["iat": .int(issued), "exp": .int(issued + (object.spec["expirationSeconds"].int ?? 3600)), "n": .int(Int64(number))]
+            let claims: JSON = [
+                "iat": .int(issued), "exp": .int(issued + (object.spec["expirationSeconds"].int ?? 3600)),
+                "n": .int(Int64(number)),
+            ]
             var answer = object
             answer.status = ["token": .string("e30.\(Base64.encodeURL(claims.encode())).sig")]
             return answer
@@ -157,14 +173,19 @@ final class FakeKubeClient: KubeClient {
         return put(resource, object)
     }
 
-    func update(_ resource: GroupVersionResource, _ object: KubeObject, subresource: String?) async throws(APIError) -> KubeObject {
+    func update(_ resource: GroupVersionResource, _ object: KubeObject, subresource: String?) async throws(APIError)
+        -> KubeObject
+    {
         try check()
-        guard self.object(resource, object.namespace, object.name) != nil else { throw .notFound(resource, object.name) }
+        guard self.object(resource, object.namespace, object.name) != nil else {
+            throw .notFound(resource, object.name)
+        }
         return put(resource, object)
     }
 
     func patch(
-        _ resource: GroupVersionResource, namespace: String, name: String, _ patch: JSON, type: PatchType, subresource: String?
+        _ resource: GroupVersionResource, namespace: String, name: String, _ patch: JSON, type: PatchType,
+        subresource: String?
     ) async throws(APIError) -> KubeObject {
         try check()
         let key = Key(resource: resource, namespace: namespace, name: name)

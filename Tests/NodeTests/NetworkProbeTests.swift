@@ -31,7 +31,8 @@ final class LoopbackServer: Sendable {
             while !Task.isCancelled {
                 guard
                     let accepted = try? await listener.whenReadable(
-                        "accept", { fd -> Int32 in
+                        "accept",
+                        { fd -> Int32 in
                             let result = accept(fd, nil, nil)
                             return result < 0 ? -errno : result
                         }), let connection = try? AsyncFD(FileDescriptor(owning: accepted))
@@ -58,12 +59,19 @@ final class LoopbackServer: Sendable {
     @Test func aGoodStatusIsSuccess() async throws {
         #expect(try await http("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") == .success("ok"))
         #expect(try await http("HTTP/1.0 204 No Content\r\n\r\n") == .success(""))
-        #expect(try await http("HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n") == .success("Probe terminated redirects, Response body: "))
+        #expect(
+            try await http("HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n")
+                == .success("Probe terminated redirects, Response body: "))
     }
 
     @Test func aBadStatusIsFailure() async throws {
-        #expect(try await http("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n") == .failure("HTTP probe failed with statuscode: 500"))
-        guard case .failure(let loop) = try await http("HTTP/1.1 301 Moved\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n") else {
+        #expect(
+            try await http("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+                == .failure("HTTP probe failed with statuscode: 500"))
+        guard
+            case .failure(let loop) = try await http(
+                "HTTP/1.1 301 Moved\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+        else {
             Issue.record("redirects without end")
             return
         }
@@ -80,7 +88,10 @@ final class LoopbackServer: Sendable {
         server.close()
         try await Task.sleep(for: .milliseconds(20))
         let result = await HTTPProbe(host: "127.0.0.1", port: port, path: "/", https: false, headers: []).run()
-        #expect(result == .failure("Get \"http://127.0.0.1:\(port)/\": dial tcp 127.0.0.1:\(port): connect: connection refused"))
+        #expect(
+            result
+                == .failure(
+                    "Get \"http://127.0.0.1:\(port)/\": dial tcp 127.0.0.1:\(port): connect: connection refused"))
         await #expect(throws: SysError.self) { _ = try await ProbeSocket.connect("127.0.0.1", port) }
     }
 
@@ -90,16 +101,25 @@ final class LoopbackServer: Sendable {
             headers: [.init("Host", "name.example"), .init("X-A", "1"), .init("Bad\r\nX", "2")])
         #expect(
             String(decoding: probe.head, as: UTF8.self)
-                == "GET /x HTTP/1.1\r\nHost: name.example\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\nX-A: 1\r\nConnection: close\r\n\r\n")
+                == "GET /x HTTP/1.1\r\nHost: name.example\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\nX-A: 1\r\nConnection: close\r\n\r\n"
+        )
     }
 
     @Test(arguments: [(UInt8(1), true), (2, false), (3, false)])
     func grpcHealthIsUnderstood(_ status: UInt8, _ healthy: Bool) async throws {
         // SETTINGS, HEADERS (:status 200), DATA with the message, as a server sends them.
-        let answer: [UInt8] = [0, 0, 0, 4, 0, 0, 0, 0, 0] + [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88] + [0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 8, status]
+        let answer: [UInt8] =
+            [0, 0, 0, 4, 0, 0, 0, 0, 0] + [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88] + [
+                0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 8, status,
+            ]
         let server = try LoopbackServer(answer)
         defer { server.close() }
         let result = await GRPCHealthCheck(host: "127.0.0.1", port: server.port, service: "").run()
-        #expect(result == (healthy ? .success("service healthy") : .failure("service unhealthy (responded with \"\(status == 2 ? "NOT_SERVING" : "SERVICE_UNKNOWN")\")")))
+        #expect(
+            result
+                == (healthy
+                    ? .success("service healthy")
+                    : .failure(
+                        "service unhealthy (responded with \"\(status == 2 ? "NOT_SERVING" : "SERVICE_UNKNOWN")\")")))
     }
 }

@@ -137,7 +137,8 @@ final class NodeHarness: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let agent = NodeAgent(
-            client: client, runtime: runtime, network: network, configuration: configuration, clock: clock, logger: logger,
+            client: client, runtime: runtime, network: network, configuration: configuration, clock: clock,
+            logger: logger,
             mounter: mounter, actions: actions)
         let task = Task { _ = try? await agent.run() }
         running.withLock { $0 = (agent, task) }
@@ -176,7 +177,9 @@ final class NodeHarness: Sendable {
     // MARK: Pods
 
     @discardableResult
-    func create(_ name: String, _ spec: JSON = [:], containers: [JSON] = [["name": "app", "image": "busybox:1"]]) -> String {
+    func create(_ name: String, _ spec: JSON = [:], containers: [JSON] = [["name": "app", "image": "busybox:1"]])
+        -> String
+    {
         var object = KubeObject(GroupVersionKind("", "v1", "Pod"), name: name, namespace: "default")
         object.metadata["generation"] = 1
         object.metadata["creationTimestamp"] = .string(clock.now().rfc3339)
@@ -191,7 +194,9 @@ final class NodeHarness: Sendable {
     func phase(_ name: String) -> String { pod(name)?.status["phase"].string ?? "" }
     func containerStatus(_ pod: String, _ name: String = "app") -> JSON {
         let status = self.pod(pod)?.status ?? .null
-        return (status["containerStatuses"].elements + status["initContainerStatuses"].elements + status["ephemeralContainerStatuses"].elements)
+        return
+            (status["containerStatuses"].elements + status["initContainerStatuses"].elements
+            + status["ephemeralContainerStatuses"].elements)
             .first { $0["name"].string == name } ?? .null
     }
     func condition(_ pod: String, _ type: String) -> JSON {

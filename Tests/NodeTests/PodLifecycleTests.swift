@@ -61,7 +61,8 @@ import Testing
         #expect(node.phase("web") == "Running")
         #expect(!node.isReady("web"))
         try await node.until("event") {
-            node.client.eventTexts().contains("BackOff: Back-off restarting failed container app in pod web_default(\(uid))")
+            node.client.eventTexts().contains(
+                "BackOff: Back-off restarting failed container app in pod web_default(\(uid))")
         }
         node.clock.advance(by: .seconds(9))
         await node.settle()
@@ -181,7 +182,10 @@ import Testing
         node.start()
         node.create(
             "web",
-            ["restartPolicy": "Never", "initContainers": [["name": "proxy", "image": "busybox:1", "restartPolicy": "Always"]]])
+            [
+                "restartPolicy": "Never",
+                "initContainers": [["name": "proxy", "image": "busybox:1", "restartPolicy": "Always"]],
+            ])
         try await node.until("web is ready") { node.isReady("web") }
         #expect(!node.containerStatus("web", "proxy")["state"]["running"].isNull)
         #expect(node.containerStatus("web", "proxy")["ready"].bool == true)
@@ -258,7 +262,9 @@ import Testing
         node.create("web")
         try await node.until("ready") { node.isReady("web") }
         node.runtime.exit("app", 1)
-        try await node.until("restarted") { node.isReady("web") && node.containerStatus("web")["restartCount"].int == 1 }
+        try await node.until("restarted") {
+            node.isReady("web") && node.containerStatus("web")["restartCount"].int == 1
+        }
         let before = node.containerStatus("web")
         let calls = node.runtime.calls
         await node.stop()
@@ -266,7 +272,9 @@ import Testing
         let patches = node.client.patches.filter { $0.0.name == "web" }.count
         node.start()
         await node.settle()
-        try await node.until("adopted") { await node.agent?.pods.worker(namespace: "default", name: "web")?.stage == .running }
+        try await node.until("adopted") {
+            await node.agent?.pods.worker(namespace: "default", name: "web")?.stage == .running
+        }
         await node.settle()
         #expect(node.runtime.calls == calls)
         #expect(node.containerStatus("web") == before)
@@ -288,7 +296,9 @@ import Testing
         try Directories.make(node.configuration.rootDirectory + "/pods/stale/volumes")
         node.start()
         try await node.until("orphan removed") { await node.runtime.sandboxes().isEmpty }
-        try await node.until("directories removed") { Directories.names(node.configuration.rootDirectory + "/pods").isEmpty }
+        try await node.until("directories removed") {
+            Directories.names(node.configuration.rootDirectory + "/pods").isEmpty
+        }
         #expect(node.runtime.calls.contains { $0.hasPrefix("stop app") })
         await node.stop()
     }

@@ -23,7 +23,8 @@ import Testing
         #expect(!node.isReady("web"))
         #expect(node.condition("web", "ContainersReady")["message"].string == "containers with unready status: [app]")
         try await node.until("event") {
-            node.client.eventTexts().contains("Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503")
+            node.client.eventTexts().contains(
+                "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503")
         }
         node.actions.answer("http 10.42.0.2:80/ready", .success("ok"))
         try await node.until("ready", ticking: .milliseconds(500)) { node.isReady("web") }
@@ -41,7 +42,9 @@ import Testing
             containers: [
                 [
                     "name": "app", "image": "busybox:1",
-                    "livenessProbe": ["exec": ["command": ["check"]], "initialDelaySeconds": 15, "failureThreshold": 1],
+                    "livenessProbe": [
+                        "exec": ["command": ["check"]], "initialDelaySeconds": 15, "failureThreshold": 1,
+                    ],
                 ]
             ])
         try await node.until("ready") { node.isReady("web") }
@@ -49,7 +52,9 @@ import Testing
         await node.settle()
         #expect(node.actions.asked.isEmpty)
         node.actions.answer("exec check", .failure("sick"))
-        try await node.until("restarted", ticking: .milliseconds(250)) { node.containerStatus("web")["restartCount"].int == 1 }
+        try await node.until("restarted", ticking: .milliseconds(250)) {
+            node.containerStatus("web")["restartCount"].int == 1
+        }
         #expect(node.client.eventTexts().contains("Unhealthy: Liveness probe failed: sick"))
         #expect(node.client.eventTexts().contains("Killing: Container app failed liveness probe, will be restarted"))
         await node.stop()
@@ -76,7 +81,9 @@ import Testing
         #expect(!node.isReady("web"))
         node.actions.answer("exec started", .success(""))
         try await node.until("ready", ticking: .milliseconds(250)) { node.isReady("web") }
-        try await node.until("liveness begins", ticking: .milliseconds(250)) { node.actions.asked.contains("exec alive") }
+        try await node.until("liveness begins", ticking: .milliseconds(250)) {
+            node.actions.asked.contains("exec alive")
+        }
         let startups = node.actions.asked.filter { $0 == "exec started" }.count
         node.clock.advance(by: .seconds(5))
         await node.settle()

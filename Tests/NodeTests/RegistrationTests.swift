@@ -17,7 +17,10 @@ import Testing
         #expect(object.annotations["k3s.io/internal-ip"] == "192.0.2.1")
         #expect(object.annotations["alpha.kubernetes.io/provided-node-ip"] == "192.0.2.1")
         let status = object.status
-        #expect(status["conditions"].elements.map { $0["type"].string } == ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"])
+        #expect(
+            status["conditions"].elements.map { $0["type"].string } == [
+                "MemoryPressure", "DiskPressure", "PIDPressure", "Ready",
+            ])
         #expect(status["conditions"][3]["reason"].string == "KubeletReady")
         #expect(status["addresses"][0] == ["type": "InternalIP", "address": "192.0.2.1"])
         #expect(status["capacity"]["pods"].string == "110")
@@ -39,7 +42,9 @@ import Testing
             node.clock.advance(by: .seconds(10))
             await node.settle()
         }
-        #expect(node.client.object(.leases, "kube-node-lease", "node-1")?.spec["renewTime"].string == "2026-01-01T00:00:50.000000Z")
+        #expect(
+            node.client.object(.leases, "kube-node-lease", "node-1")?.spec["renewTime"].string
+                == "2026-01-01T00:00:50.000000Z")
         #expect(node.client.patches.filter { $0.0.resource == .nodes }.isEmpty)
         for _ in 0..<26 {
             node.clock.advance(by: .seconds(10))
@@ -86,7 +91,9 @@ import Testing
         node.client.put(.nodes, old)
         node.start()
         try await node.until("configured") { node.network.calls.contains("configure 10.42.3.0/24") }
-        try await node.until("status written") { !(node.client.object(.nodes, "", "node-1")?.status["nodeInfo"].isNull ?? true) }
+        try await node.until("status written") {
+            !(node.client.object(.nodes, "", "node-1")?.status["nodeInfo"].isNull ?? true)
+        }
         let now = try #require(node.client.object(.nodes, "", "node-1"))
         #expect(now.labels["mine"] == "yes")
         #expect(now.labels["kubernetes.io/arch"] != "wrong")
@@ -123,7 +130,8 @@ import Testing
 
     @Test func equalEventsAreCounted() async throws {
         let (recorder, client, clock, task) = recorder()
-        let subject = EventSubject(kind: "Pod", namespace: "default", name: "web", uid: "u", fieldPath: "spec.containers{app}")
+        let subject = EventSubject(
+            kind: "Pod", namespace: "default", name: "web", uid: "u", fieldPath: "spec.containers{app}")
         for _ in 0..<3 {
             recorder.record(subject, .warning, "Unhealthy", "sick")
             clock.advance(by: .seconds(1))
@@ -142,7 +150,8 @@ import Testing
         let (recorder, client, _, task) = recorder()
         let subject = EventSubject(kind: "Pod", namespace: "default", name: "web", uid: "u")
         for index in 0..<100 { recorder.record(subject, .normal, "Tick", "number \(index)") }
-        recorder.record(EventSubject(kind: "Pod", namespace: "default", name: "other", uid: "v"), .normal, "Tock", "done")
+        recorder.record(
+            EventSubject(kind: "Pod", namespace: "default", name: "other", uid: "v"), .normal, "Tock", "done")
         try await wait { client.eventCount("Tock") == 1 }
         #expect(client.eventCount("Tick") == 25)
         // Ten of their own, then one for all that are alike.

@@ -9,7 +9,10 @@ import Testing
     private static func container(_ cpu: String, _ memory: String, _ policy: [JSON] = []) -> JSON {
         [
             "name": "app", "image": "busybox:1", "resizePolicy": .array(policy),
-            "resources": ["requests": ["cpu": .string(cpu), "memory": .string(memory)], "limits": ["cpu": .string(cpu), "memory": .string(memory)]],
+            "resources": [
+                "requests": ["cpu": .string(cpu), "memory": .string(memory)],
+                "limits": ["cpu": .string(cpu), "memory": .string(memory)],
+            ],
         ]
     }
     private func change(_ node: NodeHarness, _ name: String, _ container: JSON) throws {
@@ -42,10 +45,14 @@ import Testing
         node.create("web", containers: [Self.container("100m", "64Mi", policy)])
         try await node.until("ready") { node.isReady("web") }
         try change(node, "web", Self.container("200m", "64Mi", policy))
-        try await node.until("cpu without") { node.containerStatus("web")["resources"]["limits"]["cpu"].string == "200m" }
+        try await node.until("cpu without") {
+            node.containerStatus("web")["resources"]["limits"]["cpu"].string == "200m"
+        }
         #expect(node.containerStatus("web")["restartCount"].int == 0)
         try change(node, "web", Self.container("200m", "128Mi", policy))
-        try await node.until("memory with") { node.containerStatus("web")["restartCount"].int == 1 && node.isReady("web") }
+        try await node.until("memory with") {
+            node.containerStatus("web")["restartCount"].int == 1 && node.isReady("web")
+        }
         #expect(node.runtime.config("app")?.resources.memoryLimitBytes == 128 << 20)
         await node.stop()
     }
@@ -56,7 +63,9 @@ import Testing
         node.create("web", containers: [Self.container("100m", "64Mi")])
         try await node.until("ready") { node.isReady("web") }
         try change(node, "web", Self.container("100000", "64Mi"))
-        try await node.until("infeasible") { node.condition("web", "PodResizePending")["reason"].string == "Infeasible" }
+        try await node.until("infeasible") {
+            node.condition("web", "PodResizePending")["reason"].string == "Infeasible"
+        }
         #expect(node.containerStatus("web")["resources"]["limits"]["cpu"].string == "100m")
         #expect(node.runtime.config("app")?.resources.cpuQuotaMicroseconds == 10000)
         try change(node, "web", Self.container("150m", "64Mi"))
@@ -71,7 +80,11 @@ import Testing
         node.create("web", containers: [Self.container("100m", "64Mi")])
         try await node.until("ready") { node.isReady("web") }
         let cpus = (node.agent?.context.resources.allocatable["cpu"]?.milliValue ?? 0)
-        node.create("big", containers: [["name": "big", "image": "busybox:1", "resources": ["requests": ["cpu": .string("\(cpus - 150)m")]]]])
+        node.create(
+            "big",
+            containers: [
+                ["name": "big", "image": "busybox:1", "resources": ["requests": ["cpu": .string("\(cpus - 150)m")]]]
+            ])
         try await node.until("big runs") { node.isReady("big") }
         try change(node, "web", Self.container("300m", "64Mi"))
         try await node.until("deferred") { node.condition("web", "PodResizePending")["reason"].string == "Deferred" }

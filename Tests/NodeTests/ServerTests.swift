@@ -16,7 +16,9 @@ final class Collected: Sendable {
 }
 
 @Suite("Kubelet server") struct ServerTests {
-    private func get(_ node: NodeHarness, _ target: String, method: String = "GET") async throws -> (status: Int, text: String) {
+    private func get(_ node: NodeHarness, _ target: String, method: String = "GET") async throws -> (
+        status: Int, text: String
+    ) {
         let agent = try #require(node.agent)
         let response = await KubeletServer(agent).handler(try HTTPRequest(method: method, target: target))
         let collected = Collected()
@@ -43,13 +45,16 @@ final class Collected: Sendable {
     @Test func logsAreReadAsAsked() async throws {
         let node = try NodeHarness()
         let log = try await running(node)
-        let text = line(1, "one") + line(2, "two ", tag: "P") + line(2, "halves") + line(3, "bad", stream: "stderr") + line(4, "four")
+        let text =
+            line(1, "one") + line(2, "two ", tag: "P") + line(2, "halves") + line(3, "bad", stream: "stderr")
+            + line(4, "four")
         try Files.write(log, Array(text.utf8))
         #expect(try await get(node, "/containerLogs/default/web/app").text == "one\ntwo halves\nbad\nfour\n")
         #expect(try await get(node, "/containerLogs/default/web/app?tailLines=2").text == "bad\nfour\n")
         #expect(try await get(node, "/containerLogs/default/web/app?tailLines=0").text == "")
         #expect(try await get(node, "/containerLogs/default/web/app?limitBytes=6").text == "one\ntw")
-        #expect(try await get(node, "/containerLogs/default/web/app?sinceTime=2026-01-01T00:00:03Z").text == "bad\nfour\n")
+        #expect(
+            try await get(node, "/containerLogs/default/web/app?sinceTime=2026-01-01T00:00:03Z").text == "bad\nfour\n")
         #expect(try await get(node, "/containerLogs/default/web/app?stream=Stderr").text == "bad\n")
         #expect(
             try await get(node, "/containerLogs/default/web/app?timestamps=true&tailLines=1").text
@@ -114,7 +119,9 @@ final class Collected: Sendable {
         let log = try await running(node)
         try Files.write(log, Array(line(1, "first life").utf8))
         node.runtime.exit("app", 1)
-        try await node.until("restarted") { node.containerStatus("web")["restartCount"].int == 1 && node.isReady("web") }
+        try await node.until("restarted") {
+            node.containerStatus("web")["restartCount"].int == 1 && node.isReady("web")
+        }
         try Files.write(Path.parent(log) + "/1.log", Array(line(2, "second life").utf8))
         #expect(try await get(node, "/containerLogs/default/web/app?previous=true").text == "first life\n")
         #expect(try await get(node, "/containerLogs/default/web/app").text == "second life\n")
@@ -136,13 +143,17 @@ final class Collected: Sendable {
         #expect(summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"].int == 8 << 20)
         #expect((summary["node"]["cpu"]["usageCoreNanoSeconds"].int ?? 0) > 0)
         let metrics = try await get(node, "/metrics/resource").text
-        #expect(metrics.contains("container_cpu_usage_seconds_total{container=\"app\",namespace=\"default\",pod=\"web\"} 1.5 "))
+        #expect(
+            metrics.contains(
+                "container_cpu_usage_seconds_total{container=\"app\",namespace=\"default\",pod=\"web\"} 1.5 "))
         #expect(try await get(node, "/metrics").text.contains("kubelet_running_pods 1\n"))
         #expect(try await get(node, "/nothing").status == 404)
         node.runtime.answer("echo hi", 0, "hi\n")
         #expect(try await get(node, "/run/default/web/app?cmd=echo%20hi", method: "POST").text == "hi\n")
         #expect(try await get(node, "/exec/default/web/app?command=ls").status == 400)
-        #expect(try await get(node, "/exec/default/web/nope?command=ls&output=1").text == "container not found (\"nope\")\n")
+        #expect(
+            try await get(node, "/exec/default/web/nope?command=ls&output=1").text == "container not found (\"nope\")\n"
+        )
         await node.stop()
     }
 }

@@ -16,27 +16,38 @@ import Testing
         return object
     }
     static func slice(_ name: String, _ service: String, _ endpoints: [JSON]) -> KubeObject {
-        var object = KubeObject(GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice"), name: name, namespace: "default")
+        var object = KubeObject(
+            GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice"), name: name, namespace: "default")
         object.labels = ["kubernetes.io/service-name": service]
         object["ports"] = [["name": "http", "port": 8080, "protocol": "TCP"]]
         object["endpoints"] = .array(endpoints)
         return object
     }
     static func endpoint(_ address: String, ready: Bool = true, serving: Bool = true, node: String = "node-2") -> JSON {
-        ["addresses": [.string(address)], "conditions": ["ready": .bool(ready), "serving": .bool(serving)], "nodeName": .string(node)]
+        [
+            "addresses": [.string(address)], "conditions": ["ready": .bool(ready), "serving": .bool(serving)],
+            "nodeName": .string(node),
+        ]
     }
     let key = ObjectKey(namespace: "default", name: "web")
 
     @Test func readyEndpointsTakeTraffic() {
         var mapping = ServiceMapping(node: "node-1")
         #expect(mapping.set(Self.service("web")) == ["default/web:http"])
-        #expect(mapping.set(slice: Self.slice("web-1", "web", [Self.endpoint("10.42.0.5", node: "node-1"), Self.endpoint("10.42.1.5", ready: false)])) == [key])
+        #expect(
+            mapping.set(
+                slice: Self.slice(
+                    "web-1", "web",
+                    [Self.endpoint("10.42.0.5", node: "node-1"), Self.endpoint("10.42.1.5", ready: false)])) == [key])
         #expect(mapping.set(slice: Self.slice("web-2", "web", [Self.endpoint("10.42.1.6")])) == [key])
         // The same again is no news.
         #expect(mapping.set(slice: Self.slice("web-2", "web", [Self.endpoint("10.42.1.6")])).isEmpty)
         let ports = mapping.ports(of: key)
         #expect(ports.map(\.id) == ["default/web:http"])
-        #expect(ports[0].endpoints == [ProxyEndpoint(.v4(0x0A2A_0005), 8080, isLocal: true), ProxyEndpoint(.v4(0x0A2A_0106), 8080)])
+        #expect(
+            ports[0].endpoints == [
+                ProxyEndpoint(.v4(0x0A2A_0005), 8080, isLocal: true), ProxyEndpoint(.v4(0x0A2A_0106), 8080),
+            ])
         #expect(mapping.remove(slice: ObjectKey(namespace: "default", name: "web-2")) == [key])
         #expect(mapping.ports(of: key)[0].endpoints.count == 1)
     }
@@ -44,7 +55,13 @@ import Testing
     @Test func endingEndpointsAreTheLastResort() {
         var mapping = ServiceMapping(node: "node-1")
         _ = mapping.set(Self.service("web"))
-        _ = mapping.set(slice: Self.slice("web-1", "web", [Self.endpoint("10.42.1.5", ready: false, serving: true), Self.endpoint("10.42.1.6", ready: false, serving: false)]))
+        _ = mapping.set(
+            slice: Self.slice(
+                "web-1", "web",
+                [
+                    Self.endpoint("10.42.1.5", ready: false, serving: true),
+                    Self.endpoint("10.42.1.6", ready: false, serving: false),
+                ]))
         #expect(mapping.ports(of: key)[0].endpoints.map(\.address) == [.v4(0x0A2A_0105)])
     }
 
@@ -53,10 +70,14 @@ import Testing
         var service = Self.service(
             "web",
             [
-                "type": "LoadBalancer", "sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local", "externalIPs": ["192.0.2.9"],
-                "loadBalancerSourceRanges": ["198.51.100.0/24"], "ports": [["port": 53, "protocol": "UDP", "nodePort": 30053]],
+                "type": "LoadBalancer", "sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local",
+                "externalIPs": ["192.0.2.9"],
+                "loadBalancerSourceRanges": ["198.51.100.0/24"],
+                "ports": [["port": 53, "protocol": "UDP", "nodePort": 30053]],
             ])
-        service.status = ["loadBalancer": ["ingress": [["ip": "192.0.2.10"], ["ip": "192.0.2.11", "ipMode": "Proxy"]]]]
+        service.status = [
+            "loadBalancer": ["ingress": [["ip": "192.0.2.10"], ["ip": "192.0.2.11", "ipMode": "Proxy"]]]
+        ]
         _ = mapping.set(service)
         let port = mapping.ports(of: key)[0]
         #expect(port.id == "default/web:")
@@ -115,16 +136,19 @@ import Testing
         let node = try NodeHarness()
         let proxy = Recorder()
         let agent = NodeAgent(
-            client: node.client, runtime: node.runtime, network: node.network, proxy: proxy, configuration: node.configuration,
+            client: node.client, runtime: node.runtime, network: node.network, proxy: proxy,
+            configuration: node.configuration,
             clock: node.clock, mounter: node.mounter, actions: node.actions)
         let task = Task { _ = try? await agent.run() }
         try await node.until("loaded", ticking: .milliseconds(5)) { proxy.loads == 1 }
         node.client.put(.services, ServiceMappingTests.service("web"))
         try await node.until("service", ticking: .milliseconds(5)) { proxy.updates.last == "default/web:http=0" }
-        node.client.put(.endpointSlices, ServiceMappingTests.slice("web-1", "web", [ServiceMappingTests.endpoint("10.42.0.5")]))
+        node.client.put(
+            .endpointSlices, ServiceMappingTests.slice("web-1", "web", [ServiceMappingTests.endpoint("10.42.0.5")]))
         try await node.until("endpoint", ticking: .milliseconds(5)) { proxy.updates.last == "default/web:http=1" }
         let count = proxy.updates.count
-        node.client.put(.endpointSlices, ServiceMappingTests.slice("web-1", "web", [ServiceMappingTests.endpoint("10.42.0.5")]))
+        node.client.put(
+            .endpointSlices, ServiceMappingTests.slice("web-1", "web", [ServiceMappingTests.endpoint("10.42.0.5")]))
         await node.settle()
         #expect(proxy.updates.count == count)
         proxy.failNext(1)

@@ -46,14 +46,17 @@ final class TestRuntime: ContainerRuntime {
     func exitsAtOnce(_ name: String, _ code: Int32?) { state.withLock { $0.exitCodes[name] = code } }
     func config(_ name: String) -> ContainerConfig? {
         state.withLock { state in
-            state.containers.values.filter { $0.name == name }.max { $0.attempt < $1.attempt }.flatMap { state.configs[$0.id] }
+            state.containers.values.filter { $0.name == name }.max { $0.attempt < $1.attempt }.flatMap {
+                state.configs[$0.id]
+            }
         }
     }
     func sandboxConfig(_ name: String) -> SandboxConfig? {
         state.withLock { state in state.sandboxes.values.first { $0.config.name == name }?.config }
     }
     func id(_ name: String) -> String? {
-        state.withLock { state in state.containers.values.filter { $0.name == name }.max { $0.attempt < $1.attempt }?.id }
+        state.withLock { state in state.containers.values.filter { $0.name == name }.max { $0.attempt < $1.attempt }?.id
+        }
     }
     func exit(_ name: String, _ code: Int32, reason: String = "", message: String = "") {
         guard let id = id(name) else { return }
@@ -71,7 +74,9 @@ final class TestRuntime: ContainerRuntime {
     private func finish(_ id: String, _ code: Int32, reason: String = "", message: String = "") {
         let now = clock.now().nanoseconds
         let event = state.withLock { state -> ContainerEvent? in
-            guard var status = state.containers[id], status.state == .running || status.state == .created else { return nil }
+            guard var status = state.containers[id], status.state == .running || status.state == .created else {
+                return nil
+            }
             status.state = .exited
             status.exitCode = code
             status.finishedAt = now
@@ -121,7 +126,9 @@ final class TestRuntime: ContainerRuntime {
         let now = clock.now().nanoseconds
         let result = state.withLock { state -> Result<String, RuntimeError> in
             if let message = state.createFailures[config.name] { return .failure(RuntimeError(.createFailed, message)) }
-            guard state.sandboxes[sandbox] != nil else { return .failure(RuntimeError(.notFound, "no sandbox \(sandbox)")) }
+            guard state.sandboxes[sandbox] != nil else {
+                return .failure(RuntimeError(.notFound, "no sandbox \(sandbox)"))
+            }
             state.next += 1
             var status = ContainerStatus()
             status.id = "container\(state.next)"
@@ -176,7 +183,9 @@ final class TestRuntime: ContainerRuntime {
         }
     }
     func container(_ id: String) async throws(RuntimeError) -> ContainerStatus {
-        guard let status = state.withLock({ $0.containers[id] }) else { throw RuntimeError(.notFound, "no container \(id)") }
+        guard let status = state.withLock({ $0.containers[id] }) else {
+            throw RuntimeError(.notFound, "no container \(id)")
+        }
         return status
     }
     func containers() async -> [ContainerStatus] { state.withLock { Array($0.containers.values) } }

@@ -13,7 +13,9 @@ import Testing
         return object
     }
 
-    static func app(_ mounts: [JSON]) -> [JSON] { [["name": "app", "image": "busybox:1", "volumeMounts": .array(mounts)]] }
+    static func app(_ mounts: [JSON]) -> [JSON] {
+        [["name": "app", "image": "busybox:1", "volumeMounts": .array(mounts)]]
+    }
 
     private func mount(_ node: NodeHarness, _ path: String) throws -> ContainerMount {
         try #require(node.runtime.config("app")?.mounts.first { $0.containerPath == path })
@@ -66,7 +68,8 @@ import Testing
         node.create("web", ["volumes": [["name": "disk", "awsElasticBlockStore": ["volumeID": "v"]]]])
         try await node.until("event") {
             node.client.eventTexts().contains(
-                "FailedMount: MountVolume.SetUp failed for volume \"disk\" : volume type awsElasticBlockStore is not supported on this node")
+                "FailedMount: MountVolume.SetUp failed for volume \"disk\" : volume type awsElasticBlockStore is not supported on this node"
+            )
         }
         await node.stop()
     }
@@ -74,7 +77,9 @@ import Testing
     @Test func secretsModesItemsAndOwnershipAreAsAsked() async throws {
         let node = try NodeHarness()
         var secret = KubeObject(GroupVersionKind("", "v1", "Secret"), name: "keys", namespace: "default")
-        secret["data"] = ["key": .string(Base64.encode(Array("hush".utf8))), "other": .string(Base64.encode([0, 255]))]
+        secret["data"] = [
+            "key": .string(Base64.encode(Array("hush".utf8))), "other": .string(Base64.encode([0, 255])),
+        ]
         node.client.put(.secrets, secret)
         node.start()
         node.create(
@@ -86,7 +91,10 @@ import Testing
                         "name": "keys",
                         "secret": [
                             "secretName": "keys", "defaultMode": 0o400,
-                            "items": [["key": "key", "path": "deep/er/key", "mode": 0o440], ["key": "other", "path": "other"]],
+                            "items": [
+                                ["key": "key", "path": "deep/er/key", "mode": 0o440],
+                                ["key": "other", "path": "other"],
+                            ],
                         ],
                     ], ["name": "tmp", "emptyDir": [:]],
                 ],
@@ -121,13 +129,26 @@ import Testing
                         "projected": [
                             "sources": [
                                 ["serviceAccountToken": ["expirationSeconds": 3600, "path": "token"]],
-                                ["configMap": ["name": "kube-root-ca.crt", "items": [["key": "ca.crt", "path": "ca.crt"]]]],
-                                ["downwardAPI": ["items": [["path": "namespace", "fieldRef": ["fieldPath": "metadata.namespace"]]]]],
+                                [
+                                    "configMap": [
+                                        "name": "kube-root-ca.crt", "items": [["key": "ca.crt", "path": "ca.crt"]],
+                                    ]
+                                ],
+                                [
+                                    "downwardAPI": [
+                                        "items": [
+                                            ["path": "namespace", "fieldRef": ["fieldPath": "metadata.namespace"]]
+                                        ]
+                                    ]
+                                ],
                             ]
                         ],
                     ]
                 ]
-            ], containers: Self.app([["name": "api", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true]]))
+            ],
+            containers: Self.app([
+                ["name": "api", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true]
+            ]))
         try await node.until("ready") { node.isReady("web") }
         let path = try mount(node, "/var/run/secrets/kubernetes.io/serviceaccount").hostPath
         #expect(Files.text(path + "/ca.crt") == "CA")
@@ -148,7 +169,14 @@ import Testing
         node.start()
         node.create(
             "web",
-            ["volumes": [["name": "info", "downwardAPI": ["items": [["path": "labels", "fieldRef": ["fieldPath": "metadata.labels"]]]]]]],
+            [
+                "volumes": [
+                    [
+                        "name": "info",
+                        "downwardAPI": ["items": [["path": "labels", "fieldRef": ["fieldPath": "metadata.labels"]]]],
+                    ]
+                ]
+            ],
             containers: Self.app([["name": "info", "mountPath": "/info"]]))
         try await node.until("ready") { node.isReady("web") }
         let path = try mount(node, "/info").hostPath
@@ -170,7 +198,8 @@ import Testing
             "web",
             ["volumes": [["name": "data", "hostPath": ["path": .string(shared), "type": "Directory"]]]],
             containers: Self.app([
-                ["name": "data", "mountPath": "/a", "subPath": "inside"], ["name": "data", "mountPath": "/b", "subPath": "made/new"],
+                ["name": "data", "mountPath": "/a", "subPath": "inside"],
+                ["name": "data", "mountPath": "/b", "subPath": "made/new"],
                 ["name": "data", "mountPath": "/c", "subPath": "escape/passwd"],
             ]))
         try await node.until("bound") { node.mounter.log.contains { $0.hasPrefix("bind \(shared)/inside ") } }
@@ -181,8 +210,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("/dev/null", "CharDevice", nil as String?), ("/dev/null", "File", "hostPath type check failed: /dev/null is not a file"),
-        ("/etc", "Directory", nil), ("/nonexistent-k3s", "Directory", "hostPath type check failed: /nonexistent-k3s is not a directory"),
+        ("/dev/null", "CharDevice", nil as String?),
+        ("/dev/null", "File", "hostPath type check failed: /dev/null is not a file"),
+        ("/etc", "Directory", nil),
+        ("/nonexistent-k3s", "Directory", "hostPath type check failed: /nonexistent-k3s is not a directory"),
         ("/etc/passwd", "Socket", "hostPath type check failed: /etc/passwd is not a socket file"),
         ("/etc/../etc", "Directory", "hostPath path \"/etc/../etc\" must be absolute and must not contain '..'"),
     ])
@@ -250,7 +281,8 @@ import Testing
         try Directories.make(directory)
         defer { try? Directories.removeTree(directory) }
         #expect(throws: SysError.self) {
-            try AtomicWriter(directory: directory).write([path: AtomicWriter.File([], mode: 0o644)], stamp: Timestamp(seconds: 0))
+            try AtomicWriter(directory: directory).write(
+                [path: AtomicWriter.File([], mode: 0o644)], stamp: Timestamp(seconds: 0))
         }
         #expect(Directories.names(directory).isEmpty)
     }

@@ -19,7 +19,9 @@ func runClient(_ arguments: [String]) async {
         let runtime = try Runtime(configuration: configuration, images: images)
         try await runtime.start()
         var sandbox = SandboxConfig()
-        (sandbox.podUID, sandbox.name, sandbox.hostname, sandbox.logDirectory) = ("killed", "killed", "killed", arguments[3])
+        (sandbox.podUID, sandbox.name, sandbox.hostname, sandbox.logDirectory) = (
+            "killed", "killed", "killed", arguments[3]
+        )
         let status = try await runtime.runSandbox(sandbox)
         var container = ContainerConfig()
         container.name = "counter"

@@ -10,7 +10,8 @@ extension ContainerLaunch {
         addResources(&plan)
         let shared = config.mounts.filter { $0.propagation == .bidirectional }
         guard shared.count <= Int(K3S_TREE_SLOTS) else {
-            throw RuntimeError(.invalid, "mounts: at most \(K3S_TREE_SLOTS) with Bidirectional propagation, got \(shared.count)")
+            throw RuntimeError(
+                .invalid, "mounts: at most \(K3S_TREE_SLOTS) with Bidirectional propagation, got \(shared.count)")
         }
         for (slot, mount) in shared.enumerated() { plan.add(.openTree(source: mount.hostPath, slot: slot)) }
         if let networkNamespace { plan.add(.enterNamespace(.net, path: networkNamespace)) }

@@ -53,7 +53,8 @@ package final class FakeImages: ImageService, Snapshotter {
         try state.withLock { state throws(ImageError) -> ImageInfo in
             state.pulls.append(reference)
             if let error = state.failures[reference] { throw error }
-            guard let image = state.offered[reference] ?? state.present.first(where: { $0.tags.contains(reference) }) else {
+            guard let image = state.offered[reference] ?? state.present.first(where: { $0.tags.contains(reference) })
+            else {
                 throw ImageError(.notFound, "\(reference): not found")
             }
             if !state.present.contains(where: { $0.id == image.id }) { state.present.append(image) }
@@ -63,7 +64,9 @@ package final class FakeImages: ImageService, Snapshotter {
 
     package func remove(_ reference: String) async throws(ImageError) {
         state.withLock { state in
-            state.present.removeAll { $0.id == reference || $0.tags.contains(reference) || $0.digests.contains(reference) }
+            state.present.removeAll {
+                $0.id == reference || $0.tags.contains(reference) || $0.digests.contains(reference)
+            }
         }
     }
 

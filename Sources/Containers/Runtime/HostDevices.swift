@@ -41,7 +41,9 @@ enum HostDevices {
         return nodes
     }
 
-    private static let skipped: Set<String> = ["/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/ptmx"]
+    private static let skipped: Set<String> = [
+        "/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/ptmx",
+    ]
 
     private static func collect(_ directory: String, _ nodes: inout [DeviceNode], depth: Int) {
         // Plans are bounded; no machine has that many device nodes.

@@ -23,11 +23,15 @@ extension Runtime {
             var sandboxes: [SandboxRecord] = [], containers: [ContainerRecord] = []
             for entry in try Directories.list(configuration.root + "/sandboxes") {
                 let bytes = try Files.readIfPresent(configuration.sandboxRoot(entry.name) + "/sandbox.json")
-                if let record = bytes.flatMap(SandboxRecord.init), record.status.id == entry.name { sandboxes.append(record) }
+                if let record = bytes.flatMap(SandboxRecord.init), record.status.id == entry.name {
+                    sandboxes.append(record)
+                }
             }
             for entry in try Directories.list(configuration.root + "/containers") {
                 let bytes = try Files.readIfPresent(configuration.containerRoot(entry.name) + "/container.json")
-                if let record = bytes.flatMap(ContainerRecord.init), record.status.id == entry.name { containers.append(record) }
+                if let record = bytes.flatMap(ContainerRecord.init), record.status.id == entry.name {
+                    containers.append(record)
+                }
             }
             return (sandboxes, containers)
         }
@@ -107,7 +111,8 @@ extension Runtime {
             }
         }
         for record in sandboxes where record.status.state == .ready {
-            let alive = await namespacesAlive(record) && (!record.hasPause || listed[record.status.id]?.state == .running)
+            let alive =
+                await namespacesAlive(record) && (!record.hasPause || listed[record.status.id]?.state == .running)
             if !alive { state.withLock { $0.sandboxes[record.status.id]?.status.state = .notReady } }
         }
         // Processes that belong to no record any more, execs of a former k3s among them.
@@ -178,12 +183,14 @@ extension Runtime {
         }
         do throws(RuntimeError) {
             try await onDisk(.io, "remove leftovers") { () throws(SysError) in
-                for entry in try Directories.list(configuration.state + "/sandboxes") where !sandboxes.contains(entry.name) {
+                for entry in try Directories.list(configuration.state + "/sandboxes")
+                where !sandboxes.contains(entry.name) {
                     let path = configuration.sandboxState(entry.name)
                     try Mounts.unmountTree(path)
                     try Directories.removeTree(path)
                 }
-                for entry in try Directories.list(configuration.root + "/sandboxes") where !sandboxes.contains(entry.name) {
+                for entry in try Directories.list(configuration.root + "/sandboxes")
+                where !sandboxes.contains(entry.name) {
                     try Directories.removeTree(configuration.sandboxRoot(entry.name))
                 }
                 for entry in try Directories.list(configuration.root + "/containers")
@@ -195,7 +202,8 @@ extension Runtime {
                     for pod in try cgroups.children(path) where pod.hasPrefix("pod") {
                         let cgroup = path + "/" + pod
                         if pods.contains(cgroup) {
-                            for name in try cgroups.children(cgroup) where !containers.contains(name) && !sandboxes.contains(name) {
+                            for name in try cgroups.children(cgroup)
+                            where !containers.contains(name) && !sandboxes.contains(name) {
                                 try cgroups.kill(cgroup + "/" + name)
                                 try cgroups.remove(cgroup + "/" + name)
                             }

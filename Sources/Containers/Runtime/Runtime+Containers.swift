@@ -121,11 +121,13 @@ extension Runtime {
             ContainerMount(hostPath: "\(root)/volumes/\($0.offset)", containerPath: $0.element)
         }
         launch.availableCapabilities = availableCapabilities
-        launch.seccomp = record.config.security.privileged
+        launch.seccomp =
+            record.config.security.privileged
             ? nil
             : try seccomp.program(
                 record.config.security.seccomp,
-                capabilities: try ContainerLaunch.capabilities(record.config.security, available: availableCapabilities),
+                capabilities: try ContainerLaunch.capabilities(
+                    record.config.security, available: availableCapabilities),
                 profileRoot: configuration.seccompProfileRoot)
         launch.logPath = record.status.logPath.isEmpty ? nil : record.status.logPath
         launch.exitPath = root + "/exit"

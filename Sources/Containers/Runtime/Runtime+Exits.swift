@@ -122,7 +122,8 @@ extension Runtime {
             state.exits[id] = entry
             return (entry.next, timeout != nil)
         }
-        let timeoutTask = timer
+        let timeoutTask =
+            timer
             ? Task { [weak self] in
                 try? await Task.sleep(for: timeout ?? .zero)
                 if !Task.isCancelled { self?.wake(id, number) }
@@ -132,7 +133,9 @@ extension Runtime {
             await withCheckedContinuation { (continuation: CheckedContinuation<Bool, Never>) in
                 let immediate = state.withLock { state -> Bool? in
                     if !alive(id, state) {
-                        if let entry = state.exits[id], entry.exit == nil, entry.waiters.isEmpty { state.exits[id] = nil }
+                        if let entry = state.exits[id], entry.exit == nil, entry.waiters.isEmpty {
+                            state.exits[id] = nil
+                        }
                         return true
                     }
                     if Task.isCancelled { return false }
@@ -144,7 +147,9 @@ extension Runtime {
                 }
                 if let immediate { continuation.resume(returning: immediate) }
             }
-        } onCancel: { wake(id, number) }
+        } onCancel: {
+            wake(id, number)
+        }
     }
 
     private func wake(_ id: String, _ number: UInt64) {

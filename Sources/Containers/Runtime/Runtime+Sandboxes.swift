@@ -18,7 +18,9 @@ extension Runtime {
             try await save(record)
         } catch {
             await discardSandbox(record)
-            throw RuntimeError(error.code == .invalid ? .invalid : .createFailed, "sandbox of \(config.namespace)/\(config.name): \(error.message)")
+            throw RuntimeError(
+                error.code == .invalid ? .invalid : .createFailed,
+                "sandbox of \(config.namespace)/\(config.name): \(error.message)")
         }
         state.withLock { $0.sandboxes[id] = record }
         return record.status
@@ -157,7 +159,9 @@ extension Runtime {
         let pod = configuration.cgroup(of: record.status.config)
         // A pod that was restarted has a younger sandbox in the same cgroup.
         let shared = state.withLock { state in
-            state.sandboxes.values.contains { $0.status.id != id && $0.status.config.podUID == record.status.config.podUID }
+            state.sandboxes.values.contains {
+                $0.status.id != id && $0.status.config.podUID == record.status.config.podUID
+            }
         }
         try await onDisk(.io, "remove sandbox \(id)") { () throws(SysError) in
             try cgroups.remove(pause)

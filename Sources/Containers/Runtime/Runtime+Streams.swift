@@ -220,7 +220,9 @@ final class ShimExecProcess: ContainerProcess {
 
     func close() async {
         streams.closeAll()
-        guard code.withLock({ $0 }) == nil, runtime.exit(of: name) == nil, let shim = try? runtime.shim() else { return }
+        guard code.withLock({ $0 }) == nil, runtime.exit(of: name) == nil, let shim = try? runtime.shim() else {
+            return
+        }
         _ = try? await shim.request(runtime.signalMessage(name, SIGKILL))
     }
 }

@@ -64,7 +64,9 @@ package final class SeccompCompiler: Sendable {
                 let number = seccomp_syscall_resolve_name(name)
                 // __NR_SCMP_ERROR: newer than the library.
                 if number == -1 {
-                    if rule.action == .allow, rule.arguments.isEmpty, let recent = recent[name] { unknownAllowed.append(recent) }
+                    if rule.action == .allow, rule.arguments.isEmpty, let recent = recent[name] {
+                        unknownAllowed.append(recent)
+                    }
                     continue
                 }
                 try add(rule, number, name, to: context)

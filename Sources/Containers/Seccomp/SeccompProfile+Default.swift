@@ -5,16 +5,20 @@ extension SeccompProfile {
     package static func runtimeDefault(capabilities: CapabilitySet) -> SeccompProfile {
         var profile = SeccompProfile(defaultAction: .errno(UInt16(EPERM)))
         #if arch(x86_64)
-        profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-        let machine = ["arch_prctl", "modify_ldt"]
+            profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+            let machine = ["arch_prctl", "modify_ldt"]
         #elseif arch(arm64)
-        profile.architectures = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
-        let machine = ["arm_fadvise64_64", "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls"]
+            profile.architectures = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+            let machine = [
+                "arm_fadvise64_64", "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls",
+            ]
         #elseif arch(arm)
-        profile.architectures = ["SCMP_ARCH_ARM"]
-        let machine = ["arm_fadvise64_64", "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls"]
+            profile.architectures = ["SCMP_ARCH_ARM"]
+            let machine = [
+                "arm_fadvise64_64", "arm_sync_file_range", "sync_file_range2", "breakpoint", "cacheflush", "set_tls",
+            ]
         #else
-        let machine: [String] = []
+            let machine: [String] = []
         #endif
         profile.rules.append(Rule(names: always + machine, action: .allow))
         for persona: UInt64 in [0, 0x0008, 0x20000, 0x20008, 0xffff_ffff] {

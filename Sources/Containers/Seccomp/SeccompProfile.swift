@@ -82,7 +82,8 @@ private struct ProfileReader {
         let names = entry["names"].elements.compactMap(\.string)
         guard !names.isEmpty else { throw failure(field + ".names", "a list of system call names") }
         let errno = entry["errnoRet"].int.map { UInt16(clamping: $0) } ?? 1
-        var rule = SeccompProfile.Rule(names: names, action: try action(entry["action"], field + ".action", errno: errno))
+        var rule = SeccompProfile.Rule(
+            names: names, action: try action(entry["action"], field + ".action", errno: errno))
         for (index, argument) in entry["args"].elements.enumerated() {
             let name = "\(field).args[\(index)]"
             guard let position = argument["index"].int, (0..<6).contains(position) else {
@@ -93,7 +94,8 @@ private struct ProfileReader {
             }
             rule.arguments.append(
                 .init(
-                    index: UInt32(position), comparison: comparison, value: try number(argument["value"], name + ".value"),
+                    index: UInt32(position), comparison: comparison,
+                    value: try number(argument["value"], name + ".value"),
                     second: argument["valueTwo"].isNull ? 0 : try number(argument["valueTwo"], name + ".valueTwo")))
         }
         return rule

@@ -28,7 +28,11 @@ package struct AccessReviews: ReviewHandler {
             guard object.spec["resourceAttributes"]["namespace"].string == namespace else {
                 throw .invalid(
                     GroupVersionKind("authorization.k8s.io", "v1", "LocalSubjectAccessReview"), object.name,
-                    [.invalid("spec.resourceAttributes.namespace", object.spec["resourceAttributes"]["namespace"], "must match metadata.namespace")])
+                    [
+                        .invalid(
+                            "spec.resourceAttributes.namespace", object.spec["resourceAttributes"]["namespace"],
+                            "must match metadata.namespace")
+                    ])
             }
             answer.status = try await decide(object.spec, try Self.subject(object.spec))
         case "selfsubjectrulesreviews":
@@ -58,7 +62,11 @@ package struct AccessReviews: ReviewHandler {
         guard resource.isNull != path.isNull else {
             throw .invalid(
                 GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview"), "",
-                [.invalid("spec.resourceAttributes", resource, "exactly one of nonResourceAttributes or resourceAttributes must be specified")])
+                [
+                    .invalid(
+                        "spec.resourceAttributes", resource,
+                        "exactly one of nonResourceAttributes or resourceAttributes must be specified")
+                ])
         }
         let attributes =
             path.isNull

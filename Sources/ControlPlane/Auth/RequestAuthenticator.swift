@@ -58,7 +58,9 @@ package struct RequestAuthenticator: Authenticator {
         let uid = request.headers["Impersonate-Uid"] ?? ""
         guard !name.isEmpty || !groups.isEmpty || !uid.isEmpty else { return .authenticated(user) }
         guard !name.isEmpty else {
-            return .failed(.badRequest("requested [\(groups.isEmpty ? "UID" : "groups")] impersonation without impersonating a user"))
+            return .failed(
+                .badRequest(
+                    "requested [\(groups.isEmpty ? "UID" : "groups")] impersonation without impersonating a user"))
         }
         var asked: [(String, AuthorizationAttributes)] = []
         var target = UserInfo(name, uid: uid, groups: groups)
@@ -74,11 +76,17 @@ package struct RequestAuthenticator: Authenticator {
             if groups.isEmpty { target.groups = ["system:serviceaccounts", "system:serviceaccounts:\(account[2])"] }
         } else {
             asked.append(
-                ("users", AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "users", name: name)))
+                (
+                    "users",
+                    AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "users", name: name)
+                ))
         }
         for group in groups {
             asked.append(
-                ("groups", AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "groups", name: group)))
+                (
+                    "groups",
+                    AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "groups", name: group)
+                ))
         }
         if !uid.isEmpty {
             asked.append(
@@ -96,7 +104,8 @@ package struct RequestAuthenticator: Authenticator {
                     .forbidden(
                         gvr, attributes.name,
                         "User \"\(user.name)\" cannot impersonate resource \"\(resource)\" in API group \"\(attributes.group)\""
-                            + (attributes.namespace.isEmpty ? " at the cluster scope" : " in the namespace \"\(attributes.namespace)\"")))
+                            + (attributes.namespace.isEmpty
+                                ? " at the cluster scope" : " in the namespace \"\(attributes.namespace)\"")))
             }
         }
         if target.name != "system:anonymous", !target.groups.contains("system:authenticated") {

@@ -71,7 +71,9 @@ package final class ServiceAccountTokens: TokenIssuer {
 
     package var keySet: [UInt8] {
         let keys = publicKeys.map { key -> JSON in
-            var json: JSON = ["use": "sig", "alg": .string(key.algorithm == .rsa ? "RS256" : "ES256"), "kid": .string(key.keyID)]
+            var json: JSON = [
+                "use": "sig", "alg": .string(key.algorithm == .rsa ? "RS256" : "ES256"), "kid": .string(key.keyID),
+            ]
             for (name, value) in key.jwk { json[name] = .string(value) }
             return json
         }
@@ -81,7 +83,9 @@ package final class ServiceAccountTokens: TokenIssuer {
     // MARK: - Checking
 
     /// The account behind a token and those of the wanted audiences that it is good for; nil: not a good token.
-    package func authenticate(_ token: String, audiences wanted: [String]) async -> (user: UserInfo, audiences: [String])? {
+    package func authenticate(_ token: String, audiences wanted: [String]) async -> (
+        user: UserInfo, audiences: [String]
+    )? {
         guard let bytes = try? verifier.verify(token), let claims = try? JSON.parse(bytes),
             claims["iss"].string == issuer
         else { return nil }
@@ -92,7 +96,8 @@ package final class ServiceAccountTokens: TokenIssuer {
         guard !good.isEmpty else { return nil }
         let about = claims["kubernetes.io"]
         let account = about["serviceaccount"]
-        guard let namespace = about["namespace"].string, let name = account["name"].string, let uid = account["uid"].string,
+        guard let namespace = about["namespace"].string, let name = account["name"].string,
+            let uid = account["uid"].string,
             await exists(.serviceAccounts, namespace, name, uid)
         else { return nil }
         var extra: [String: [String]] = [:]
@@ -110,11 +115,14 @@ package final class ServiceAccountTokens: TokenIssuer {
         if let id = claims["jti"].string { extra["authentication.kubernetes.io/credential-id"] = ["JTI=" + id] }
         let user = UserInfo(
             "system:serviceaccount:\(namespace):\(name)", uid: uid,
-            groups: ["system:serviceaccounts", "system:serviceaccounts:\(namespace)", "system:authenticated"], extra: extra)
+            groups: ["system:serviceaccounts", "system:serviceaccounts:\(namespace)", "system:authenticated"],
+            extra: extra)
         return (user, good)
     }
 
-    private func exists(_ resource: GroupVersionResource, _ namespace: String, _ name: String, _ uid: String) async -> Bool {
+    private func exists(_ resource: GroupVersionResource, _ namespace: String, _ name: String, _ uid: String) async
+        -> Bool
+    {
         guard let client = client.withLock({ $0 }) else { return false }
         let object = try? await client.getIfPresent(resource, namespace: namespace, name: name)
         guard let object, object.uid == uid else { return false }

@@ -72,7 +72,9 @@ package struct ControllerManager: Sendable {
                 if !error.isExpired { logger.warning("watch of \(resource.groupResource): \(error.message)") }
                 failures += 1
             }
-            if failures > 0 { await clock.sleep(for: min(.seconds(30), .milliseconds(100 * Int64(1 << min(failures, 9))))) }
+            if failures > 0 {
+                await clock.sleep(for: min(.seconds(30), .milliseconds(100 * Int64(1 << min(failures, 9)))))
+            }
         }
     }
 

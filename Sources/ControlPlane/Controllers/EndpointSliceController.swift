@@ -134,7 +134,8 @@ package struct EndpointSliceController: Controller {
         for slice in existing {
             do throws(APIError) {
                 try await client.delete(
-                    .endpointSlices, namespace: slice.namespace, name: slice.name, options: DeleteOptions(uid: slice.uid))
+                    .endpointSlices, namespace: slice.namespace, name: slice.name,
+                    options: DeleteOptions(uid: slice.uid))
             } catch {
                 if !error.isNotFound { throw error }
             }
@@ -219,7 +220,9 @@ package struct EndpointSliceController: Controller {
                 })
             if ports.elements.isEmpty, !service.spec["ports"].elements.isEmpty { continue }
             var address: JSON = ["ip": pod.status["podIP"]]
-            if let hostname = pod.spec["hostname"].string, !hostname.isEmpty, pod.spec["subdomain"].string == service.name {
+            if let hostname = pod.spec["hostname"].string, !hostname.isEmpty,
+                pod.spec["subdomain"].string == service.name
+            {
                 address["hostname"] = .string(hostname)
             }
             address["nodeName"] = pod.spec["nodeName"]
@@ -231,7 +234,11 @@ package struct EndpointSliceController: Controller {
                 subsets.append((ports, [], []))
                 i = subsets.count - 1
             }
-            if publish || pod.isReadyPod { subsets[i].ready.append(address) } else { subsets[i].notReady.append(address) }
+            if publish || pod.isReadyPod {
+                subsets[i].ready.append(address)
+            } else {
+                subsets[i].notReady.append(address)
+            }
         }
         let json: JSON = .array(
             subsets.map { subset in
@@ -252,7 +259,8 @@ package struct EndpointSliceController: Controller {
         object["subsets"] = json.elements.isEmpty ? .null : json
         object.labels = labels
         if let old, old["subsets"] == object["subsets"], old.labels == object.labels { return }
-        object.metadata["annotations"]["endpoints.kubernetes.io/last-change-trigger-time"] = .string(clock.now().rfc3339)
+        object.metadata["annotations"]["endpoints.kubernetes.io/last-change-trigger-time"] = .string(
+            clock.now().rfc3339)
         if old == nil {
             _ = try await client.create(.endpoints, object)
         } else {

@@ -64,7 +64,8 @@ package final class GarbageCollector: Controller {
     }
 
     /// Keys are uids: of an owner that is gone or waits (namespace "owner"), or of a dependent to check ("dependent").
-    private func observe(_ resource: GroupVersionResource, _ object: KubeObject, _ kind: WatchEvent.Kind) -> [ObjectKey] {
+    private func observe(_ resource: GroupVersionResource, _ object: KubeObject, _ kind: WatchEvent.Kind) -> [ObjectKey]
+    {
         let uid = object.uid
         let place = Place(resource: resource, key: object.key, uid: uid)
         let owners = kind == .deleted ? [] : object.ownerReferences.map(\.uid)
@@ -83,7 +84,9 @@ package final class GarbageCollector: Controller {
                 if !owners.isEmpty { keys.append(ObjectKey(namespace: "dependent", name: uid)) }
             }
             // An owner that waits for this one looks again.
-            for owner in before where index.waiting[owner] != nil { keys.append(ObjectKey(namespace: "owner", name: owner)) }
+            for owner in before where index.waiting[owner] != nil {
+                keys.append(ObjectKey(namespace: "owner", name: owner))
+            }
             index.waiting[uid] = waits ? place : nil
             if waits || kind == .deleted && index.dependents[uid] != nil {
                 keys.append(ObjectKey(namespace: "owner", name: uid))
@@ -155,7 +158,8 @@ package final class GarbageCollector: Controller {
                 let kept = dependent.ownerReferences.filter { $0.uid != owner.uid }
                 _ = try await client.patch(
                     place.resource, namespace: place.key.namespace, name: place.key.name,
-                    ["metadata": ["uid": .string(place.uid), "ownerReferences": .array(kept.map(\.json))]], type: .merge,
+                    ["metadata": ["uid": .string(place.uid), "ownerReferences": .array(kept.map(\.json))]],
+                    type: .merge,
                     subresource: nil)
             }
             try await remove(Self.orphan, from: object, owner)

@@ -87,7 +87,8 @@ package struct NamespaceController: Controller {
             let text = finalizers.sorted { $0.key < $1.key }.map { "\($0.key) in \($0.value) resource instances" }
             setCondition(
                 &conditions, type: "NamespaceFinalizersRemaining", status: "True", reason: "SomeFinalizersRemain",
-                message: "Some content in the namespace has finalizers remaining: " + text.joined(separator: ", "), now: now)
+                message: "Some content in the namespace has finalizers remaining: " + text.joined(separator: ", "),
+                now: now)
         }
         updated.status["conditions"] = conditions
         guard updated.status != namespace.status else { return }

@@ -78,8 +78,10 @@ package struct NodeController: Controller {
         var conditions = node.status["conditions"]
         for type in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
             setCondition(
-                &conditions, type: type, status: "Unknown", reason: ready.isNull ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
-                message: ready.isNull ? "Kubelet never posted node status." : "Kubelet stopped posting node status.", now: now)
+                &conditions, type: type, status: "Unknown",
+                reason: ready.isNull ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
+                message: ready.isNull ? "Kubelet never posted node status." : "Kubelet stopped posting node status.",
+                now: now)
         }
         node.status["conditions"] = conditions
         node.resourceVersion = 0
@@ -93,7 +95,8 @@ package struct NodeController: Controller {
         var wanted: [(key: String, effect: String)] = []
         switch ready {
         case "True": break
-        case "False": wanted = [("node.kubernetes.io/not-ready", "NoSchedule"), ("node.kubernetes.io/not-ready", "NoExecute")]
+        case "False":
+            wanted = [("node.kubernetes.io/not-ready", "NoSchedule"), ("node.kubernetes.io/not-ready", "NoExecute")]
         default:
             wanted = [
                 ("node.kubernetes.io/unreachable", "NoSchedule"), ("node.kubernetes.io/unreachable", "NoExecute"),

@@ -52,7 +52,8 @@ struct PodClaims: Sendable {
         do throws(APIError) {
             return try await client.patch(
                 resource, namespace: object.namespace, name: object.name,
-                ["metadata": ["uid": .string(object.uid), "ownerReferences": .array(references.map(\.json))]], type: .merge,
+                ["metadata": ["uid": .string(object.uid), "ownerReferences": .array(references.map(\.json))]],
+                type: .merge,
                 subresource: nil)
         } catch {
             if error.isNotFound || error.isInvalid { return nil }

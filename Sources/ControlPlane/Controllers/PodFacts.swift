@@ -57,14 +57,19 @@ package func setCondition(
     var condition: JSON = ["type": .string(type), "status": .string(status)]
     let old = list.first { $0["type"].string == type }
     if updateTime {
-        let unchanged = old?["status"].string == status && old?["reason"].string == reason && old?["message"].string == message
+        let unchanged =
+            old?["status"].string == status && old?["reason"].string == reason && old?["message"].string == message
         condition["lastUpdateTime"] = unchanged ? old?["lastUpdateTime"] ?? .null : .string(now.rfc3339)
     }
     condition["lastTransitionTime"] =
         old?["status"].string == status ? old?["lastTransitionTime"] ?? .string(now.rfc3339) : .string(now.rfc3339)
     condition["reason"] = .string(reason)
     condition["message"] = .string(message)
-    if let i = list.firstIndex(where: { $0["type"].string == type }) { list[i] = condition } else { list.append(condition) }
+    if let i = list.firstIndex(where: { $0["type"].string == type }) {
+        list[i] = condition
+    } else {
+        list.append(condition)
+    }
     conditions = .array(list)
 }
 

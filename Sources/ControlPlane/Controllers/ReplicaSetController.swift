@@ -33,7 +33,8 @@ package struct ReplicaSetController: Controller {
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
         if key.name.hasPrefix(Self.orphanPrefix) {
-            try await reconcileOrphan(namespace: key.namespace, pod: String(key.name.dropFirst(Self.orphanPrefix.count)))
+            try await reconcileOrphan(
+                namespace: key.namespace, pod: String(key.name.dropFirst(Self.orphanPrefix.count)))
             return nil
         }
         guard let set = try await client.getIfPresent(.replicaSets, namespace: key.namespace, name: key.name) else {
@@ -101,7 +102,9 @@ package struct ReplicaSetController: Controller {
                     await events.event(set, reason: "SuccessfulCreate", "Created pod: \(made.name)")
                 } catch {
                     // A namespace that is going away refuses everything: nothing to report.
-                    if error.isForbidden, error.causes.contains(where: { $0.reason == "NamespaceTerminating" }) { return }
+                    if error.isForbidden, error.causes.contains(where: { $0.reason == "NamespaceTerminating" }) {
+                        return
+                    }
                     await events.event(
                         set, type: "Warning", reason: "FailedCreate", "Error creating: \(error.message)")
                     throw error
@@ -125,7 +128,8 @@ package struct ReplicaSetController: Controller {
             let readySince = pod.condition("Ready")["lastTransitionTime"].string.flatMap { Timestamp($0) }?.seconds ?? 0
             let restarts = pod.status["containerStatuses"].elements.map { $0["restartCount"].int(or: 0) }.max() ?? 0
             return [
-                node.isEmpty ? 0 : 1, phase, ready ? 1 : 0, cost, -(perNode[node] ?? 0), ready ? -readySince : 0, -restarts,
+                node.isEmpty ? 0 : 1, phase, ready ? 1 : 0, cost, -(perNode[node] ?? 0), ready ? -readySince : 0,
+                -restarts,
                 -(pod.creationTimestamp?.seconds ?? 0),
             ]
         }

@@ -40,7 +40,8 @@ struct NodeFilters: Sendable {
         }
         check("cpu", wants.milliCPU, node.used.milliCPU, node.allocatable.milliCPU)
         check("memory", wants.memory, node.used.memory, node.allocatable.memory)
-        check("ephemeral-storage", wants.ephemeralStorage, node.used.ephemeralStorage, node.allocatable.ephemeralStorage)
+        check(
+            "ephemeral-storage", wants.ephemeralStorage, node.used.ephemeralStorage, node.allocatable.ephemeralStorage)
         for (name, want) in wants.scalars.sorted(by: { $0.key < $1.key }) {
             check(name, want, node.used.scalars[name] ?? 0, node.allocatable.scalars[name] ?? 0)
         }
@@ -78,7 +79,9 @@ struct NodeFilters: Sendable {
         case "Exists": return value != nil
         case "DoesNotExist": return value == nil
         case "Gt", "Lt":
-            guard let have = value.flatMap({ Int64($0) }), let bound = values.first.flatMap({ Int64($0) }) else { return false }
+            guard let have = value.flatMap({ Int64($0) }), let bound = values.first.flatMap({ Int64($0) }) else {
+                return false
+            }
             return requirement["operator"].string == "Gt" ? have > bound : have < bound
         default: return false
         }

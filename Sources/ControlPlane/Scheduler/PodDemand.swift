@@ -113,12 +113,14 @@ struct PodDemand: Sendable, Equatable {
             let number = port["hostPort"].int ?? (hostNetwork ? port["containerPort"].int : nil) ?? 0
             guard number > 0 else { return nil }
             return Port(
-                transport: port["protocol"].string ?? "TCP", address: port["hostIP"].string ?? "0.0.0.0", number: number)
+                transport: port["protocol"].string ?? "TCP", address: port["hostIP"].string ?? "0.0.0.0", number: number
+            )
         }
     }
 
     static func conflict(_ a: Port, _ b: Port) -> Bool {
         a.number == b.number && a.transport == b.transport
-            && (a.address == b.address || a.address == "0.0.0.0" || b.address == "0.0.0.0" || a.address.isEmpty || b.address.isEmpty)
+            && (a.address == b.address || a.address == "0.0.0.0" || b.address == "0.0.0.0" || a.address.isEmpty
+                || b.address.isEmpty)
     }
 }

@@ -39,7 +39,8 @@ package final class Scheduler: Controller {
                     return Self.waiting(&state)
                 }
             },
-            WatchSource(.pods, relisting: { [self] in state.withLock { $0.cluster.forgetPods() } }) { [self] pod, kind in
+            WatchSource(.pods, relisting: { [self] in state.withLock { $0.cluster.forgetPods() } }) {
+                [self] pod, kind in
                 state.withLock { state in
                     var keys: [ObjectKey] = []
                     if state.cluster.update(pod: pod, deleted: kind == .deleted) { keys = Self.waiting(&state) }
@@ -127,7 +128,8 @@ package final class Scheduler: Controller {
         var updated = pod
         var conditions = pod.status["conditions"]
         setCondition(
-            &conditions, type: "PodScheduled", status: "False", reason: "Unschedulable", message: message, now: clock.now())
+            &conditions, type: "PodScheduled", status: "False", reason: "Unschedulable", message: message,
+            now: clock.now())
         guard conditions != pod.status["conditions"] else { return }
         updated.status["conditions"] = conditions
         _ = try await client.updateStatus(.pods, updated)
@@ -137,7 +139,8 @@ package final class Scheduler: Controller {
     static func message(total: Int, _ reasons: [String: Int]) -> String {
         guard total > 0 else { return "no nodes available to schedule pods" }
         let texts = reasons.map { "\($0.value) \($0.key)" }.sorted()
-        return "0/\(total) nodes are available: \(texts.joined(separator: ", ")). preemption: 0/\(total) nodes are available: "
+        return
+            "0/\(total) nodes are available: \(texts.joined(separator: ", ")). preemption: 0/\(total) nodes are available: "
             + "\(total) Preemption is not helpful for scheduling."
     }
 }

@@ -11,7 +11,8 @@ extension Schema {
     /// `kind`: what the body is, if its envelope does not say so.
     package func decodeProtobuf(_ bytes: [UInt8], expecting kind: GroupVersionKind) throws(ProtobufError) -> JSON {
         guard bytes.starts(with: Self.magic) else {
-            throw ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+            throw ProtobufError(
+                "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
         }
         var envelope = ProtobufReader(bytes[Self.magic.count...])
         var apiVersion = ""
@@ -39,7 +40,9 @@ extension Schema {
         let decoder = ProtobufDecoder(schema: self)
         var json = try decoder.message(raw, type, depth: 0)
         json.withObject { object in
-            var members: [JSONObject.Member] = [("kind", .string(gvk.kind)), ("apiVersion", .string(gvk.groupVersion.description))]
+            var members: [JSONObject.Member] = [
+                ("kind", .string(gvk.kind)), ("apiVersion", .string(gvk.groupVersion.description)),
+            ]
             members += object.members.filter { $0.key != "kind" && $0.key != "apiVersion" }
             object = JSONObject(members: members)
         }
@@ -174,7 +177,8 @@ private struct ProtobufDecoder {
         _ type: ValueType, _ value: ProtobufReader.Value, depth: Int
     ) throws(ProtobufError) -> JSON {
         switch (type, value) {
-        case (.string, .bytes(let text)), (.named, .bytes(let text)): return .string(String(decoding: text, as: UTF8.self))
+        case (.string, .bytes(let text)), (.named, .bytes(let text)):
+            return .string(String(decoding: text, as: UTF8.self))
         case (.bytes, .bytes(let data)): return .string(Base64.encode(data))
         case (.bool, .varint(let n)): return .bool(n != 0)
         case (.int32, .varint(let n)): return .int(Int64(Int32(truncatingIfNeeded: n)))

@@ -128,7 +128,8 @@ package struct CgroupsV1: Cgroups {
         var stats = CgroupStats()
         stats.cpuNanoseconds = try number("cpuacct", path, "cpuacct.usage")
         stats.memoryUsage = try number("memory", path, "memory.usage_in_bytes")
-        let inactive = CgroupTree.field("total_inactive_file", in: try Files.readString(file("memory", path, "memory.stat")))
+        let inactive = CgroupTree.field(
+            "total_inactive_file", in: try Files.readString(file("memory", path, "memory.stat")))
         stats.memoryWorkingSet = stats.memoryUsage > inactive ? stats.memoryUsage - inactive : 0
         stats.processes = try number("pids", path, "pids.current")
         return stats

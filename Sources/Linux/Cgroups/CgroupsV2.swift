@@ -49,7 +49,9 @@ package struct CgroupsV2: Cgroups {
         } catch {
             // A cgroup with processes of its own cannot have children with controllers: only the root may.
             guard error.code == EBUSY else { throw error }
-            throw SysError(EBUSY, call: "enable controllers \(missing.joined(separator: ",")) (processes must leave first)", path: file)
+            throw SysError(
+                EBUSY, call: "enable controllers \(missing.joined(separator: ",")) (processes must leave first)",
+                path: file)
         }
     }
 
@@ -61,7 +63,8 @@ package struct CgroupsV2: Cgroups {
         if limits.cpuQuota != nil || limits.cpuPeriod != nil {
             let quota = limits.cpuQuota.map { $0 <= 0 ? "max" : "\($0)" }
             let current = try words(directory + "/cpu.max")
-            let text = (quota ?? current.first ?? "max") + " "
+            let text =
+                (quota ?? current.first ?? "max") + " "
                 + (limits.cpuPeriod.map(String.init) ?? current.dropFirst().first ?? "100000")
             try Files.overwrite(directory + "/cpu.max", text)
         }

@@ -49,10 +49,13 @@ package struct ContainerEnvironment: Sendable {
     }
 
     private func from(_ source: JSON) async throws(ContainerConfigError) -> [String: String] {
-        for (field, kind) in [("configMapRef", ObjectReference.Kind.configMap), ("secretRef", .secret)] where !source[field].isNull {
+        for (field, kind) in [("configMapRef", ObjectReference.Kind.configMap), ("secretRef", .secret)]
+        where !source[field].isNull {
             let reference = source[field]
             let name = reference["name"].string ?? ""
-            guard let object = try await load(kind, name, optional: reference["optional"].bool ?? false) else { return [:] }
+            guard let object = try await load(kind, name, optional: reference["optional"].bool ?? false) else {
+                return [:]
+            }
             return kind == .configMap ? object["data"].stringMap : Self.decoded(object["data"].stringMap)
         }
         return [:]
@@ -62,7 +65,9 @@ package struct ContainerEnvironment: Sendable {
         data.compactMapValues { Base64.decode($0).map { String(decoding: $0, as: UTF8.self) } }
     }
 
-    private func load(_ kind: ObjectReference.Kind, _ name: String, optional: Bool) async throws(ContainerConfigError) -> KubeObject? {
+    private func load(_ kind: ObjectReference.Kind, _ name: String, optional: Bool) async throws(ContainerConfigError)
+        -> KubeObject?
+    {
         do throws(APIError) {
             if let found = try await object(ObjectReference(kind, facts.pod.namespace, name)) { return found }
         } catch {
@@ -80,7 +85,8 @@ package struct ContainerEnvironment: Sendable {
         }
         if !source["resourceFieldRef"].isNull {
             guard let value = facts.resource(source["resourceFieldRef"], container: container) else {
-                throw ContainerConfigError("unsupported container resource : \(source["resourceFieldRef"]["resource"].string ?? "")")
+                throw ContainerConfigError(
+                    "unsupported container resource : \(source["resourceFieldRef"]["resource"].string ?? "")")
             }
             return value
         }

@@ -29,7 +29,9 @@ package struct PodFacts: Sendable {
         case "status.hostIP": return hostIPs.first ?? ""
         case "status.hostIPs": return hostIPs.joined(separator: ",")
         default:
-            for (prefix, map) in [("metadata.labels['", metadata["labels"]), ("metadata.annotations['", metadata["annotations"])]
+            for (prefix, map) in [
+                ("metadata.labels['", metadata["labels"]), ("metadata.annotations['", metadata["annotations"]),
+            ]
             where path.hasPrefix(prefix) && path.hasSuffix("']") {
                 return map[String(path.dropFirst(prefix.count).dropLast(2))].string ?? ""
             }
@@ -66,7 +68,9 @@ package struct PodFacts: Sendable {
     /// The text of a resourceFieldRef; nil: no such container or resource.
     package func resource(_ reference: JSON, container: ContainerSpec?) -> String? {
         let container = reference["containerName"].string.flatMap { pod.container($0) } ?? container
-        guard let container, let path = reference["resource"].string, let dot = path.firstIndex(of: ".") else { return nil }
+        guard let container, let path = reference["resource"].string, let dot = path.firstIndex(of: ".") else {
+            return nil
+        }
         let resource = String(path[path.index(after: dot)...])
         let json = container.json["resources"]
         let limit = json["limits"][resource].string.flatMap { Quantity($0) } ?? allocatable[resource]
@@ -75,11 +79,14 @@ package struct PodFacts: Sendable {
         case "limits": amount = limit ?? .zero
         case "requests":
             amount =
-                json["requests"][resource].string.flatMap { Quantity($0) } ?? json["limits"][resource].string.flatMap { Quantity($0) }
+                json["requests"][resource].string.flatMap { Quantity($0) } ?? json["limits"][resource].string.flatMap {
+                    Quantity($0)
+                }
                 ?? .zero
         default: return nil
         }
-        let divisor = reference["divisor"].string.flatMap { Quantity($0) }.flatMap { $0.nanos > 0 ? $0 : nil } ?? Quantity(1)
+        let divisor =
+            reference["divisor"].string.flatMap { Quantity($0) }.flatMap { $0.nanos > 0 ? $0 : nil } ?? Quantity(1)
         let quotient = amount.nanos / divisor.nanos
         return "\(amount.nanos % divisor.nanos > 0 ? quotient + 1 : quotient)"
     }

@@ -23,7 +23,9 @@ package enum HostFiles {
         return pod.spec["setHostnameAsFQDN"].bool == true && !domain.isEmpty ? name + "." + domain : name
     }
 
-    package static func hosts(_ pod: Pod, podIPs: [String], clusterDomain: String, nodeHosts: @autoclosure () -> String) -> String {
+    package static func hosts(_ pod: Pod, podIPs: [String], clusterDomain: String, nodeHosts: @autoclosure () -> String)
+        -> String
+    {
         var text: String
         if pod.hostNetwork {
             text = "# Kubernetes-managed hosts file (host network).\n" + nodeHosts()
@@ -67,7 +69,10 @@ package enum HostFiles {
                 guard let first = words.first, !first.hasPrefix("#"), !first.hasPrefix(";") else { continue }
                 switch first {
                 case "nameserver": if words.count > 1 { servers.append(String(words[1])) }
-                case "search": searches = words.dropFirst().map { $0 == "." ? "." : String($0.hasSuffix(".") ? $0.dropLast() : $0) }
+                case "search":
+                    searches = words.dropFirst().map {
+                        $0 == "." ? "." : String($0.hasSuffix(".") ? $0.dropLast() : $0)
+                    }
                 case "options": options = words.dropFirst().map(String.init)
                 default: break
                 }

@@ -12,7 +12,9 @@ struct PullSecrets {
         for reference in pod.spec["imagePullSecrets"].elements {
             guard let name = reference["name"].string, !name.isEmpty else { continue }
             // A secret that is missing is not an error: another may do.
-            guard let secret = try? await client.getIfPresent(.secrets, namespace: pod.namespace, name: name) else { continue }
+            guard let secret = try? await client.getIfPresent(.secrets, namespace: pod.namespace, name: name) else {
+                continue
+            }
             found += Self.credentials(in: secret, for: image).map(Optional.some)
         }
         return found + [nil]
@@ -21,9 +23,13 @@ struct PullSecrets {
     static func credentials(in secret: KubeObject, for image: String) -> [RegistryCredentials] {
         let data = secret["data"]
         let auths: JSON
-        if let text = data[".dockerconfigjson"].string, let bytes = Base64.decode(text), let json = try? JSON.parse(bytes) {
+        if let text = data[".dockerconfigjson"].string, let bytes = Base64.decode(text),
+            let json = try? JSON.parse(bytes)
+        {
             auths = json["auths"]
-        } else if let text = data[".dockercfg"].string, let bytes = Base64.decode(text), let json = try? JSON.parse(bytes) {
+        } else if let text = data[".dockercfg"].string, let bytes = Base64.decode(text),
+            let json = try? JSON.parse(bytes)
+        {
             auths = json
         } else {
             return []
@@ -38,7 +44,9 @@ struct PullSecrets {
         var credentials = RegistryCredentials(
             username: entry["username"].string ?? "", password: entry["password"].string ?? "",
             identityToken: entry["identitytoken"].string ?? "")
-        if let auth = entry["auth"].string, let bytes = Base64.decode(auth), let colon = bytes.firstIndex(of: UInt8(ascii: ":")) {
+        if let auth = entry["auth"].string, let bytes = Base64.decode(auth),
+            let colon = bytes.firstIndex(of: UInt8(ascii: ":"))
+        {
             credentials.username = String(decoding: bytes[..<colon], as: UTF8.self)
             credentials.password = String(decoding: bytes[(colon + 1)...], as: UTF8.self)
         }
@@ -62,7 +70,9 @@ struct PullSecrets {
     private static func matches(_ key: (host: String, path: String), _ image: (host: String, path: String)) -> Bool {
         let pattern = key.host.split(separator: ".", omittingEmptySubsequences: false)
         let host = image.host.split(separator: ".", omittingEmptySubsequences: false)
-        guard pattern.count == host.count, zip(pattern, host).allSatisfy({ $0 == "*" || $0 == $1 }) else { return false }
+        guard pattern.count == host.count, zip(pattern, host).allSatisfy({ $0 == "*" || $0 == $1 }) else {
+            return false
+        }
         return key.path.isEmpty || image.path.hasPrefix(key.path)
     }
 }

@@ -53,6 +53,7 @@ package enum SecurityContext {
         }
         guard Int64(user) == nil else { return }
         throw ContainerConfigError(
-            "container has runAsNonRoot and image has non-numeric user (\(user)), cannot verify user is non-root \(place)")
+            "container has runAsNonRoot and image has non-numeric user (\(user)), cannot verify user is non-root \(place)"
+        )
     }
 }

@@ -51,7 +51,9 @@ package struct Pod: Sendable {
 
     /// How long its containers get between the stop signal and the kill, now.
     package var gracePeriod: Int64 {
-        if object.isBeingDeleted, let seconds = object.metadata["deletionGracePeriodSeconds"].int { return max(seconds, 0) }
+        if object.isBeingDeleted, let seconds = object.metadata["deletionGracePeriodSeconds"].int {
+            return max(seconds, 0)
+        }
         return max(spec["terminationGracePeriodSeconds"].int ?? 30, 0)
     }
 
@@ -81,7 +83,9 @@ package struct Pod: Sendable {
 
     /// nil: at least one container has no limit.
     package func limit(_ resource: String) -> Quantity? {
-        if let own = spec["resources"]["limits"][resource].string.flatMap({ Quantity($0) }) { return own + overhead(resource) }
+        if let own = spec["resources"]["limits"][resource].string.flatMap({ Quantity($0) }) {
+            return own + overhead(resource)
+        }
         var sum = Quantity.zero
         for container in containers {
             guard let amount = container.limit(resource) else { return nil }

@@ -83,7 +83,9 @@ final class PodDirectory: Sendable {
             for observer in state.withLock({ $0.observers.values.filter { $0.container == event.container } }) {
                 observer.notify()
             }
-            guard let uid = state.withLock({ $0.sandboxes[event.sandbox] }), let worker = worker(uid: uid) else { continue }
+            guard let uid = state.withLock({ $0.sandboxes[event.sandbox] }), let worker = worker(uid: uid) else {
+                continue
+            }
             await worker.containerChanged(event.container)
         }
     }
@@ -185,8 +187,11 @@ final class PodDirectory: Sendable {
             return state.inherited
         }
         for (uid, inherited) in orphans ?? [:] {
-            guard let config = inherited.sandboxes.first?.config ?? inherited.containers.first.map(Self.config) else { continue }
-            context.logger.info("pod \(config.namespace)/\(config.name) (\(uid)) is not in the API: removing what runs of it")
+            guard let config = inherited.sandboxes.first?.config ?? inherited.containers.first.map(Self.config) else {
+                continue
+            }
+            context.logger.info(
+                "pod \(config.namespace)/\(config.name) (\(uid)) is not in the API: removing what runs of it")
             var object = KubeObject(GroupVersionKind("", "v1", "Pod"), name: config.name, namespace: config.namespace)
             object.metadata["uid"] = .string(uid)
             if let grace = config.annotations[RuntimeLabels.gracePeriod].flatMap({ Int64($0) }) {

@@ -73,7 +73,8 @@ package struct PodPlanner {
             let listed = codes.contains(Int64(record.exitCode))
             if (rule["exitCodes"]["operator"].string == "NotIn") != listed { return true }
         }
-        var policy = container.json["restartPolicy"].string.flatMap(Pod.RestartPolicy.init(rawValue:)) ?? pod.restartPolicy
+        var policy =
+            container.json["restartPolicy"].string.flatMap(Pod.RestartPolicy.init(rawValue:)) ?? pod.restartPolicy
         // An init container that has succeeded is never run again for the pod's policy's sake.
         if container.kind == .initial, policy == .always { policy = .onFailure }
         switch policy {
@@ -93,7 +94,9 @@ package struct PodPlanner {
                 return Self.restarts(container, of: pod, after: record)
             }
             let initFailed = pod.initContainers.contains { container in
-                guard let record = state.latest(container.name), record.hasExited, record.exitCode != 0 else { return false }
+                guard let record = state.latest(container.name), record.hasExited, record.exitCode != 0 else {
+                    return false
+                }
                 return !Self.restarts(container, of: pod, after: record)
             }
             guard wanted, !initFailed else {

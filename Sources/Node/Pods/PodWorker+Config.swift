@@ -71,7 +71,8 @@ extension PodWorker {
             let name = mount["name"].string ?? ""
             let inside = mount["mountPath"].string ?? ""
             guard let volume = volumes[name] else {
-                throw ContainerConfigError("cannot find volume \"\(name)\" to mount into container \"\(container.name)\"")
+                throw ContainerConfigError(
+                    "cannot find volume \"\(name)\" to mount into container \"\(container.name)\"")
             }
             let source = try part(mount, variable, container.name)
             var path = volume.path
@@ -82,7 +83,8 @@ extension PodWorker {
                         group: group)
                 } catch {
                     throw ContainerConfigError(
-                        "failed to prepare subPath for volumeMount \"\(name)\" of container \"\(container.name)\": \(error.description)")
+                        "failed to prepare subPath for volumeMount \"\(name)\" of container \"\(container.name)\": \(error.description)"
+                    )
                 }
             }
             var result = ContainerMount(

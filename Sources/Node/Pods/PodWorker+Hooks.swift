@@ -20,7 +20,9 @@ extension PodWorker {
         waiting[container.name] = PodStatusBuilder.Waiting("PostStartHookError", "PostStartHook failed")
     }
 
-    private func run(_ action: ProbeAction, _ container: ContainerSpec, id: String, timeout: Duration) async -> ActionResult? {
+    private func run(_ action: ProbeAction, _ container: ContainerSpec, id: String, timeout: Duration) async
+        -> ActionResult?
+    {
         let resolved = ProbeManager.resolve(action, container, podIP: state.sandbox?.addresses.first ?? "")
         let actions = context.actions
         return await untilCancelled { await actions.run(resolved, container: id, timeout: timeout) }

@@ -22,7 +22,9 @@ extension PodWorker {
 
     private static func normalized(_ resources: JSON) -> JSON {
         // Absent and empty are the same.
-        func member(_ name: String) -> JSON { resources[name].object.flatMap { $0.isEmpty ? nil : .object($0) } ?? .null }
+        func member(_ name: String) -> JSON {
+            resources[name].object.flatMap { $0.isEmpty ? nil : .object($0) } ?? .null
+        }
         return ["limits": member("limits"), "requests": member("requests")]
     }
 
@@ -85,7 +87,8 @@ extension PodWorker {
     private func inherited(_ container: ContainerSpec, _ pod: Pod) -> JSON? {
         guard state.latest(container.name) != nil else { return nil }
         let statuses = pod.status["containerStatuses"].elements + pod.status["initContainerStatuses"].elements
-        guard let known = statuses.first(where: { $0["name"].string == container.name })?["resources"], known.object != nil
+        guard let known = statuses.first(where: { $0["name"].string == container.name })?["resources"],
+            known.object != nil
         else { return nil }
         let resources = Self.normalized(known)
         // The status tells requests that only follow from limits; the spec does not.
@@ -98,7 +101,8 @@ extension PodWorker {
     /// The pod's cgroup is first wide enough for both states, then each container changes, then the pod's is made to fit.
     private func apply(_ pod: Pod, _ changed: [ContainerSpec]) async throws(RuntimeError) {
         let configuration = context.configuration
-        let old = PodResources.pod(given(pod), cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
+        let old = PodResources.pod(
+            given(pod), cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
         let new = PodResources.pod(pod, cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
         if let sandbox = sandboxID {
             var wide = new

@@ -61,14 +61,17 @@ extension PodWorker {
         linkLog(container, pod, id: id, attempt: attempt)
         await prune(name)
         await runPostStart(container, pod, id: id)
-        if let record = state.containers.first(where: { $0.id == id }), record.isRunning { watchProbes(of: record, pod) }
+        if let record = state.containers.first(where: { $0.id == id }), record.isRunning {
+            watchProbes(of: record, pod)
+        }
         return true
     }
 
     /// After the loss of the runtime's state the API's count goes on.
     private func restoredAttempt(_ name: String, _ pod: Pod) -> UInt32 {
         let statuses = pod.status["containerStatuses"].elements + pod.status["initContainerStatuses"].elements
-        guard let known = statuses.first(where: { $0["name"].string == name }), known["containerID"].string?.isEmpty == false
+        guard let known = statuses.first(where: { $0["name"].string == name }),
+            known["containerID"].string?.isEmpty == false
         else { return 0 }
         return known["restartCount"].int.flatMap { UInt32(exactly: $0) }.map { $0 + 1 } ?? 0
     }
@@ -117,7 +120,8 @@ extension PodWorker {
         if let remaining = imageBackOffs[reference]?.remainingSinceUpdate(now: context.now()) {
             let cause = waiting[name].map { ": \($0.reason): \($0.message)" } ?? ""
             if waiting[name]?.reason != "ImagePullBackOff" {
-                waiting[name] = PodStatusBuilder.Waiting("ImagePullBackOff", "Back-off pulling image \"\(reference)\"" + cause)
+                waiting[name] = PodStatusBuilder.Waiting(
+                    "ImagePullBackOff", "Back-off pulling image \"\(reference)\"" + cause)
                 record(pod, container, .normal, "BackOff", "Back-off pulling image \"\(reference)\"")
                 record(pod, container, .warning, "Failed", "Error: ImagePullBackOff")
             }

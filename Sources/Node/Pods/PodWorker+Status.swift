@@ -15,8 +15,12 @@ extension PodWorker {
         builder.isTerminated = stage == .terminated || (stage == .terminating && state.running.isEmpty)
         builder.hostIPs = context.configuration.internalIPs
         builder.startTime = startTime ?? pod.status["startTime"].string.flatMap { Timestamp($0) }
-        builder.resize = resize.map { PodStatusBuilder.ResizeCondition(type: $0.type, reason: $0.reason, message: $0.message) }
-        if resize != nil || pod.status["conditions"].elements.contains(where: { Self.resizeTypes.contains($0["type"].string ?? "") }) {
+        builder.resize = resize.map {
+            PodStatusBuilder.ResizeCondition(type: $0.type, reason: $0.reason, message: $0.message)
+        }
+        if resize != nil
+            || pod.status["conditions"].elements.contains(where: { Self.resizeTypes.contains($0["type"].string ?? "") })
+        {
             showsResize = true
         }
         let status = builder.build()
@@ -111,7 +115,8 @@ extension PodWorker {
                 return condition
             })
         if resize {
-            for type in resizeTypes where !status["conditions"].elements.contains(where: { $0["type"].string == type }) {
+            for type in resizeTypes where !status["conditions"].elements.contains(where: { $0["type"].string == type })
+            {
                 status["conditions"].append(["type": .string(type), "$patch": "delete"])
             }
         }

@@ -29,14 +29,17 @@ struct GRPCHealthCheck: Sendable {
                         message += Self.data(frame)
                         if message.count >= 5 {
                             let length = message[1..<5].reduce(0) { $0 << 8 | Int($1) }
-                            if length <= 1024, message.count >= 5 + length { return verdict(Array(message[5..<(5 + length)])) }
+                            if length <= 1024, message.count >= 5 + length {
+                                return verdict(Array(message[5..<(5 + length)]))
+                            }
                         }
                         if frame.flags & 1 != 0 { return .failure("rpc error: no response message") }
                     case 1 where frame.flags & 1 != 0:
                         // The call has ended without a message: unknown service, or no health service at all.
                         return .failure("service unhealthy (responded with \"NOT_SERVING\")")
                     case 3, 7: return .failure("rpc error: code = Unavailable desc = connection closed by the server")
-                    case 4 where frame.flags & 1 == 0: try await connection.write(Self.frame(4, flags: 1, stream: 0, []))
+                    case 4 where frame.flags & 1 == 0:
+                        try await connection.write(Self.frame(4, flags: 1, stream: 0, []))
                     case 6 where frame.flags & 1 == 0:
                         try await connection.write(Self.frame(6, flags: 1, stream: 0, frame.payload))
                     default: break
@@ -85,7 +88,8 @@ struct GRPCHealthCheck: Sendable {
 
     private static func frame(_ type: UInt8, flags: UInt8, stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
         let count = payload.count
-        return [UInt8(count >> 16 & 255), UInt8(count >> 8 & 255), UInt8(count & 255), type, flags, 0, 0, 0, stream] + payload
+        return [UInt8(count >> 16 & 255), UInt8(count >> 8 & 255), UInt8(count & 255), type, flags, 0, 0, 0, stream]
+            + payload
     }
 
     var request: [UInt8] {

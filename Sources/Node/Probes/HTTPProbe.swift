@@ -50,7 +50,10 @@ struct HTTPProbe: Sendable {
             next.path = location
             return next
         }
-        guard let rest = ["http://", "https://"].first(where: { location.hasPrefix($0) }).map({ location.dropFirst($0.count) })
+        guard
+            let rest = ["http://", "https://"].first(where: { location.hasPrefix($0) }).map({
+                location.dropFirst($0.count)
+            })
         else { return nil }
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         next.https = location.hasPrefix("https")
@@ -70,7 +73,9 @@ struct HTTPProbe: Sendable {
         var fields = ""
         for header in headers {
             // A line break would end the head.
-            guard !header.name.contains(where: \.isNewline), !header.value.contains(where: \.isNewline) else { continue }
+            guard !header.name.contains(where: \.isNewline), !header.value.contains(where: \.isNewline) else {
+                continue
+            }
             switch header.name.lowercased() {
             case "host":
                 host = header.value
@@ -106,7 +111,8 @@ struct HTTPProbe: Sendable {
             }
             return .success(answer.answer)
         } catch {
-            return .failure(Failure(message: "dial tcp \(SystemActions.join(host, port)): connect: \(SysError.text(error.code))"))
+            return .failure(
+                Failure(message: "dial tcp \(SystemActions.join(host, port)): connect: \(SysError.text(error.code))"))
         }
     }
 
@@ -116,7 +122,8 @@ struct HTTPProbe: Sendable {
         let lines = String(decoding: bytes[..<end.lowerBound], as: UTF8.self).split(separator: "\r\n")
         guard let first = lines.first else { return nil }
         let words = first.split(separator: " ")
-        guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]), (100..<1000).contains(status) else {
+        guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]), (100..<1000).contains(status)
+        else {
             return nil
         }
         if status < 200, status != 101 { return parse(Array(bytes[end.upperBound...])) }

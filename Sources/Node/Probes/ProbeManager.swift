@@ -147,14 +147,19 @@ package final class ProbeManager: Sendable {
     package func terminationGracePeriod(_ id: String) -> Int64? {
         watched.withLock { watched in
             for kind in [ProbeKind.startup, .liveness] {
-                if let probe = watched[id]?.probes[kind], probe.counter.result == false { return probe.spec.terminationGracePeriod }
+                if let probe = watched[id]?.probes[kind], probe.counter.result == false {
+                    return probe.spec.terminationGracePeriod
+                }
             }
             return nil
         }
     }
 
     private func begin(_ id: String, _ kind: ProbeKind) {
-        guard let (spec, started) = watched.withLock({ $0[id].flatMap { entry in entry.probes[kind].map { ($0.spec, entry.startedAt) } } })
+        guard
+            let (spec, started) = watched.withLock({
+                $0[id].flatMap { entry in entry.probes[kind].map { ($0.spec, entry.startedAt) } }
+            })
         else { return }
         let first = started.advanced(by: .seconds(spec.initialDelay))
         schedule(id, kind, at: max(first, timers.clock.now()))
@@ -215,10 +220,12 @@ package final class ProbeManager: Sendable {
         guard let entry else { return }
         switch result {
         case .success: break
-        case .failure(let output): events.record(entry.subject, .warning, "Unhealthy", "\(kind.rawValue) probe failed: \(output)")
+        case .failure(let output):
+            events.record(entry.subject, .warning, "Unhealthy", "\(kind.rawValue) probe failed: \(output)")
         case .error(let output):
             events.record(
-                entry.subject, .warning, "Unhealthy", "\(kind.rawValue) probe errored and resulted in unknown state: \(output)")
+                entry.subject, .warning, "Unhealthy",
+                "\(kind.rawValue) probe errored and resulted in unknown state: \(output)")
         }
         switch next {
         case .nothing: break

@@ -36,8 +36,11 @@ package struct SystemActions: ActionRunner {
                 "Get \"\(request.url)\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
             return await limited(timeout, late) { await request.run() }
         case .grpc(let host, let port, let service):
-            let late = "timeout: failed to connect service \"\(Self.join(host, port))\" within \(timeout.goText): context deadline exceeded"
-            return await limited(timeout, late) { await GRPCHealthCheck(host: host, port: port, service: service).run() }
+            let late =
+                "timeout: failed to connect service \"\(Self.join(host, port))\" within \(timeout.goText): context deadline exceeded"
+            return await limited(timeout, late) {
+                await GRPCHealthCheck(host: host, port: port, service: service).run()
+            }
         }
     }
 
@@ -53,7 +56,8 @@ package struct SystemActions: ActionRunner {
             return result.exitCode == 0 ? .success(output) : .failure(output)
         } catch {
             if error.code == .timedOut {
-                return .failure("command timed out: \"\(command.joined(separator: " "))\" timed out after \(timeout.goText)")
+                return .failure(
+                    "command timed out: \"\(command.joined(separator: " "))\" timed out after \(timeout.goText)")
             }
             return .error(error.message)
         }

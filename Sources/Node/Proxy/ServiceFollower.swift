@@ -25,7 +25,8 @@ package struct KernelServiceProxy: ServiceProxying {
         try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.sync(state) }
     }
     package func update(_ changed: [ServicePort], removing removed: Set<String>) async throws {
-        try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.update(changed, removing: removed) }
+        try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.update(changed, removing: removed)
+        }
     }
 }
 

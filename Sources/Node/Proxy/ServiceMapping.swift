@@ -55,7 +55,8 @@ package struct ServiceMapping: Sendable {
 
     private static func ports(_ service: KubeObject) -> [Port] {
         let spec = service.spec
-        guard spec["type"].string != "ExternalName", service.labels["service.kubernetes.io/service-proxy-name"] == nil else {
+        guard spec["type"].string != "ExternalName", service.labels["service.kubernetes.io/service-proxy-name"] == nil
+        else {
             return []
         }
         var addresses = spec["clusterIPs"].elements.compactMap(\.string)

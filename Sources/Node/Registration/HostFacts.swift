@@ -33,13 +33,15 @@ package struct HostFacts: Sendable, Equatable {
             guard let kilobytes = Int64(name.dropFirst(10).dropLast(2)),
                 let count = Files.line("\(sys)/kernel/mm/hugepages/\(name)/nr_hugepages").flatMap({ Int64($0) })
             else { continue }
-            facts.hugePages["hugepages-" + Quantity(kilobytes * 1024, format: .binarySI).description] = count * kilobytes * 1024
+            facts.hugePages["hugepages-" + Quantity(kilobytes * 1024, format: .binarySI).description] =
+                count * kilobytes * 1024
         }
         facts.machineID = Files.line(etc + "/machine-id") ?? Files.line("/var/lib/dbus/machine-id") ?? ""
         facts.systemUUID = Files.line(sys + "/class/dmi/id/product_uuid") ?? facts.machineID
         facts.bootID = Files.line(proc + "/sys/kernel/random/boot_id") ?? ""
         facts.kernelVersion = Files.line(proc + "/sys/kernel/osrelease") ?? ""
-        for line in (Files.text(etc + "/os-release") ?? "").split(separator: "\n") where line.hasPrefix("PRETTY_NAME=") {
+        for line in (Files.text(etc + "/os-release") ?? "").split(separator: "\n") where line.hasPrefix("PRETTY_NAME=")
+        {
             let value = line.dropFirst("PRETTY_NAME=".count)
             facts.osImage = value.hasPrefix("\"") ? String(value.dropFirst().dropLast()) : String(value)
         }

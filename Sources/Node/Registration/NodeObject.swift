@@ -16,7 +16,8 @@ package struct NodeObject {
         var allocatable = capacity
         // 5 % of the file system is kept free (evictionHard nodefs.available).
         if let disk = allocatable["ephemeral-storage"] {
-            allocatable["ephemeral-storage"] = Quantity(disk.value - disk.value / 100 * configuration.minimumFreeDiskPercent)
+            allocatable["ephemeral-storage"] = Quantity(
+                disk.value - disk.value / 100 * configuration.minimumFreeDiskPercent)
         }
         return allocatable
     }
@@ -24,7 +25,8 @@ package struct NodeObject {
     package var labels: [String: String] {
         var labels = [
             "kubernetes.io/hostname": configuration.hostname, "kubernetes.io/arch": facts.architecture,
-            "kubernetes.io/os": "linux", "beta.kubernetes.io/arch": facts.architecture, "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/os": "linux", "beta.kubernetes.io/arch": facts.architecture,
+            "beta.kubernetes.io/os": "linux",
             "node.kubernetes.io/instance-type": configuration.instanceType,
             "beta.kubernetes.io/instance-type": configuration.instanceType,
         ]
@@ -83,7 +85,8 @@ package struct NodeObject {
                     message: "kubelet has sufficient memory available"),
             diskLow
                 ? Condition(
-                    type: "DiskPressure", isTrue: true, reason: "KubeletHasDiskPressure", message: "kubelet has disk pressure")
+                    type: "DiskPressure", isTrue: true, reason: "KubeletHasDiskPressure",
+                    message: "kubelet has disk pressure")
                 : Condition(
                     type: "DiskPressure", isTrue: false, reason: "KubeletHasNoDiskPressure",
                     message: "kubelet has no disk pressure"),
@@ -91,7 +94,8 @@ package struct NodeObject {
                 type: "PIDPressure", isTrue: false, reason: "KubeletHasSufficientPID",
                 message: "kubelet has sufficient PID available"),
             notReady.map { Condition(type: "Ready", isTrue: false, reason: "KubeletNotReady", message: $0) }
-                ?? Condition(type: "Ready", isTrue: true, reason: "KubeletReady", message: "kubelet is posting ready status"),
+                ?? Condition(
+                    type: "Ready", isTrue: true, reason: "KubeletReady", message: "kubelet is posting ready status"),
         ]
     }
 
@@ -109,7 +113,9 @@ package struct NodeObject {
         var shownAllocatable = old["allocatable"].stringMap
         for (name, amount) in capacity { shownCapacity[name] = amount.description }
         for (name, amount) in allocatable { shownAllocatable[name] = amount.description }
-        for name in shownCapacity.keys where shownAllocatable[name] == nil { shownAllocatable[name] = shownCapacity[name] }
+        for name in shownCapacity.keys where shownAllocatable[name] == nil {
+            shownAllocatable[name] = shownCapacity[name]
+        }
         status["capacity"] = .map(shownCapacity)
         status["allocatable"] = .map(shownAllocatable)
         let known = old["conditions"].elements
@@ -127,10 +133,12 @@ package struct NodeObject {
         status["conditions"] = .array(list)
         status["daemonEndpoints"] = ["kubeletEndpoint": ["Port": .int(Int64(configuration.kubeletPort))]]
         status["nodeInfo"] = [
-            "machineID": .string(facts.machineID), "systemUUID": .string(facts.systemUUID), "bootID": .string(facts.bootID),
+            "machineID": .string(facts.machineID), "systemUUID": .string(facts.systemUUID),
+            "bootID": .string(facts.bootID),
             "kernelVersion": .string(facts.kernelVersion), "osImage": .string(facts.osImage),
             "containerRuntimeVersion": .string(configuration.runtimeVersion),
-            "kubeletVersion": .string(configuration.kubernetesVersion), "kubeProxyVersion": "", "operatingSystem": "linux",
+            "kubeletVersion": .string(configuration.kubernetesVersion), "kubeProxyVersion": "",
+            "operatingSystem": "linux",
             "architecture": .string(facts.architecture), "swap": ["capacity": .int(facts.swapBytes)],
         ]
         if !images.isEmpty { status["images"] = .array(images) }

@@ -79,11 +79,15 @@ package final class NodeRegistration: Sendable {
     /// An object of an earlier life: its labels and annotations that are ours are brought up to date.
     private func reconcile(_ there: KubeObject) async throws(APIError) {
         var patch: JSON = [:]
-        for (key, value) in object.labels where there.labels[key] != value { patch["metadata"]["labels"][key] = .string(value) }
+        for (key, value) in object.labels where there.labels[key] != value {
+            patch["metadata"]["labels"][key] = .string(value)
+        }
         for (key, value) in object.annotations where there.annotations[key] != value {
             patch["metadata"]["annotations"][key] = .string(value)
         }
-        if (there.spec["providerID"].string ?? "").isEmpty { patch["spec"]["providerID"] = .string(configuration.providerID) }
+        if (there.spec["providerID"].string ?? "").isEmpty {
+            patch["spec"]["providerID"] = .string(configuration.providerID)
+        }
         var there = there
         if patch != [:] {
             there = try await context.client.patch(
@@ -111,7 +115,8 @@ package final class NodeRegistration: Sendable {
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
         }
         let space = HostFacts.diskSpace(configuration.rootDirectory)
-        let diskLow = space.map { $0.total > 0 && $0.free * 100 / $0.total < configuration.minimumFreeDiskPercent } ?? false
+        let diskLow =
+            space.map { $0.total > 0 && $0.free * 100 / $0.total < configuration.minimumFreeDiskPercent } ?? false
         // The 50 largest images, as upstream reports them.
         let images = await context.runtime.images.images().sorted { $0.sizeBytes > $1.sizeBytes }.prefix(50).map {
             image -> JSON in
@@ -121,7 +126,8 @@ package final class NodeRegistration: Sendable {
             ]
         }
         return object.status(
-            conditions: NodeObject.conditions(notReady: problem, memoryLow: false, diskLow: diskLow), images: Array(images),
+            conditions: NodeObject.conditions(notReady: problem, memoryLow: false, diskLow: diskLow),
+            images: Array(images),
             now: context.now(), old: old)
     }
 
@@ -145,7 +151,8 @@ package final class NodeRegistration: Sendable {
         let due = lastReport.map { now.duration(since: $0) >= configuration.statusReport } ?? true
         guard force || due || fingerprint != last else { return }
         let written = try await context.client.patch(
-            .nodes, namespace: "", name: configuration.name, ["status": status], type: .strategic, subresource: "status")
+            .nodes, namespace: "", name: configuration.name, ["status": status], type: .strategic, subresource: "status"
+        )
         state.withLock { state in
             state.own = written
             state.lastStatus = fingerprint
@@ -198,21 +205,25 @@ package final class NodeRegistration: Sendable {
             lease.spec["renewTime"] = .string(now)
             return try await context.client.update(.leases, lease)
         }
-        if var there = try await context.client.getIfPresent(.leases, namespace: "kube-node-lease", name: configuration.name) {
+        if var there = try await context.client.getIfPresent(
+            .leases, namespace: "kube-node-lease", name: configuration.name)
+        {
             there.spec["holderIdentity"] = .string(configuration.name)
             there.spec["leaseDurationSeconds"] = .int(configuration.leaseDurationSeconds)
             there.spec["renewTime"] = .string(now)
             return try await context.client.update(.leases, there)
         }
         var fresh = KubeObject(
-            GroupVersionKind("coordination.k8s.io", "v1", "Lease"), name: configuration.name, namespace: "kube-node-lease")
+            GroupVersionKind("coordination.k8s.io", "v1", "Lease"), name: configuration.name,
+            namespace: "kube-node-lease")
         if let own = state.withLock({ $0.own }), !own.uid.isEmpty {
             fresh.metadata["ownerReferences"] = [
                 ["apiVersion": "v1", "kind": "Node", "name": .string(own.name), "uid": .string(own.uid)]
             ]
         }
         fresh.spec = [
-            "holderIdentity": .string(configuration.name), "leaseDurationSeconds": .int(configuration.leaseDurationSeconds),
+            "holderIdentity": .string(configuration.name),
+            "leaseDurationSeconds": .int(configuration.leaseDurationSeconds),
             "renewTime": .string(now),
         ]
         return try await context.client.create(.leases, fresh)

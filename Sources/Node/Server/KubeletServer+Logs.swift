@@ -22,7 +22,8 @@ extension KubeletServer {
         case .found(let found): target = found
         }
         guard Files.exists(target.path) else {
-            return .text("failed to try resolving symlinks in path \"\(target.path)\": no such file or directory\n", status: 500)
+            return .text(
+                "failed to try resolving symlinks in path \"\(target.path)\": no such file or directory\n", status: 500)
         }
         let follower = LogFollower(
             target: target, options: options, directory: agent.pods, runtime: context.runtime)
@@ -46,7 +47,9 @@ extension KubeletServer {
         options.follow = flag("follow")
         options.timestamps = flag("timestamps")
         options.tailLines = try number("tailLines", 0)
-        if query["tailLines"] == nil, let old = query["tail"], old != "all" { options.tailLines = try number("tail", 0) }
+        if query["tailLines"] == nil, let old = query["tail"], old != "all" {
+            options.tailLines = try number("tail", 0)
+        }
         options.limitBytes = try number("limitBytes", 1)
         if let seconds = try number("sinceSeconds", 1) { options.since = now.advanced(by: .seconds(-seconds)) }
         if let text = query["sinceTime"], !text.isEmpty {
@@ -121,10 +124,13 @@ extension PodWorker {
     /// Which instance's log is meant, or upstream's words on why there is none.
     func logTarget(_ name: String, previous: Bool) -> LogLookup {
         guard let pod = decode() else { return .notFound("pod \"\(key.name)\" does not exist") }
-        guard pod.container(name) != nil else { return .notFound("container \"\(name)\" not found in pod \"\(pod.name)\"") }
+        guard pod.container(name) != nil else {
+            return .notFound("container \"\(name)\" not found in pod \"\(pod.name)\"")
+        }
         let latest = state.latest(name)
         func target(_ record: ContainerRecord) -> LogLookup {
-            .found(LogTarget(path: "\(context.podLogDirectory(pod))/\(name)/\(record.attempt).log", container: record.id))
+            .found(
+                LogTarget(path: "\(context.podLogDirectory(pod))/\(name)/\(record.attempt).log", container: record.id))
         }
         // An instance that has ended and waits for its next is "the last" as well as "the previous".
         let isWaiting = waiting[name] != nil && stage == .running

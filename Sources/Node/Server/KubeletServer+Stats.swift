@@ -78,7 +78,10 @@ extension KubeletServer {
                 containers.append([
                     "name": .string(container.name),
                     "startTime": .string(Timestamp(nanoseconds: container.startedAt).rfc3339),
-                    "cpu": ["time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: container.stats.cpuNanoseconds))],
+                    "cpu": [
+                        "time": .string(now),
+                        "usageCoreNanoSeconds": .int(Int64(clamping: container.stats.cpuNanoseconds)),
+                    ],
                     "memory": [
                         "time": .string(now), "usageBytes": .int(Int64(clamping: container.stats.memoryUsageBytes)),
                         "workingSetBytes": .int(Int64(clamping: container.stats.memoryWorkingSetBytes)),
@@ -92,17 +95,21 @@ extension KubeletServer {
                 ],
                 "startTime": .string(Timestamp(nanoseconds: sample.target.startedAt).rfc3339),
                 "containers": .array(containers),
-                "cpu": ["time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: sample.total.cpuNanoseconds))],
+                "cpu": [
+                    "time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: sample.total.cpuNanoseconds)),
+                ],
                 "memory": [
                     "time": .string(now), "workingSetBytes": .int(Int64(clamping: sample.total.memoryWorkingSetBytes)),
                 ],
             ])
         }
         var node: JSON = [
-            "nodeName": .string(context.configuration.name), "startTime": .string(Timestamp(seconds: machine.boot).rfc3339),
+            "nodeName": .string(context.configuration.name),
+            "startTime": .string(Timestamp(seconds: machine.boot).rfc3339),
             "cpu": ["time": .string(now), "usageCoreNanoSeconds": .int(Int64(clamping: machine.cpuNanoseconds))],
             "memory": [
-                "time": .string(now), "availableBytes": .int(machine.available), "workingSetBytes": .int(machine.workingSet),
+                "time": .string(now), "availableBytes": .int(machine.available),
+                "workingSetBytes": .int(machine.workingSet),
             ],
         ]
         if let disk {
@@ -142,7 +149,8 @@ extension KubeletServer {
             )
         }
         family(
-            "container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds", "counter",
+            "container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds",
+            "counter",
             containers.map { "\($0.labels) \(seconds($0.container.stats.cpuNanoseconds)) \(stamp)" })
         family(
             "container_memory_working_set_bytes", "Current working set of the container in bytes", "gauge",
@@ -162,7 +170,9 @@ extension KubeletServer {
         family(
             "pod_memory_working_set_bytes", "Current working set of the pod in bytes", "gauge",
             pods.map { "\($0.labels) \($0.memory) \(stamp)" })
-        family("resource_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", "gauge", [" 0"])
+        family(
+            "resource_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", "gauge",
+            [" 0"])
         return text
     }
 

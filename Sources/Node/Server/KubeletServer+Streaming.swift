@@ -4,7 +4,9 @@ internal import Linux
 internal import Transport
 
 extension KubeletServer {
-    private static func plain(_ message: String, _ status: Int) -> HTTPResponse { .text(message + "\n", status: status) }
+    private static func plain(_ message: String, _ status: Int) -> HTTPResponse {
+        .text(message + "\n", status: status)
+    }
 
     func exec(_ request: HTTPRequest, _ namespace: String, _ pod: String, _ container: String) async -> HTTPResponse {
         let command = request.query.values("command")
@@ -56,7 +58,9 @@ extension KubeletServer {
     }
 
     /// Copies the streams of a process to and from the client until the process has ended or the client is gone.
-    private static func serve(_ process: any ContainerProcess, _ session: RemoteCommandSession) async -> RemoteCommandResult {
+    private static func serve(_ process: any ContainerProcess, _ session: RemoteCommandSession) async
+        -> RemoteCommandResult
+    {
         let input = Task {
             do {
                 while let bytes = try await session.readStdin() { try await process.writeStdin(bytes) }
@@ -114,7 +118,8 @@ extension KubeletServer {
             let result = try await context.runtime.execSync(id, command: command, timeout: .seconds(120))
             let output = String(decoding: result.stdout + result.stderr, as: UTF8.self)
             guard result.exitCode != 0 else { return .text(output) }
-            return Self.plain("command '\(command.joined(separator: " "))' exited with \(result.exitCode): \(output)", 500)
+            return Self.plain(
+                "command '\(command.joined(separator: " "))' exited with \(result.exitCode): \(output)", 500)
         } catch {
             return Self.plain(error.message, 500)
         }

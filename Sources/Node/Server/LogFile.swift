@@ -11,7 +11,9 @@ package struct LogRecord: Sendable, Equatable {
 
     /// nil: not a record. `line` is without its newline.
     package init?(_ line: ArraySlice<UInt8>) {
-        guard let first = line.firstIndex(of: 0x20), let second = line[(first + 1)...].firstIndex(of: 0x20) else { return nil }
+        guard let first = line.firstIndex(of: 0x20), let second = line[(first + 1)...].firstIndex(of: 0x20) else {
+            return nil
+        }
         let rest = line[(second + 1)...]
         let third = rest.firstIndex(of: 0x20) ?? rest.endIndex
         guard third > rest.startIndex else { return nil }

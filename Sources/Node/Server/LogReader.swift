@@ -46,7 +46,8 @@ package struct LogReader: ~Copyable {
     package mutating func next() throws(SysError) -> [UInt8]? {
         while !isExhausted {
             var buffer = [UInt8](repeating: 0, count: Self.piece)
-            let count = try buffer.withUnsafeMutableBytesTyped { (bytes) throws(SysError) in try file.read(into: bytes) }
+            let count = try buffer.withUnsafeMutableBytesTyped { (bytes) throws(SysError) in try file.read(into: bytes)
+            }
             guard count > 0 else { return nil }
             open.append(contentsOf: buffer[..<count])
             let text = takeLines()

@@ -18,7 +18,11 @@ extension PodStatusBuilder {
             } else if !ended.isNull {
                 if ended["exitCode"].int != 0 { failedInit = true }
             } else if !status["lastState"]["terminated"].isNull, status["state"]["running"].isNull {
-                if status["lastState"]["terminated"]["exitCode"].int != 0 { failedInit = true } else { pendingInit = true }
+                if status["lastState"]["terminated"]["exitCode"].int != 0 {
+                    failedInit = true
+                } else {
+                    pendingInit = true
+                }
             } else {
                 pendingInit = true
             }
@@ -111,7 +115,8 @@ extension PodStatusBuilder {
     private func containersReady(_ phase: String, _ initStatuses: [JSON], _ statuses: [JSON]) -> Condition {
         if phase == "Succeeded" { return Condition(type: "ContainersReady", isTrue: false, reason: "PodCompleted") }
         if phase == "Failed" { return Condition(type: "ContainersReady", isTrue: false, reason: "PodFailed") }
-        var unready = zip(pod.initContainers, initStatuses).filter { $0.isSidecar && $1["ready"].bool != true }.map(\.0.name)
+        var unready = zip(pod.initContainers, initStatuses).filter { $0.isSidecar && $1["ready"].bool != true }.map(
+            \.0.name)
         unready += zip(pod.containers, statuses).filter { $1["ready"].bool != true }.map(\.0.name)
         if unready.isEmpty { return Condition(type: "ContainersReady", isTrue: true) }
         return Condition(
@@ -130,7 +135,8 @@ extension PodStatusBuilder {
                 return "corresponding condition of pod readiness gate \"\(type)\" does not exist."
             }
             guard condition["status"].string == "True" else {
-                return "the status of pod readiness gate \"\(type)\" is not \"True\", but \(condition["status"].string ?? "")"
+                return
+                    "the status of pod readiness gate \"\(type)\" is not \"True\", but \(condition["status"].string ?? "")"
             }
             return nil
         }

@@ -91,7 +91,9 @@ package struct PodStatusBuilder {
     private var isInitialized: Bool {
         pod.initContainers.allSatisfy { container in
             guard let record = state.latest(container.name) else { return false }
-            if container.isSidecar { return record.isRunning && health[record.id]?.started != false || record.hasExited }
+            if container.isSidecar {
+                return record.isRunning && health[record.id]?.started != false || record.hasExited
+            }
             return record.hasExited && record.exitCode == 0
         } || pod.containers.contains { state.latest($0.name) != nil }
     }
@@ -155,7 +157,9 @@ package struct PodStatusBuilder {
     private func stateWithoutRecord(_ container: ContainerSpec, _ known: JSON?) -> JSON {
         let wasThere = known.map { $0["containerID"].string?.isEmpty == false } ?? false
         if wasThere, let known, !known["state"]["terminated"].isNull { return known["state"] }
-        if isTerminated, wasThere || (container.kind == .regular && isInitialized && verdict == nil) { return Self.lost }
+        if isTerminated, wasThere || (container.kind == .regular && isInitialized && verdict == nil) {
+            return Self.lost
+        }
         return Self.waitingState(waiting[container.name] ?? defaultWaiting(container))
     }
 

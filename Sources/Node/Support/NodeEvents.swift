@@ -82,7 +82,9 @@ package final class NodeEvents: Sendable {
     fileprivate static let refillSeconds = 300.0
     fileprivate static let similarLimit = 10
 
-    package init(client: any KubeClient, clock: any KubeClock, node: String, component: String = "kubelet", logger: Logger) {
+    package init(
+        client: any KubeClient, clock: any KubeClock, node: String, component: String = "kubelet", logger: Logger
+    ) {
         (self.client, self.clock, self.node, self.component) = (client, clock, node, component)
         self.logger = logger
         (queue, input) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(256))
@@ -90,7 +92,8 @@ package final class NodeEvents: Sendable {
 
     package func record(_ subject: EventSubject, _ kind: Kind, _ reason: String, _ message: String) {
         let now = clock.now()
-        let message = message.utf8.count > 1024 ? String(decoding: message.utf8.prefix(1021), as: UTF8.self) + "..." : message
+        let message =
+            message.utf8.count > 1024 ? String(decoding: message.utf8.prefix(1021), as: UTF8.self) + "..." : message
         let write = state.withLock { $0.correlate(subject, kind, reason, message, now, self) }
         if let write { input.yield(write) }
     }
@@ -107,7 +110,8 @@ package final class NodeEvents: Sendable {
                 return
             }
             let patch: JSON = [
-                "count": .int(write.count), "lastTimestamp": .string(write.last.rfc3339), "message": .string(write.message),
+                "count": .int(write.count), "lastTimestamp": .string(write.last.rfc3339),
+                "message": .string(write.message),
             ]
             _ = try await client.patch(
                 .events, namespace: write.namespace, name: write.name, patch, type: .merge, subresource: nil)
@@ -183,7 +187,8 @@ extension NodeEvents.State {
             entry.used = now
             entries[key] = entry
             return NodeEvents.Write(
-                namespace: subject.namespace.isEmpty ? "default" : subject.namespace, name: entry.name, count: entry.count,
+                namespace: subject.namespace.isEmpty ? "default" : subject.namespace, name: entry.name,
+                count: entry.count,
                 last: now, message: message, object: nil)
         }
         let name = "\(subject.name).\(String(UInt64.random(in: .min ... .max), radix: 16))"

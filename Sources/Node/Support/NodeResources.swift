@@ -56,11 +56,14 @@ package final class NodeResources: Sendable {
                     let capacity = state.allocatable[resource] ?? .zero
                     let used = state.given.values.reduce(Quantity.zero) { $0 + ($1[resource] ?? .zero) }
                     guard used + amount > capacity else { continue }
-                    let numbers = resource == "cpu"
-                        ? (amount.milliValue, used.milliValue, capacity.milliValue) : (amount.value, used.value, capacity.value)
+                    let numbers =
+                        resource == "cpu"
+                        ? (amount.milliValue, used.milliValue, capacity.milliValue)
+                        : (amount.value, used.value, capacity.value)
                     return PodStatusBuilder.Verdict(
                         "OutOf\(resource)",
-                        "Node didn't have enough resource: \(resource), requested: \(numbers.0), used: \(numbers.1), capacity: \(numbers.2)")
+                        "Node didn't have enough resource: \(resource), requested: \(numbers.0), used: \(numbers.1), capacity: \(numbers.2)"
+                    )
                 }
             }
             for port in ports where state.ports.values.contains(where: { $0.contains(where: port.conflicts) }) {
@@ -91,7 +94,8 @@ package final class NodeResources: Sendable {
                 let used = others.reduce(Quantity.zero) { $0 + ($1[resource] ?? .zero) }
                 if used + amount > capacity {
                     return PodWorker.Resize(
-                        type: "PodResizePending", reason: "Deferred", message: "Node didn't have enough resource: \(resource)")
+                        type: "PodResizePending", reason: "Deferred",
+                        message: "Node didn't have enough resource: \(resource)")
                 }
             }
             state.given[pod.uid] = request

@@ -31,7 +31,9 @@ extension VolumeManager {
         var first: Timestamp?
         for source in spec["projected"]["sources"].elements where !source["serviceAccountToken"].isNull {
             let path = directory + "/" + (source["serviceAccountToken"]["path"].string ?? "token")
-            guard let bytes = try? Files.read(path, limit: 64 << 10), let due = Self.renewal(of: bytes) else { continue }
+            guard let bytes = try? Files.read(path, limit: 64 << 10), let due = Self.renewal(of: bytes) else {
+                continue
+            }
             first = first.map { min($0, due) } ?? due
         }
         return first

@@ -24,7 +24,8 @@ package struct VolumeManager: Sendable {
 
     /// Sets up all volumes of the pod; also brings those from the API up to date, so that it is called again whenever
     /// what they show has changed. Returns them by name, and when a token is due.
-    package func setUp(_ facts: PodFacts) async throws(VolumeError) -> (volumes: [String: Mounted], renewal: Timestamp?) {
+    package func setUp(_ facts: PodFacts) async throws(VolumeError) -> (volumes: [String: Mounted], renewal: Timestamp?)
+    {
         var mounted: [String: Mounted] = [:]
         var renewal: Timestamp?
         for spec in facts.pod.volumes {
@@ -55,7 +56,9 @@ package struct VolumeManager: Sendable {
         "\(podDirectory(facts.pod.uid))/volumes/kubernetes.io~\(plugin)/\(name)"
     }
 
-    private func group(_ facts: PodFacts) -> UInt32? { facts.pod.security["fsGroup"].int.flatMap { UInt32(exactly: $0) } }
+    private func group(_ facts: PodFacts) -> UInt32? {
+        facts.pod.security["fsGroup"].int.flatMap { UInt32(exactly: $0) }
+    }
 
     // MARK: Kinds
 
@@ -98,7 +101,9 @@ package struct VolumeManager: Sendable {
         let type = source["type"].string ?? ""
         let kind = (try? Files.status(path)).map { $0.st_mode & S_IFMT }
         func check(_ wanted: mode_t, _ what: String) throws(VolumeError) {
-            guard kind == wanted else { throw VolumeError(name, "hostPath type check failed: \(path) is not a \(what)") }
+            guard kind == wanted else {
+                throw VolumeError(name, "hostPath type check failed: \(path) is not a \(what)")
+            }
         }
         do throws(SysError) {
             switch type {
@@ -130,8 +135,12 @@ package struct VolumeManager: Sendable {
         return path
     }
 
-    private func files(_ spec: JSON, _ kind: String, _ name: String, _ facts: PodFacts) async throws(VolumeError) -> Mounted {
-        let plugin = ["configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"]
+    private func files(_ spec: JSON, _ kind: String, _ name: String, _ facts: PodFacts) async throws(VolumeError)
+        -> Mounted
+    {
+        let plugin = [
+            "configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected",
+        ]
         let path = directory(plugin[kind] ?? kind, name, facts)
         let namespace = facts.pod.namespace
         let client = client
@@ -187,7 +196,8 @@ package struct VolumeManager: Sendable {
                 guard Files.exists(path) else { throw .badRequest("path \"\(path)\" does not exist") }
                 return Mounted(path: path, readOnly: readOnly)
             }
-            throw .badRequest("persistent volume \(volumeName) is neither hostPath nor local: its type is not supported on this node")
+            throw .badRequest(
+                "persistent volume \(volumeName) is neither hostPath nor local: its type is not supported on this node")
         } catch {
             throw VolumeError(name, error.message)
         }

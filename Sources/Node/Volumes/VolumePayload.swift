@@ -52,7 +52,8 @@ package struct VolumePayload {
                 part = try await keys(
                     .configMap, source["configMap"], name: source["configMap"]["name"].string ?? "", mode: mode)
             } else if !source["secret"].isNull {
-                part = try await keys(.secret, source["secret"], name: source["secret"]["name"].string ?? "", mode: mode)
+                part = try await keys(
+                    .secret, source["secret"], name: source["secret"]["name"].string ?? "", mode: mode)
             } else if !source["downwardAPI"].isNull {
                 part = try downward(source["downwardAPI"], mode: mode)
             } else if !source["serviceAccountToken"].isNull {
@@ -84,7 +85,9 @@ package struct VolumePayload {
 
     /// The user that all containers run as, where they agree.
     static func commonUser(_ pod: Pod) -> Int64? {
-        let users = (pod.containers + pod.initContainers).map { $0.security["runAsUser"].int ?? pod.security["runAsUser"].int }
+        let users = (pod.containers + pod.initContainers).map {
+            $0.security["runAsUser"].int ?? pod.security["runAsUser"].int
+        }
         guard let first = users.first, let user = first, users.allSatisfy({ $0 == user }) else { return nil }
         return user
     }
@@ -146,7 +149,9 @@ extension Pod {
     package var volumeReferences: Set<ObjectReference> {
         var references: Set<ObjectReference> = []
         func add(_ source: JSON) {
-            if let name = source["configMap"]["name"].string { references.insert(ObjectReference(.configMap, namespace, name)) }
+            if let name = source["configMap"]["name"].string {
+                references.insert(ObjectReference(.configMap, namespace, name))
+            }
             let secret = source["secret"]
             if let name = secret["secretName"].string ?? secret["name"].string {
                 references.insert(ObjectReference(.secret, namespace, name))

@@ -42,7 +42,9 @@ struct FlagParser: Sendable {
             for variable in flag.environment {
                 guard let value = environment(variable), !value.isEmpty else { continue }
                 if case .bool = flag.kind, Self.boolean(value) == nil {
-                    throw UsageError("could not parse \"\(value)\" as bool value from environment variable \"\(variable)\" for flag \(flag.name)")
+                    throw UsageError(
+                        "could not parse \"\(value)\" as bool value from environment variable \"\(variable)\" for flag \(flag.name)"
+                    )
                 }
                 values.set(flag.name, [value])
                 break

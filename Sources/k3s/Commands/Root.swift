@@ -42,7 +42,8 @@ enum Root {
             print(version)
             return 0
         default:
-            let what = command.hasPrefix("-") ? "flag provided but not defined: \(command)" : "No help topic for '\(command)'"
+            let what =
+                command.hasPrefix("-") ? "flag provided but not defined: \(command)" : "No help topic for '\(command)'"
             Terminal.error(command.hasPrefix("-") ? "Incorrect Usage: \(what)\n\n\(help)" : what)
             return 1
         }

@@ -30,7 +30,8 @@ struct NodeRole: Sendable {
         (try? HostAddress.defaultInterface())?.ipv4.first?.address.description
     }
 
-    private static func loadRegistries(_ configuration: ServerConfiguration, logger: Logger) throws -> RegistriesConfig {
+    private static func loadRegistries(_ configuration: ServerConfiguration, logger: Logger) throws -> RegistriesConfig
+    {
         var registries = RegistriesConfig()
         let file = configuration.registriesFile
         if let bytes = try Files.readIfPresent(file, limit: 1 << 20) {
@@ -65,7 +66,8 @@ struct NodeRole: Sendable {
             transport: RegistryClientBridge(group: group), sha256: { RegistryDigest() }, logger: logger)
         var runtimeConfiguration = RuntimeConfiguration(
             root: agentDirectory + "/containerd", state: configuration.stateDirectory + "/containerd")
-        runtimeConfiguration.cgroupPrefix = configuration.cgroupRoot == "/" ? "" : String(configuration.cgroupRoot.drop { $0 == "/" })
+        runtimeConfiguration.cgroupPrefix =
+            configuration.cgroupRoot == "/" ? "" : String(configuration.cgroupRoot.drop { $0 == "/" })
         runtimeConfiguration.seccompProfileRoot = configuration.kubeletRoot + "/seccomp"
         runtimeConfiguration.logger = logger
         let runtime = try Runtime(configuration: runtimeConfiguration, images: images)

@@ -19,7 +19,9 @@ struct Server: Sendable {
         if address.isEmpty, !configuration.disableAgent {
             throw StartupError("no default route found: give the node's address with --node-ip")
         }
-        let node = configuration.disableAgent ? nil : try NodeRole(configuration, address: address, group: group, logger: logger)
+        let node =
+            configuration.disableAgent
+            ? nil : try NodeRole(configuration, address: address, group: group, logger: logger)
         let plane = try ControlPlaneRole(configuration, nodeAddress: address, group: group, logger: logger)
         try await plane.listen()
         try plane.writeKubeconfig()

@@ -12,7 +12,9 @@ enum ServerCommand {
         do {
             let flags = try parser.parse(arguments, environment: environment)
             if flags.wantsHelp {
-                print("NAME:\n   k3s server - Run management server\n\nUSAGE:\n   k3s server [OPTIONS]\n\n" + parser.help())
+                print(
+                    "NAME:\n   k3s server - Run management server\n\nUSAGE:\n   k3s server [OPTIONS]\n\n"
+                        + parser.help())
                 return 0
             }
             configuration = try ServerConfiguration(

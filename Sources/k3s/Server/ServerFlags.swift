@@ -56,7 +56,8 @@ enum ServerFlags {
             "Kubelet resolv.conf file"),
         Flag(
             "kubelet-root-dir", environment: "K3S_KUBELET_ROOT_DIR", defaultText: "/var/lib/kubelet",
-            group: "agent/node", "Folder for the pods' volumes (not a flag of the original, which has kubelet-arg=root-dir)"),
+            group: "agent/node",
+            "Folder for the pods' volumes (not a flag of the original, which has kubelet-arg=root-dir)"),
         Flag(
             "pod-log-dir", environment: "K3S_POD_LOG_DIR", defaultText: "/var/log/pods", group: "agent/node",
             "Folder for the pods' logs"),

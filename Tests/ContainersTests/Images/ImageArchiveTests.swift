@@ -39,10 +39,13 @@ import Testing
         if !index.isEmpty {
             let bytes = TestImage.index(index)
             add(bytes)
-            manifests = [[
-                "mediaType": .string(MediaType.ociIndex), "digest": .string(TestSHA256.digest(bytes)),
-                "size": .int(Int64(bytes.count)), "annotations": ["io.containerd.image.name": "docker.io/multi/arch:1"],
-            ]]
+            manifests = [
+                [
+                    "mediaType": .string(MediaType.ociIndex), "digest": .string(TestSHA256.digest(bytes)),
+                    "size": .int(Int64(bytes.count)),
+                    "annotations": ["io.containerd.image.name": "docker.io/multi/arch:1"],
+                ]
+            ]
         }
         let document: JSON = ["schemaVersion": 2, "manifests": .array(manifests)]
         tar.file("index.json", document.encode())
@@ -76,7 +79,8 @@ import Testing
         tar.symlink("a/layer.tar", "../aaa.tar")
         tar.hardLink("c/layer.tar", "b/layer.tar")
         tar.file("config.json", same.document)
-        tar.file("manifest.json", #"[{"Config":"config.json","RepoTags":null,"Layers":["a/layer.tar","./c/layer.tar"]}]"#)
+        tar.file(
+            "manifest.json", #"[{"Config":"config.json","RepoTags":null,"Layers":["a/layer.tar","./c/layer.tar"]}]"#)
         write(tar.finished(), to: directory / "a.tar")
         let infos = try await store().importArchive(path: directory / "a.tar")
         #expect(infos.map(\.id) == [same.id])
@@ -114,7 +118,8 @@ import Testing
 
     @Test func extraRegistriesGetTheTagsToo() async throws {
         write(dockerArchive(image, tags: ["rancher/x:1"]).finished(), to: directory / "a.tar")
-        let infos = try await store { $0.extraRegistries = ["mirror.test", "docker.io"] }.importArchive(path: directory / "a.tar")
+        let infos = try await store { $0.extraRegistries = ["mirror.test", "docker.io"] }.importArchive(
+            path: directory / "a.tar")
         #expect(infos[0].tags == ["docker.io/rancher/x:1", "mirror.test/rancher/x:1"])
     }
 
@@ -122,10 +127,13 @@ import Testing
         let store = try store()
         func message(_ bytes: [UInt8], name: String = "bad.tar") async -> String {
             write(bytes, to: directory / name)
-            return await failure { () throws(ImageError) in try await store.importArchive(path: directory / name) }?.message ?? "accepted"
+            return await failure { () throws(ImageError) in try await store.importArchive(path: directory / name) }?
+                .message ?? "accepted"
         }
         let path = directory / "bad.tar"
-        #expect(await message(Array("no tar".utf8) + [UInt8](repeating: 9, count: 1000)) == "failed to import \(path): invalid tar header checksum")
+        #expect(
+            await message(Array("no tar".utf8) + [UInt8](repeating: 9, count: 1000))
+                == "failed to import \(path): invalid tar header checksum")
         #expect(await message([]).contains("neither index.json nor manifest.json"))
         var empty = TarBuilder()
         empty.file("manifest.json", "{}")
@@ -150,7 +158,8 @@ import Testing
         var blob = layout([(image, [:])])
         blob.file("blobs/sha256/" + image.id.dropFirst(7), image.document + [0x20])
         #expect(await message(blob.finished()).contains("unexpected digest"))
-        let gone = await failure { () throws(ImageError) in try await store.importArchive(path: directory / "none.tar") }
+        let gone = await failure { () throws(ImageError) in try await store.importArchive(path: directory / "none.tar")
+        }
         #expect(gone?.message == "failed to import open \(directory / "none.tar"): no such file or directory")
     }
 
@@ -161,7 +170,9 @@ import Testing
         let other = TestImage(files: ["other"])
         write(dockerArchive(image, tags: ["a:1"]).finished(), to: directory / "images/a.tar")
         write(Array("junk".utf8), to: directory / "images/bad.tar.gz")
-        write(layout([(other, ["io.containerd.image.name": "docker.io/library/b:1"])]).finished(), to: directory / "images/sub/b.tgz")
+        write(
+            layout([(other, ["io.containerd.image.name": "docker.io/library/b:1"])]).finished(),
+            to: directory / "images/sub/b.tgz")
         write([], to: directory / "images/readme.md")
         let listed = TestImage(files: ["listed"])
         let registry = FakeRegistry()

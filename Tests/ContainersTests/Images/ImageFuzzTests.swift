@@ -65,7 +65,9 @@ private struct Generator: RandomNumberGenerator {
         tar.symlink("abs", "/tmp")
         tar.file("dir/up/through", "1")
         tar.hardLink("hard", "dir/file")
-        tar.pax([("path", "dir/long/\(String(repeating: "n", count: 120))"), ("mtime", "1.5"), ("SCHILY.xattr.user.x", "y")])
+        tar.pax([
+            ("path", "dir/long/\(String(repeating: "n", count: 120))"), ("mtime", "1.5"), ("SCHILY.xattr.user.x", "y"),
+        ])
         tar.file("short", "2")
         tar.header("././@LongLink", type: "L", size: 120)
         tar.data(Array(String(repeating: "g", count: 119).utf8) + [0])

@@ -15,23 +15,28 @@ struct ImageInteropTests {
 
     /// A busybox image as a docker archive, with layers by GNU tar.
     private func makeArchive() throws -> TestImage {
-        try run([
-            "sh", "-ec",
-            """
-            mkdir -p base/bin base/etc base/tmp top/etc
-            cp /usr/bin/busybox base/bin/busybox
-            for name in sh ls cat; do ln -s busybox base/bin/$name; done
-            ln base/bin/busybox base/bin/hard
-            echo old > base/etc/gone; echo base > base/etc/name; chmod 1777 base/tmp
-            echo top > top/etc/name; touch top/etc/.wh.gone
-            tar --sort=name --mtime=@1700000000 --owner=0 --group=0 -cf base.tar -C base .
-            tar --sort=name --mtime=@1700000000 --owner=0 --group=0 -cf top.tar -C top .
-            """,
-        ], directory: directory.path)
+        try run(
+            [
+                "sh", "-ec",
+                """
+                mkdir -p base/bin base/etc base/tmp top/etc
+                cp /usr/bin/busybox base/bin/busybox
+                for name in sh ls cat; do ln -s busybox base/bin/$name; done
+                ln base/bin/busybox base/bin/hard
+                echo old > base/etc/gone; echo base > base/etc/name; chmod 1777 base/tmp
+                echo top > top/etc/name; touch top/etc/.wh.gone
+                tar --sort=name --mtime=@1700000000 --owner=0 --group=0 -cf base.tar -C base .
+                tar --sort=name --mtime=@1700000000 --owner=0 --group=0 -cf top.tar -C top .
+                """,
+            ], directory: directory.path)
         let image = TestImage([contents(directory / "base.tar") ?? [], contents(directory / "top.tar") ?? []])
         write(image.document, to: directory / "config.json")
-        write(Array(#"[{"Config":"config.json","RepoTags":["test/busybox:1"],"Layers":["base.tar","top.tar"]}]"#.utf8), to: directory / "manifest.json")
-        try run(["tar", "-cf", "docker.tar", "config.json", "manifest.json", "base.tar", "top.tar"], directory: directory.path)
+        write(
+            Array(#"[{"Config":"config.json","RepoTags":["test/busybox:1"],"Layers":["base.tar","top.tar"]}]"#.utf8),
+            to: directory / "manifest.json")
+        try run(
+            ["tar", "-cf", "docker.tar", "config.json", "manifest.json", "base.tar", "top.tar"],
+            directory: directory.path)
         return image
     }
 
@@ -49,10 +54,17 @@ struct ImageInteropTests {
 
     @Test func skopeosArchivesAreImported() async throws {
         let image = try makeArchive()
-        try run(["skopeo", "copy", "--insecure-policy", "docker-archive:docker.tar", "oci-archive:oci.tar:reg.test/busybox:1"], directory: directory.path)
-        try run(["skopeo", "copy", "--insecure-policy", "oci-archive:oci.tar", "docker-archive:again.tar:test/busybox:2"], directory: directory.path)
+        try run(
+            [
+                "skopeo", "copy", "--insecure-policy", "docker-archive:docker.tar",
+                "oci-archive:oci.tar:reg.test/busybox:1",
+            ], directory: directory.path)
+        try run(
+            ["skopeo", "copy", "--insecure-policy", "oci-archive:oci.tar", "docker-archive:again.tar:test/busybox:2"],
+            directory: directory.path)
         for (file, tag) in [
-            ("docker.tar", "docker.io/test/busybox:1"), ("oci.tar", "reg.test/busybox:1"), ("again.tar", "docker.io/test/busybox:2"),
+            ("docker.tar", "docker.io/test/busybox:1"), ("oci.tar", "reg.test/busybox:1"),
+            ("again.tar", "docker.io/test/busybox:2"),
         ] {
             let place = TestDirectory()
             let store = try makeStore(place, FakeRegistry())
@@ -89,16 +101,22 @@ struct ImageInteropTests {
         let name = "127.0.0.1:\(port)/test/busybox"
         var pushed = false
         for _ in 0..<50 where !pushed {
-            pushed = (try? run(
-                ["skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "docker-archive:docker.tar", "docker://\(name):1"],
-                directory: directory.path)) != nil
+            pushed =
+                (try? run(
+                    [
+                        "skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "docker-archive:docker.tar",
+                        "docker://\(name):1",
+                    ],
+                    directory: directory.path)) != nil
             if !pushed { try await Task.sleep(for: .milliseconds(100)) }
         }
         try #require(pushed)
-        try run([
-            "skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "--format", "oci", "--dest-compress-format", "zstd",
-            "docker-archive:docker.tar", "docker://\(name):zstd",
-        ], directory: directory.path)
+        try run(
+            [
+                "skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", "--format", "oci",
+                "--dest-compress-format", "zstd",
+                "docker-archive:docker.tar", "docker://\(name):zstd",
+            ], directory: directory.path)
 
         let store = try makeStore(directory, SocketTransport()) {
             $0.timing.responseTimeout = .seconds(20)
@@ -106,7 +124,9 @@ struct ImageInteropTests {
         }
         let docker = try await store.pull("\(name):1", credentials: nil)
         try await check(store, docker, image)
-        let digest = try run(["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://\(name):1"])
+        let digest = try run([
+            "skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://\(name):1",
+        ])
         #expect(docker.digests == ["\(name)@\(digest.filter { !$0.isWhitespace })"])
         let zstd = try await store.pull("\(name):zstd", credentials: nil)
         try await check(store, zstd, image)

@@ -20,26 +20,37 @@ struct ImageMemoryTests {
     func largeLayersNeedLittleMemory(_ compressor: String) async throws {
         let directory = TestDirectory()
         // 128 MiB in 2,048 files, half of it random.
-        try run([
-            "sh", "-ec",
-            """
-            mkdir src; cd src
-            for i in $(seq 64); do head -c 1M /dev/urandom > r$i; head -c 1M /dev/zero | tr '\\0' 'x' > t$i; done
-            for i in $(seq 2000); do echo $i > s$i; done
-            cd ..; tar -cf layer.tar -C src .; rm -r src
-            \(compressor) < layer.tar > layer.blob
-            sha256sum layer.tar | cut -c -64 > diff; sha256sum layer.blob | cut -c -64 > digest
-            """,
-        ], directory: directory.path)
+        try run(
+            [
+                "sh", "-ec",
+                """
+                mkdir src; cd src
+                for i in $(seq 64); do head -c 1M /dev/urandom > r$i; head -c 1M /dev/zero | tr '\\0' 'x' > t$i; done
+                for i in $(seq 2000); do echo $i > s$i; done
+                cd ..; tar -cf layer.tar -C src .; rm -r src
+                \(compressor) < layer.tar > layer.blob
+                sha256sum layer.tar | cut -c -64 > diff; sha256sum layer.blob | cut -c -64 > digest
+                """,
+            ], directory: directory.path)
         let diff = "sha256:" + (text(directory / "diff") ?? "").prefix(64)
         let digest = "sha256:" + (text(directory / "digest") ?? "").prefix(64)
         let size = try #require(info(directory / "layer.blob")).size
-        let document: JSON = ["os": "linux", "architecture": "amd64", "rootfs": ["type": "layers", "diff_ids": [.string(diff)]]]
+        let document: JSON = [
+            "os": "linux", "architecture": "amd64", "rootfs": ["type": "layers", "diff_ids": [.string(diff)]],
+        ]
         let config = document.encode()
         let manifest: JSON = [
             "schemaVersion": 2, "mediaType": .string(MediaType.ociManifest),
-            "config": ["mediaType": .string(MediaType.ociConfig), "digest": .string(TestSHA256.digest(config)), "size": .int(Int64(config.count))],
-            "layers": [["mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": .string(digest), "size": .int(size)]],
+            "config": [
+                "mediaType": .string(MediaType.ociConfig), "digest": .string(TestSHA256.digest(config)),
+                "size": .int(Int64(config.count)),
+            ],
+            "layers": [
+                [
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": .string(digest),
+                    "size": .int(size),
+                ]
+            ],
         ]
         let registry = FileRegistry(
             blob: directory / "layer.blob", path: "/v2/big/blobs/\(digest)",
@@ -68,7 +79,8 @@ private struct FileRegistry: RegistryTransport {
                 status: 200, headers: [], body: FakeBody(bytes, breakAfter: nil, stallAfter: nil, done: {}))
         }
         guard request.url.path == path else {
-            return RegistryResponse(status: 404, headers: [], body: FakeBody([], breakAfter: nil, stallAfter: nil, done: {}))
+            return RegistryResponse(
+                status: 404, headers: [], body: FakeBody([], breakAfter: nil, stallAfter: nil, done: {}))
         }
         return RegistryResponse(status: 200, headers: [], body: FileBody(blob))
     }

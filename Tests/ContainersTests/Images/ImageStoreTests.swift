@@ -25,7 +25,9 @@ import Testing
         for name in ["reg.test/app:1", image.id, String(image.id.dropFirst(7)), "reg.test/app@\(image.digest)"] {
             #expect(await store.store.image(name) == info, "\(name)")
         }
-        for name in ["reg.test/app", "reg.test/app:2", "other/app:1", "sha256:" + String(repeating: "0", count: 64), "", "A"] {
+        for name in [
+            "reg.test/app", "reg.test/app:2", "other/app:1", "sha256:" + String(repeating: "0", count: 64), "", "A",
+        ] {
             #expect(await store.store.image(name) == nil, "\(name)")
         }
     }
@@ -37,7 +39,9 @@ import Testing
         #expect(directories.map(names) == [["three"], ["two"], ["one"]])
         #expect(text(directories[2] + "/one") == "content of one")
         #expect(try await store.leftovers() == [])
-        let error = await failure { () throws(ImageError) in try await store.store.lowerDirectories(imageID: "sha256:00") }
+        let error = await failure { () throws(ImageError) in
+            try await store.store.lowerDirectories(imageID: "sha256:00")
+        }
         #expect(error?.code == .notFound)
     }
 
@@ -60,7 +64,8 @@ import Testing
         let merged = store.directory / "merged"
         try run(["mkdir", merged])
         try run([
-            "unshare", "-m", "sh", "-c", "mount -t overlay overlay -o ro,lowerdir=\(stack) \(merged) && cd \(merged) && find . | sort > ../list",
+            "unshare", "-m", "sh", "-c",
+            "mount -t overlay overlay -o ro,lowerdir=\(stack) \(merged) && cd \(merged) && find . | sort > ../list",
         ])
         #expect(text(store.directory / "list") == ".\n./dir\n./dir/new\n./keep\n")
     }
@@ -100,7 +105,9 @@ import Testing
         store.registry.put("reg.test", "/v2/m/manifests/2", store.registry.manifest(only, type: MediaType.ociIndex))
         let error = await failure { () throws(ImageError) in try await store.pull("reg.test/m:2") }
         #expect(error?.code == .notFound)
-        #expect(error?.message.contains("no match for platform linux/amd64 in manifest \(TestSHA256.digest(only)): not found") == true)
+        #expect(
+            error?.message.contains(
+                "no match for platform linux/amd64 in manifest \(TestSHA256.digest(only)): not found") == true)
     }
 
     @Test func secondPullOfTheSameTagOnlyLooks() async throws {

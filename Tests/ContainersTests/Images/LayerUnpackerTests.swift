@@ -56,7 +56,9 @@ struct LayerUnpackerTests {
         #expect(text(directory / "root/bin/hard") == "elf")
         #expect(try run(["readlink", directory / "root/bin/sh"]) == "su\n")
         let null = try #require(info(directory / "root/null"))
-        #expect(null.kind == FileKind.character && null.rdev_major == 1 && null.rdev_minor == 3 && null.mode & 0o777 == 0o666)
+        #expect(
+            null.kind == FileKind.character && null.rdev_major == 1 && null.rdev_minor == 3
+                && null.mode & 0o777 == 0o666)
         #expect(info(directory / "root/disk")?.kind == FileKind.block)
         #expect(info(directory / "root/pipe")?.kind == FileKind.fifo)
         #expect(xattr(directory / "root/bin/later", "user.note") == Array("hi".utf8))

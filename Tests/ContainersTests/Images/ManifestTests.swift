@@ -66,7 +66,8 @@ import Testing
         #expect(try broken { $0["config"]["size"] = -1 }.contains("config.size"))
         #expect(try broken { $0["config"]["digest"] = "sha256:zz" }.contains("config.digest: invalid digest"))
         #expect(try broken { $0["config"]["digest"] = "sha512:zz" }.contains("unsupported digest algorithm"))
-        #expect(try broken { $0["config"]["mediaType"] = "application/x-helm" }.contains("this is not a container image"))
+        #expect(
+            try broken { $0["config"]["mediaType"] = "application/x-helm" }.contains("this is not a container image"))
         #expect(try broken { $0["layers"][1]["mediaType"] = "text/html" }.contains("layers[1]: unsupported media type"))
         #expect(try broken { $0["layers"][1]["size"] = "5" }.contains("layers[1].size"))
         #expect(try broken { $0["schemaVersion"] = 1 }.contains("schema 1 is not supported"))

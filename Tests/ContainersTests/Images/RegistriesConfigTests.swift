@@ -32,7 +32,8 @@ import Testing
 
     @Test func mirrorsComeFirstAndCarryTheNamespace() throws {
         let config = try config(
-            #"{"mirrors":{"docker.io":{"endpoint":["https://m1.example","m2.example:5000/v2/","http://m3.example/custom/path/"]}}}"#)
+            #"{"mirrors":{"docker.io":{"endpoint":["https://m1.example","m2.example:5000/v2/","http://m3.example/custom/path/"]}}}"#
+        )
         #expect(
             urls(config, "docker.io") == [
                 "https://m1.example/v2/r/p?ns=docker.io", "https://m2.example:5000/v2/r/p?ns=docker.io",
@@ -43,7 +44,9 @@ import Testing
 
     @Test func allNamesOfDockerHubAreOne() throws {
         for name in ["docker.io", "registry-1.docker.io", "index.docker.io"] {
-            let config = try config(#"{"mirrors":{"\#(name)":{"endpoint":["https://m"]}},"configs":{"\#(name)":{"auth":{"username":"u","password":"p"}}}}"#)
+            let config = try config(
+                #"{"mirrors":{"\#(name)":{"endpoint":["https://m"]}},"configs":{"\#(name)":{"auth":{"username":"u","password":"p"}}}}"#
+            )
             let endpoints = config.endpoints(for: "docker.io", credentials: nil)
             #expect(endpoints.map(\.base.host) == ["m", "registry-1.docker.io"])
             #expect(endpoints.last?.credentials?.username == "u")
@@ -52,7 +55,8 @@ import Testing
 
     @Test func starStandsForRegistriesWithoutAnEntry() throws {
         let config = try config(
-            #"{"mirrors":{"*":{"endpoint":["https://all"]},"quay.io":{"endpoint":["https://q"]}},"configs":{"*":{"tls":{"insecure_skip_verify":true}},"q":{"tls":{"ca_file":"/ca"}}}}"#)
+            #"{"mirrors":{"*":{"endpoint":["https://all"]},"quay.io":{"endpoint":["https://q"]}},"configs":{"*":{"tls":{"insecure_skip_verify":true}},"q":{"tls":{"ca_file":"/ca"}}}}"#
+        )
         #expect(urls(config, "ghcr.io") == ["https://all/v2/r/p?ns=ghcr.io", "https://ghcr.io/v2/r/p"])
         #expect(urls(config, "quay.io") == ["https://q/v2/r/p?ns=quay.io", "https://quay.io/v2/r/p"])
         let endpoints = config.endpoints(for: "quay.io", credentials: nil)
@@ -70,7 +74,8 @@ import Testing
 
     @Test func defaultListedAmongTheMirrorsIsNotAskedTwice() throws {
         let config = try config(
-            #"{"mirrors":{"quay.io":{"endpoint":["https://m","https://quay.io"],"rewrite":{"^a":"b"}}},"configs":{"quay.io":{"auth":{"username":"u","password":"p"}}}}"#)
+            #"{"mirrors":{"quay.io":{"endpoint":["https://m","https://quay.io"],"rewrite":{"^a":"b"}}},"configs":{"quay.io":{"auth":{"username":"u","password":"p"}}}}"#
+        )
         #expect(urls(config, "quay.io") == ["https://m/v2/r/p?ns=quay.io", "https://quay.io/v2/r/p"])
         let endpoints = config.endpoints(for: "quay.io", credentials: nil)
         #expect(endpoints[0].rewrite("a") == "b")
@@ -80,15 +85,21 @@ import Testing
 
     @Test func pullSecretsGoToTheRegistryOnly() throws {
         let config = try config(
-            #"{"mirrors":{"quay.io":{"endpoint":["https://m"]}},"configs":{"m":{"auth":{"username":"mirror","password":"p"}},"quay.io":{"auth":{"username":"file","password":"p"}}}}"#)
+            #"{"mirrors":{"quay.io":{"endpoint":["https://m"]}},"configs":{"m":{"auth":{"username":"mirror","password":"p"}},"quay.io":{"auth":{"username":"file","password":"p"}}}}"#
+        )
         let secret = RegistryCredentials(username: "secret", password: "s")
-        #expect(config.endpoints(for: "quay.io", credentials: secret).map { $0.credentials?.username } == ["mirror", "secret"])
-        #expect(config.endpoints(for: "quay.io", credentials: nil).map { $0.credentials?.username } == ["mirror", "file"])
+        #expect(
+            config.endpoints(for: "quay.io", credentials: secret).map { $0.credentials?.username } == [
+                "mirror", "secret",
+            ])
+        #expect(
+            config.endpoints(for: "quay.io", credentials: nil).map { $0.credentials?.username } == ["mirror", "file"])
     }
 
     @Test func everyFormOfCredentialsIsRead() throws {
         let config = try config(
-            #"{"configs":{"a":{"auth":{"auth":"dXNlcjpwYXNzOndvcmQ="}},"b":{"auth":{"identity_token":"t"}},"c":{"auth":{"username":"u","password":12345}},"d":{"auth":{}}}}"#)
+            #"{"configs":{"a":{"auth":{"auth":"dXNlcjpwYXNzOndvcmQ="}},"b":{"auth":{"identity_token":"t"}},"c":{"auth":{"username":"u","password":12345}},"d":{"auth":{}}}}"#
+        )
         #expect(config.hosts["a"]?.credentials == RegistryCredentials(username: "user", password: "pass:word"))
         #expect(config.hosts["b"]?.credentials == RegistryCredentials(identityToken: "t"))
         #expect(config.hosts["c"]?.credentials?.password == "12345")
@@ -97,13 +108,28 @@ import Testing
 
     @Test(arguments: [
         (#"{"mirrors":[]}"#, "registries.yaml: mirrors: want a mapping"),
-        (#"{"mirrors":{"docker.io":{"endpoint":"https://m"}}}"#, "registries.yaml: mirrors.\"docker.io\".endpoint: want a list of URLs"),
+        (
+            #"{"mirrors":{"docker.io":{"endpoint":"https://m"}}}"#,
+            "registries.yaml: mirrors.\"docker.io\".endpoint: want a list of URLs"
+        ),
         (#"{"mirrors":{"a":{"endpoint":[{}]}}}"#, "registries.yaml: mirrors.a.endpoint[0]: want a string"),
-        (#"{"mirrors":{"a":{"rewrite":{"(":"x"}}}}"#, "registries.yaml: mirrors.a.rewrite: invalid regular expression \"(\""),
+        (
+            #"{"mirrors":{"a":{"rewrite":{"(":"x"}}}}"#,
+            "registries.yaml: mirrors.a.rewrite: invalid regular expression \"(\""
+        ),
         (#"{"mirrors":{"a":{"rewrite":{"a*?":"x"}}}}"#, "lazy or doubled quantifiers are not supported"),
-        (#"{"configs":{"a":{"tls":{"insecure_skip_verify":"yes"}}}}"#, "registries.yaml: configs.a.tls.insecure_skip_verify: want true or false"),
-        (#"{"configs":{"a":{"tls":{"cert_file":"/c"}}}}"#, "registries.yaml: configs.a.tls: want cert_file and key_file together"),
-        (#"{"configs":{"a":{"auth":{"auth":"!!"}}}}"#, "registries.yaml: configs.a.auth.auth: want base64 of user:password"),
+        (
+            #"{"configs":{"a":{"tls":{"insecure_skip_verify":"yes"}}}}"#,
+            "registries.yaml: configs.a.tls.insecure_skip_verify: want true or false"
+        ),
+        (
+            #"{"configs":{"a":{"tls":{"cert_file":"/c"}}}}"#,
+            "registries.yaml: configs.a.tls: want cert_file and key_file together"
+        ),
+        (
+            #"{"configs":{"a":{"auth":{"auth":"!!"}}}}"#,
+            "registries.yaml: configs.a.auth.auth: want base64 of user:password"
+        ),
         (#"[]"#, "registries.yaml: want a mapping"),
     ])
     func errorsNameFileAndKey(_ text: String, _ message: String) {
@@ -125,7 +151,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("^rancher/(.*)", "mirrorproject/rancher-images/$1", "rancher/klipper-lb", "mirrorproject/rancher-images/klipper-lb"),
+        (
+            "^rancher/(.*)", "mirrorproject/rancher-images/$1", "rancher/klipper-lb",
+            "mirrorproject/rancher-images/klipper-lb"
+        ),
         ("^rancher/(.*)", "x/$1", "other/rancher/a", "other/rancher/a"),
         ("(.*)", "proxy/${1}", "library/busybox", "proxy/library/busybox"),
         ("(?:library)/(\\w+)", "hub/$1", "library/busybox", "hub/busybox"),
@@ -168,13 +197,18 @@ import Testing
         let config = try RegistriesConfig(path: path, warnings: &warnings)
         #expect(warnings == [])
         let endpoint = config.endpoints(for: "docker.io", credentials: nil)[0]
-        #expect(endpoint.url(endpoint.rewrite("rancher/x"), "p").description
-            == "https://registry.example.com:5000/v2/mirrorproject/rancher-images/x/p?ns=docker.io")
+        #expect(
+            endpoint.url(endpoint.rewrite("rancher/x"), "p").description
+                == "https://registry.example.com:5000/v2/mirrorproject/rancher-images/x/p?ns=docker.io")
         #expect(endpoint.credentials == RegistryCredentials(username: "xxxxxx", password: "123456"))
-        #expect(endpoint.tls == RegistryTLS(caFile: "/etc/ca", certFile: "/etc/c", keyFile: "/etc/k", insecureSkipVerify: true))
+        #expect(
+            endpoint.tls
+                == RegistryTLS(caFile: "/etc/ca", certFile: "/etc/c", keyFile: "/etc/k", insecureSkipVerify: true))
         #expect(urls(config, "quay.io").first == "https://all.example:5000/v2/r/p?ns=quay.io")
 
-        for (text, message) in [("mirrors:\n  a: [", path), ("mirrors: 5\n", "\(path): mirrors: want a mapping"), ("\tx", path)] {
+        for (text, message) in [
+            ("mirrors:\n  a: [", path), ("mirrors: 5\n", "\(path): mirrors: want a mapping"), ("\tx", path),
+        ] {
             write(Array(text.utf8), to: path)
             let error = #expect(throws: ImageError.self) { _ = try RegistriesConfig(path: path, warnings: &warnings) }
             #expect(error?.message.hasPrefix(message) == true, "\(error?.message ?? "")")
@@ -206,12 +240,14 @@ import Testing
 
     @Test func challengesAreParsed() {
         let list = RegistryChallenge.parse(
-            #"Basic realm="a \"b\"", Bearer realm="https://auth/token",service=reg.example,scope="repository:a/b:pull,push""#)
+            #"Basic realm="a \"b\"", Bearer realm="https://auth/token",service=reg.example,scope="repository:a/b:pull,push""#
+        )
         #expect(list.map(\.scheme) == ["basic", "bearer"])
         #expect(list[0].parameters["realm"] == "a \"b\"")
-        #expect(list[1].parameters == [
-            "realm": "https://auth/token", "service": "reg.example", "scope": "repository:a/b:pull,push",
-        ])
+        #expect(
+            list[1].parameters == [
+                "realm": "https://auth/token", "service": "reg.example", "scope": "repository:a/b:pull,push",
+            ])
         #expect(RegistryChallenge.parse("").isEmpty)
         #expect(RegistryChallenge.parse("Bearer realm=\"unterminated").count == 1)
         #expect(RegistryChallenge.parse("Negotiate").map(\.scheme) == ["negotiate"])

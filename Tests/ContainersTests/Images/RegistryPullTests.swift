@@ -22,8 +22,16 @@ import Testing
     @Test func anonymousTokenIsFetchedOnceAndUsed() async throws {
         let registry = registry()
         registry.on("//reg.test/") { request, _ in
-            request.headers.contains { $0 == ("Authorization", "Bearer tok") } ? nil : Answer(
-                401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\",service=\"s v\",scope=\"repository:app:pull\"")])
+            request.headers.contains { $0 == ("Authorization", "Bearer tok") }
+                ? nil
+                : Answer(
+                    401,
+                    [
+                        (
+                            "WWW-Authenticate",
+                            "Bearer realm=\"https://auth.test/token\",service=\"s v\",scope=\"repository:app:pull\""
+                        )
+                    ])
         }
         registry.put("auth.test", "/token", Answer(200, [], Array(#"{"token":"tok","expires_in":300}"#.utf8)))
         let store = try TestStore(registry: registry)
@@ -37,8 +45,10 @@ import Testing
     @Test func passwordGoesToTheRealmOnly() async throws {
         let registry = registry()
         registry.on("//reg.test/") { request, _ in
-            request.headers.contains { $0 == ("Authorization", "Bearer tok") } ? nil : Answer(
-                401, [("Www-Authenticate", "Bearer realm=\"https://auth.test/token\",service=s")])
+            request.headers.contains { $0 == ("Authorization", "Bearer tok") }
+                ? nil
+                : Answer(
+                    401, [("Www-Authenticate", "Bearer realm=\"https://auth.test/token\",service=s")])
         }
         registry.on("auth.test") { request, _ in
             // base64("user:pass")
@@ -47,20 +57,28 @@ import Testing
         }
         let store = try TestStore(registry: registry)
         _ = try await store.pull("reg.test/app:1", RegistryCredentials(username: "user", password: "pass"))
-        #expect(!registry.requests.contains { $0.url.host == "reg.test" && header($0, "Authorization")?.hasPrefix("Basic") == true })
+        #expect(
+            !registry.requests.contains {
+                $0.url.host == "reg.test" && header($0, "Authorization")?.hasPrefix("Basic") == true
+            })
         let denied = await failure { () throws(ImageError) in
             try await store.pull("reg.test/app:2", RegistryCredentials(username: "user", password: "wrong"))
         }
         #expect(denied?.code == .unauthorized)
-        #expect(denied?.message.contains("failed to fetch oauth token: unexpected status from GET request to https://auth.test/token: 401 Unauthorized") == true)
+        #expect(
+            denied?.message.contains(
+                "failed to fetch oauth token: unexpected status from GET request to https://auth.test/token: 401 Unauthorized"
+            ) == true)
         #expect(denied?.message.contains("wrong") == false)
     }
 
     @Test func identityTokenIsExchanged() async throws {
         let registry = registry()
         registry.on("//reg.test/") { request, _ in
-            request.headers.contains { $0 == ("Authorization", "Bearer fresh") } ? nil : Answer(
-                401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\",service=s")])
+            request.headers.contains { $0 == ("Authorization", "Bearer fresh") }
+                ? nil
+                : Answer(
+                    401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\",service=s")])
         }
         registry.on("auth.test") { request, _ in
             String(decoding: request.body, as: UTF8.self)
@@ -92,8 +110,10 @@ import Testing
         let registry = registry()
         registry.on("//reg.test/") { request, attempt in
             let wanted = attempt > 4 ? "Bearer t2" : "Bearer t1"
-            return request.headers.contains { $0 == ("Authorization", wanted) } ? nil : Answer(
-                401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\"")])
+            return request.headers.contains { $0 == ("Authorization", wanted) }
+                ? nil
+                : Answer(
+                    401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\"")])
         }
         registry.on("auth.test") { _, attempt in Answer(200, [], Array("{\"token\":\"t\(attempt)\"}".utf8)) }
         _ = try await TestStore(registry: registry) { $0.parallelDownloads = 1 }.pull("reg.test/app:1")
@@ -102,9 +122,12 @@ import Testing
 
     @Test func credentialsNeverGoToPlainHTTP() async throws {
         let registry = registry()
-        registry.on("//reg.test/") { _, _ in Answer(401, [("WWW-Authenticate", "Bearer realm=\"http://auth.test/token\"")]) }
+        registry.on("//reg.test/") { _, _ in
+            Answer(401, [("WWW-Authenticate", "Bearer realm=\"http://auth.test/token\"")])
+        }
         let error = await failure { () throws(ImageError) in
-            try await TestStore(registry: registry).pull("reg.test/app:1", RegistryCredentials(username: "u", password: "p"))
+            try await TestStore(registry: registry).pull(
+                "reg.test/app:1", RegistryCredentials(username: "u", password: "p"))
         }
         #expect(error?.code == .unauthorized)
         #expect(error?.message.contains("without TLS") == true)
@@ -114,9 +137,13 @@ import Testing
     @Test func badTokenAnswersAreErrors() async throws {
         for body in ["", "{}", #"{"token":"a b"}"#, #"{"token":"x\r\nHost: y"}"#, "<html>"] {
             let registry = registry()
-            registry.on("//reg.test/") { _, _ in Answer(401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\"")]) }
+            registry.on("//reg.test/") { _, _ in
+                Answer(401, [("WWW-Authenticate", "Bearer realm=\"https://auth.test/token\"")])
+            }
             registry.put("auth.test", "/token", Answer(200, [], Array(body.utf8)))
-            let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+            let error = await failure { () throws(ImageError) in
+                try await TestStore(registry: registry).pull("reg.test/app:1")
+            }
             #expect(error?.message.contains("no token in the answer") == true, "\(body)")
         }
     }
@@ -137,11 +164,14 @@ import Testing
         registry.on("//reg.test/") { _, _ in
             Answer(403, [], Array(#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#.utf8))
         }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.code == .unauthorized)
         #expect(
             error?.message.hasSuffix(
-                "unexpected status from GET request to https://reg.test/v2/app/manifests/1: 403 Forbidden: denied: requested access is denied")
+                "unexpected status from GET request to https://reg.test/v2/app/manifests/1: 403 Forbidden: denied: requested access is denied"
+            )
                 == true)
         #expect(registry.requests.count == 1)
     }
@@ -149,9 +179,13 @@ import Testing
     @Test func rateLimitIsRetriedThenReported() async throws {
         let registry = registry()
         registry.on("manifests") { _, _ in
-            Answer(429, [("Retry-After", "0")], Array(#"{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit"}]}"#.utf8))
+            Answer(
+                429, [("Retry-After", "0")],
+                Array(#"{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit"}]}"#.utf8))
         }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.code == .registryUnavailable)
         #expect(error?.message.contains("429 Too Many Requests: toomanyrequests: pull rate limit") == true)
         #expect(registry.count("manifests") == 5)
@@ -170,11 +204,14 @@ import Testing
         registry.on("//reg.test/") { _, _ in
             Answer(failure: RegistryTransportError(.connect, "dial tcp: lookup reg.test: no such host"))
         }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.code == .registryUnavailable)
         #expect(
             error?.message.hasSuffix(
-                "failed to do request: Get \"https://reg.test/v2/app/manifests/1\": dial tcp: lookup reg.test: no such host") == true)
+                "failed to do request: Get \"https://reg.test/v2/app/manifests/1\": dial tcp: lookup reg.test: no such host"
+            ) == true)
         #expect(registry.requests.count == 5)
     }
 
@@ -183,7 +220,9 @@ import Testing
         registry.on("//reg.test/") { _, _ in
             Answer(failure: RegistryTransportError(.tls, "x509: certificate signed by unknown authority"))
         }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.message.contains("unknown authority") == true)
         #expect(registry.requests.count == 1)
     }
@@ -215,10 +254,12 @@ import Testing
                 ? Answer(307, [("Location", "https://cdn.test/x?sig=secret")]) : nil
         }
         registry.on("//reg.test/") { request, _ in
-            request.headers.contains { $0.name == "Authorization" } ? nil : Answer(401, [("WWW-Authenticate", "Basic realm=r")])
+            request.headers.contains { $0.name == "Authorization" }
+                ? nil : Answer(401, [("WWW-Authenticate", "Basic realm=r")])
         }
         registry.put("cdn.test", "/x", Answer(200, [], image.blobs[0]))
-        _ = try await TestStore(registry: registry).pull("reg.test/app:1", RegistryCredentials(username: "u", password: "p"))
+        _ = try await TestStore(registry: registry).pull(
+            "reg.test/app:1", RegistryCredentials(username: "u", password: "p"))
         let request = try #require(registry.requests.first { $0.url.host == "cdn.test" })
         #expect(header(request, "Authorization") == nil)
     }
@@ -226,7 +267,9 @@ import Testing
     @Test func redirectLoopsEnd() async throws {
         let registry = registry()
         registry.on("manifests") { request, _ in Answer(302, [("Location", request.url.path)]) }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.message.contains("stopped after 10 redirects") == true)
         #expect(registry.requests.count == 11)
     }
@@ -234,7 +277,9 @@ import Testing
     @Test func redirectsToPlainHTTPAreRefused() async throws {
         let registry = registry()
         registry.on("manifests") { _, _ in Answer(302, [("Location", "http://evil.test/")]) }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.message.contains("refusing redirect from https to http://evil.test/") == true)
     }
 
@@ -300,7 +345,8 @@ import Testing
             answer.stallAfter = 20_000
             return answer
         }
-        _ = try await TestStore(registry: registry) { $0.timing.stallTimeout = .milliseconds(400) }.pull("reg.test/app:1")
+        _ = try await TestStore(registry: registry) { $0.timing.stallTimeout = .milliseconds(400) }.pull(
+            "reg.test/app:1")
     }
 
     @Test func wrongBytesAreADigestMismatch() async throws {
@@ -315,7 +361,8 @@ import Testing
         #expect(
             error?.message
                 == "failed to pull and unpack image \"reg.test/app:1\": failed commit on ref \"layer-\(TestSHA256.digest(layer))\": "
-                + "unexpected commit digest \(TestSHA256.digest(layer.map { $0 ^ 1 })), expected \(TestSHA256.digest(layer)): failed precondition")
+                + "unexpected commit digest \(TestSHA256.digest(layer.map { $0 ^ 1 })), expected \(TestSHA256.digest(layer)): failed precondition"
+        )
         #expect(try await store.leftovers() == [])
     }
 
@@ -323,7 +370,9 @@ import Testing
         let registry = registry()
         let layer = image.blobs[1]
         registry.on("blobs/\(TestSHA256.digest(layer))") { _, _ in Answer(200, [], layer + [0]) }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.code == .digestMismatch)
         #expect(error?.message.contains("failed size validation") == true)
     }
@@ -346,14 +395,18 @@ import Testing
         registry.on("manifests/1") { _, _ in
             Answer(200, [("Docker-Content-Digest", "sha256:" + String(repeating: "0", count: 64))], manifest)
         }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.code == .digestMismatch)
     }
 
     @Test func endlessManifestsAreRefused() async throws {
         let registry = registry()
         registry.on("manifests/1") { _, _ in Answer(200, [], [UInt8](repeating: 0x20, count: (4 << 20) + 1)) }
-        let error = await failure { () throws(ImageError) in try await TestStore(registry: registry).pull("reg.test/app:1") }
+        let error = await failure { () throws(ImageError) in
+            try await TestStore(registry: registry).pull("reg.test/app:1")
+        }
         #expect(error?.message.contains("larger than 4194304 bytes") == true)
     }
 
@@ -379,7 +432,8 @@ import Testing
 
     @Test func mirrorIsTriedFirstThenTheRegistry() async throws {
         let registry = registry()
-        let config = try mirrored(#"{"mirrors":{"reg.test":{"endpoint":["https://mirror.test"],"rewrite":{"^app$":"cache/app"}}}}"#)
+        let config = try mirrored(
+            #"{"mirrors":{"reg.test":{"endpoint":["https://mirror.test"],"rewrite":{"^app$":"cache/app"}}}}"#)
         _ = try await TestStore(registry: registry, registries: config).pull("reg.test/app:1")
         #expect(registry.requests[0].url.description == "https://mirror.test/v2/cache/app/manifests/1?ns=reg.test")
         #expect(registry.requests[1].url.description == "https://reg.test/v2/app/manifests/1")
@@ -390,7 +444,8 @@ import Testing
     @Test func mirrorAloneCanServe() async throws {
         let registry = FakeRegistry()
         registry.add(image, "mirror.test", "cache/app", tag: "1")
-        var config = try mirrored(#"{"mirrors":{"*":{"endpoint":["https://mirror.test"],"rewrite":{"(.*)":"cache/$1"}}}}"#)
+        var config = try mirrored(
+            #"{"mirrors":{"*":{"endpoint":["https://mirror.test"],"rewrite":{"(.*)":"cache/$1"}}}}"#)
         config.disableDefaultEndpoint = true
         let store = try TestStore(registry: registry, registries: config)
         let info = try await store.pull("reg.test/app:1")

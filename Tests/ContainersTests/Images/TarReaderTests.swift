@@ -28,7 +28,8 @@ import Testing
 
     @Test func ustarFieldsAreRead() throws {
         var tar = TarBuilder()
-        tar.header("name", type: "0", size: 3, mode: 0o4755, uid: 1000, gid: 100, mtime: 1_700_000_000, prefix: "some/prefix")
+        tar.header(
+            "name", type: "0", size: 3, mode: 0o4755, uid: 1000, gid: 100, mtime: 1_700_000_000, prefix: "some/prefix")
         tar.data(Array("abc".utf8))
         tar.header("dev", type: "3", mode: 0o600, major: 1, minor: 3)
         tar.symlink("l", "../target")
@@ -139,7 +140,8 @@ import Testing
         var flipped = good
         flipped[0] = 0x62
         #expect(message(flipped).contains("invalid tar header checksum"))
-        #expect(message(Array("this is not a tar archive".utf8) + [UInt8](repeating: 1, count: 600)).contains("checksum"))
+        #expect(
+            message(Array("this is not a tar archive".utf8) + [UInt8](repeating: 1, count: 600)).contains("checksum"))
         // Without the two blocks of zeros the end is still the end (Go and GNU tar agree).
         #expect(message(Array(good[..<1024])) == "accepted")
     }
@@ -162,7 +164,10 @@ import Testing
     }
 
     @Test func badPaxRecordsAreRefused() {
-        for body in ["5 a=b\n", "x a=b\n", "6 ab\n\n", "99 a=b\n", "-1 a=b\n", "6 a=bc", "7 uid=x\n", "10 uid=-5\n", "12 size=-12\n"] {
+        for body in [
+            "5 a=b\n", "x a=b\n", "6 ab\n\n", "99 a=b\n", "-1 a=b\n", "6 a=bc", "7 uid=x\n", "10 uid=-5\n",
+            "12 size=-12\n",
+        ] {
             var tar = TarBuilder()
             tar.header("PaxHeader", type: "x", size: body.utf8.count)
             tar.data(Array(body.utf8))

@@ -129,8 +129,13 @@ import Testing
             ContainerMount(hostPath: "/h/data", containerPath: "/data/"),
             ContainerMount(hostPath: "/h/hosts", containerPath: "/etc/hosts"),
         ]
-        let binds = try launch.plan().description.split(separator: "\n").filter { $0.hasPrefix("bind /h") || $0.hasPrefix("bind /c") || $0.hasPrefix("bind /s") }
-        #expect(binds == ["bind /h/data /data private", "bind /h/sub /data/sub ro private", "bind /h/hosts /etc/hosts private"])
+        let binds = try launch.plan().description.split(separator: "\n").filter {
+            $0.hasPrefix("bind /h") || $0.hasPrefix("bind /c") || $0.hasPrefix("bind /s")
+        }
+        #expect(
+            binds == [
+                "bind /h/data /data private", "bind /h/sub /data/sub ro private", "bind /h/hosts /etc/hosts private",
+            ])
     }
 
     @Test func propagationOfMounts() throws {
@@ -230,9 +235,14 @@ import Testing
         func text(_ code: Int32, _ detail: k3s_detail) -> String {
             plan.failure(step: last, errno: code, detail: Int32(detail.rawValue))
         }
-        #expect(text(ENOENT, K3S_DETAIL_NOT_IN_PATH) == "unable to start container process: exec: \"nosuch\": executable file not found in $PATH")
-        #expect(text(ENOENT, K3S_DETAIL_LOOKUP) == "unable to start container process: exec: \"nosuch\": stat nosuch: no such file or directory")
-        #expect(text(EACCES, K3S_DETAIL_LOOKUP) == "unable to start container process: exec: \"nosuch\": permission denied")
+        #expect(
+            text(ENOENT, K3S_DETAIL_NOT_IN_PATH)
+                == "unable to start container process: exec: \"nosuch\": executable file not found in $PATH")
+        #expect(
+            text(ENOENT, K3S_DETAIL_LOOKUP)
+                == "unable to start container process: exec: \"nosuch\": stat nosuch: no such file or directory")
+        #expect(
+            text(EACCES, K3S_DETAIL_LOOKUP) == "unable to start container process: exec: \"nosuch\": permission denied")
         #expect(text(ENOEXEC, K3S_DETAIL_EXEC) == "unable to start container process: exec nosuch: exec format error")
     }
 

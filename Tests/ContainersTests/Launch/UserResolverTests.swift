@@ -15,7 +15,8 @@ import Testing
             video:x:27:app
             """)
 
-    private func resolve(_ image: String, _ change: (inout ContainerSecurity) -> Void = { _ in }) throws -> ResolvedUser {
+    private func resolve(_ image: String, _ change: (inout ContainerSecurity) -> Void = { _ in }) throws -> ResolvedUser
+    {
         var security = ContainerSecurity()
         change(&security)
         return try resolver.resolve(image: image, security: security)

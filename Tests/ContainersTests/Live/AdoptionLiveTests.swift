@@ -72,7 +72,9 @@ struct AdoptionLiveTests {
             let status = try await node.exited(id)
             #expect(status.exitCode == 255)
             // The node works again.
-            for _ in 0..<200 where (try? await node.runtime.shimPID()) == shim { try await Task.sleep(for: .milliseconds(20)) }
+            for _ in 0..<200 where (try? await node.runtime.shimPID()) == shim {
+                try await Task.sleep(for: .milliseconds(20))
+            }
             let next = try await node.start("exit 2", in: sandbox) { $0.logPath = "next.log" }
             #expect(try await node.exited(next).exitCode == 2)
         }
@@ -101,7 +103,9 @@ struct AdoptionLiveTests {
             let sandbox = try await node.sandbox()
             let shim = try await node.runtime.shimPID()
             let empty = try Proc.memory(pid: shim)
-            for index in 0..<50 { _ = try await node.start("echo started; sleep 1000", in: sandbox) { $0.logPath = "\(index).log" } }
+            for index in 0..<50 {
+                _ = try await node.start("echo started; sleep 1000", in: sandbox) { $0.logPath = "\(index).log" }
+            }
             let full = try Proc.memory(pid: shim)
             print("shim: empty \(empty) with 50 containers \(full)")
             // Anonymous memory is what 50 containers can add to; the rest is the program's text.
@@ -117,7 +121,10 @@ struct AdoptionLiveTests {
             let clock = ContinuousClock()
             for index in 0..<20 {
                 let t0 = clock.now
-                let id = try await node.runtime.createContainer(node.container("") { $0.command = ["true"]; $0.logPath = "\(index).log" }, sandbox: sandbox.id)
+                let id = try await node.runtime.createContainer(
+                    node.container("") {
+                        $0.command = ["true"]; $0.logPath = "\(index).log"
+                    }, sandbox: sandbox.id)
                 let t1 = clock.now
                 try await node.runtime.startContainer(id)
                 let t2 = clock.now

@@ -25,7 +25,8 @@ struct ContainerLiveTests {
         try await withNode { node in
             let sandbox = try await node.sandbox()
             func failure(_ command: [String]) async throws -> String {
-                let id = try await node.runtime.createContainer(node.container("") { $0.command = command }, sandbox: sandbox.id)
+                let id = try await node.runtime.createContainer(
+                    node.container("") { $0.command = command }, sandbox: sandbox.id)
                 let error = await #expect(throws: RuntimeError.self) { try await node.runtime.startContainer(id) }
                 #expect(error?.code == .startFailed)
                 let status = try await node.runtime.container(id)
@@ -43,7 +44,9 @@ struct ContainerLiveTests {
 
     @Test func environmentDirectoryAndHostname() async throws {
         try await withNode { node in
-            let outcome = try await node.run("env | grep -v SHLVL; pwd; hostname; cat /etc/hostname; cat /etc/resolv.conf") {
+            let outcome = try await node.run(
+                "env | grep -v SHLVL; pwd; hostname; cat /etc/hostname; cat /etc/resolv.conf"
+            ) {
                 $0.dns = SandboxDNS(servers: ["10.43.0.10"], searches: ["default.svc"], options: ["ndots:5"])
             } _: {
                 $0.environment = [("A", "b c"), ("IMAGE", "no")]
@@ -55,7 +58,11 @@ struct ContainerLiveTests {
             #expect(lines.contains("HOME=/root"))
             #expect(lines.contains("HOSTNAME=pod-host"))
             #expect(lines.contains { $0.hasPrefix("PATH=/usr/local/sbin:") })
-            #expect(lines.suffix(6) == ["/made/for/me", "pod-host", "pod-host", "search default.svc", "nameserver 10.43.0.10", "options ndots:5"])
+            #expect(
+                lines.suffix(6) == [
+                    "/made/for/me", "pod-host", "pod-host", "search default.svc", "nameserver 10.43.0.10",
+                    "options ndots:5",
+                ])
         }
     }
 
@@ -68,7 +75,9 @@ struct ContainerLiveTests {
                 $0.security.runAsUser = 1000
                 $0.security.supplementalGroups = [5000]
             }
-            #expect(app.stdout.hasPrefix("uid=1000(app) gid=1001(app) groups=27(video),1001(app),5000\n/home/app\nthrough\n"))
+            #expect(
+                app.stdout.hasPrefix(
+                    "uid=1000(app) gid=1001(app) groups=27(video),1001(app),5000\n/home/app\nthrough\n"))
             #expect(app.stderr.contains("Permission denied"))
             #expect(app.status.exitCode != 0)
         }
@@ -76,7 +85,8 @@ struct ContainerLiveTests {
 
     @Test func capabilitiesSeccompAndNoNewPrivileges() async throws {
         try await withNode { node in
-            let script = "grep -E 'Cap(Eff|Bnd|Inh|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; mount -t tmpfs x /tmp 2>/dev/null || echo refused"
+            let script =
+                "grep -E 'Cap(Eff|Bnd|Inh|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; mount -t tmpfs x /tmp 2>/dev/null || echo refused"
             func fields(_ text: String) -> [String: String] {
                 Dictionary(
                     text.split(separator: "\n").compactMap { line in
@@ -187,7 +197,9 @@ struct ContainerLiveTests {
             }
             let id = try await node.runtime.createContainer(config, sandbox: sandbox.id)
             let error = await #expect(throws: RuntimeError.self) { try await node.runtime.startContainer(id) }
-            #expect(error?.message.contains("not a directory: Are you trying to mount a directory onto a file") == true, "\(error?.message ?? "")")
+            #expect(
+                error?.message.contains("not a directory: Are you trying to mount a directory onto a file") == true,
+                "\(error?.message ?? "")")
         }
     }
 
@@ -195,7 +207,9 @@ struct ContainerLiveTests {
         try await withNode { node in
             let outcome = try await node.run(
                 "touch /x 2>/dev/null || echo readonly; touch /volume/y && echo volume; cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shm_rmid_forced; ip link | grep -c 'lo.*UP'"
-            ) { $0.sysctls = ["net.core.somaxconn": "1234", "kernel.shm_rmid_forced": "1"] } _: {
+            ) {
+                $0.sysctls = ["net.core.somaxconn": "1234", "kernel.shm_rmid_forced": "1"]
+            } _: {
                 $0.security.readOnlyRootFilesystem = true
             }
             #expect(outcome.stdout == "readonly\nvolume\n1234\n1\n1\n", "\(outcome.stderr)")
@@ -260,9 +274,17 @@ struct ContainerLiveTests {
     @Test func containersOfAPodShareNamespaces() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox()
-            let first = try await node.start("echo shared > /dev/shm/file; nc -l -p 8080 -e echo hello & sleep 100", in: sandbox) { $0.name = "a"; $0.logPath = "a.log" }
+            let first = try await node.start(
+                "echo shared > /dev/shm/file; nc -l -p 8080 -e echo hello & sleep 100", in: sandbox
+            ) {
+                $0.name = "a"; $0.logPath = "a.log"
+            }
             try await Task.sleep(for: .milliseconds(200))
-            let second = try await node.start("cat /dev/shm/file; nc 127.0.0.1 8080; readlink /proc/self/ns/net", in: sandbox) { $0.name = "b"; $0.logPath = "b.log" }
+            let second = try await node.start(
+                "cat /dev/shm/file; nc 127.0.0.1 8080; readlink /proc/self/ns/net", in: sandbox
+            ) {
+                $0.name = "b"; $0.logPath = "b.log"
+            }
             let status = try await node.exited(second)
             let text = try LogLine.read(status.logPath).map(\.text).joined()
             #expect(text.hasPrefix("shared\nhello\nnet:["), "\(text)")
@@ -275,8 +297,12 @@ struct ContainerLiveTests {
     @Test func sharedProcessNamespace() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox { $0.pid = .pod }
-            let first = try await node.start("sleep 1000", in: sandbox) { $0.name = "a"; $0.logPath = "a.log" }
-            let second = try await node.start("ps; cat /proc/1/comm", in: sandbox) { $0.name = "b"; $0.logPath = "b.log" }
+            let first = try await node.start("sleep 1000", in: sandbox) {
+                $0.name = "a"; $0.logPath = "a.log"
+            }
+            let second = try await node.start("ps; cat /proc/1/comm", in: sandbox) {
+                $0.name = "b"; $0.logPath = "b.log"
+            }
             let text = try LogLine.read(try await node.exited(second).logPath).map(\.text).joined()
             #expect(text.contains("sleep 1000"))
             #expect(text.hasSuffix("pause\n"))
@@ -290,7 +316,9 @@ struct ContainerLiveTests {
     @Test func targetProcessNamespace() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox()
-            let first = try await node.start("exec sleep 1234", in: sandbox) { $0.name = "a"; $0.logPath = "a.log" }
+            let first = try await node.start("exec sleep 1234", in: sandbox) {
+                $0.name = "a"; $0.logPath = "a.log"
+            }
             let second = try await node.start("ps", in: sandbox) {
                 $0.name = "debugger"
                 $0.logPath = "b.log"
@@ -304,7 +332,9 @@ struct ContainerLiveTests {
 
     @Test func hostNamespaces() async throws {
         try await withNode { node in
-            let outcome = try await node.run("readlink /proc/self/ns/net; readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc; sleep 1000 & exit 0") {
+            let outcome = try await node.run(
+                "readlink /proc/self/ns/net; readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc; sleep 1000 & exit 0"
+            ) {
                 $0.network = .node
                 $0.pid = .node
                 $0.ipc = .node
@@ -317,11 +347,16 @@ struct ContainerLiveTests {
     @Test func stopSendsTheSignalThenKills() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox()
-            let polite = try await node.start("trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done", in: sandbox)
-            while try LogLine.read(try await node.runtime.container(polite).logPath).isEmpty { try await Task.sleep(for: .milliseconds(5)) }
+            let polite = try await node.start(
+                "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done", in: sandbox)
+            while try LogLine.read(try await node.runtime.container(polite).logPath).isEmpty {
+                try await Task.sleep(for: .milliseconds(5))
+            }
             try await node.runtime.stopContainer(polite, signal: nil, grace: .seconds(20))
             #expect(try await node.runtime.container(polite).exitCode == 5)
-            let stubborn = try await node.start("trap '' TERM; echo ready; while true; do sleep 1; done", in: sandbox) { $0.logPath = "s.log" }
+            let stubborn = try await node.start("trap '' TERM; echo ready; while true; do sleep 1; done", in: sandbox) {
+                $0.logPath = "s.log"
+            }
             let clock = ContinuousClock()
             let taken = try await clock.measure {
                 try await node.runtime.stopContainer(stubborn, signal: nil, grace: .milliseconds(300))

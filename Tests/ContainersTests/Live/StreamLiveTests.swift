@@ -14,13 +14,16 @@ struct StreamLiveTests {
         try await withNode { node in
             let sandbox = try await node.sandbox()
             // 40,000 bytes in a line: three pieces, of which the last ends it; then a line without an end.
-            let id = try await node.start("echo first; head -c 40000 /dev/zero | tr '\\0' x; echo; printf unfinished", in: sandbox)
+            let id = try await node.start(
+                "echo first; head -c 40000 /dev/zero | tr '\\0' x; echo; printf unfinished", in: sandbox)
             let status = try await node.exited(id)
             let lines = try LogLine.read(status.logPath)
             #expect(lines.map(\.tag) == ["F", "P", "P", "F", "P"])
             #expect(lines.map(\.text.utf8.count) == [6, 16384, 16384, 40000 - 32768 + 1, 10])
             for line in lines {
-                #expect(line.time.utf8.count == 30 && line.time.hasSuffix("Z") && Array(line.time.utf8)[10] == UInt8(ascii: "T"))
+                #expect(
+                    line.time.utf8.count == 30 && line.time.hasSuffix("Z")
+                        && Array(line.time.utf8)[10] == UInt8(ascii: "T"))
             }
             #expect(try Files.status(status.logPath).st_mode & 0o777 == 0o640)
         }
@@ -66,13 +69,18 @@ struct StreamLiveTests {
                 $0.security.seccomp = .runtimeDefault
             }
             let result = try await node.runtime.execSync(
-                id, command: ["sh", "-c", "echo $FROM; pwd; id -u; hostname; ps | grep -c '[s]leep 1000'; grep -c 'Seccomp:.2' /proc/self/status; echo e >&2; exit 7"],
+                id,
+                command: [
+                    "sh", "-c",
+                    "echo $FROM; pwd; id -u; hostname; ps | grep -c '[s]leep 1000'; grep -c 'Seccomp:.2' /proc/self/status; echo e >&2; exit 7",
+                ],
                 timeout: .seconds(10))
             #expect(result.exitCode == 7)
             #expect(String(decoding: result.stdout, as: UTF8.self) == "container\n/tmp\n1000\npod-host\n1\n1\n")
             #expect(result.stderr == Array("e\n".utf8))
             // The exec'd shell is in the container's cgroup.
-            let cgroup = try await node.runtime.execSync(id, command: ["cat", "/proc/self/cgroup"], timeout: .seconds(10))
+            let cgroup = try await node.runtime.execSync(
+                id, command: ["cat", "/proc/self/cgroup"], timeout: .seconds(10))
             #expect(String(decoding: cgroup.stdout, as: UTF8.self).contains("memory:/\n") || !cgroup.stdout.isEmpty)
         }
     }
@@ -84,7 +92,10 @@ struct StreamLiveTests {
             let missing = await #expect(throws: RuntimeError.self) {
                 _ = try await node.runtime.exec(id, ExecRequest(["nosuch"]))
             }
-            #expect(missing?.message == "exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH")
+            #expect(
+                missing?.message
+                    == "exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH"
+            )
             let late = await #expect(throws: RuntimeError.self) {
                 _ = try await node.runtime.execSync(id, command: ["sleep", "100"], timeout: .milliseconds(200))
             }
@@ -93,7 +104,9 @@ struct StreamLiveTests {
             try await Task.sleep(for: .milliseconds(200))
             let rest = try await node.runtime.execSync(id, command: ["ps"], timeout: .seconds(5))
             #expect(!String(decoding: rest.stdout, as: UTF8.self).contains("sleep 100\n"))
-            let gone = await #expect(throws: RuntimeError.self) { _ = try await node.runtime.exec("nosuch", ExecRequest(["true"])) }
+            let gone = await #expect(throws: RuntimeError.self) {
+                _ = try await node.runtime.exec("nosuch", ExecRequest(["true"]))
+            }
             #expect(gone?.code == .notFound)
         }
     }
@@ -102,7 +115,8 @@ struct StreamLiveTests {
         try await withNode { node in
             let sandbox = try await node.sandbox()
             let id = try await node.start("sleep 1000", in: sandbox)
-            let result = try await node.runtime.execSync(id, command: ["head", "-c", "1000000", "/dev/zero"], timeout: .seconds(10))
+            let result = try await node.runtime.execSync(
+                id, command: ["head", "-c", "1000000", "/dev/zero"], timeout: .seconds(10))
             #expect(result.exitCode == 0)
             #expect(result.stdout.count == 16 << 10)
         }
@@ -143,13 +157,17 @@ struct StreamLiveTests {
         try await withNode { node in
             let sandbox = try await node.sandbox()
             let id = try await node.start("sleep 1000", in: sandbox)
-            var request = ExecRequest(["sh", "-c", "test -t 0 && test -t 1 && echo tty; read line; echo got $line; stty size; exit 3"])
+            var request = ExecRequest([
+                "sh", "-c", "test -t 0 && test -t 1 && echo tty; read line; echo got $line; stty size; exit 3",
+            ])
             (request.stdin, request.tty) = (true, true)
             let process = try await node.runtime.exec(id, request)
             await process.resize(columns: 100, rows: 30)
             try await process.writeStdin(Array("hello\n".utf8))
             let text = await all { await process.readStdout() }
-            #expect(text == "tty\r\nhello\r\ngot hello\r\n30 100\r\n" || text == "hello\r\ntty\r\ngot hello\r\n30 100\r\n", "\(text)")
+            #expect(
+                text == "tty\r\nhello\r\ngot hello\r\n30 100\r\n" || text == "hello\r\ntty\r\ngot hello\r\n30 100\r\n",
+                "\(text)")
             #expect(try await process.wait() == 3)
         }
     }
@@ -157,7 +175,10 @@ struct StreamLiveTests {
     @Test func containerWithATerminal() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox()
-            let id = try await node.start("test -t 0 && test -c /dev/console && echo tty; read line; echo got $line; sleep 0.1; exit 4", in: sandbox) {
+            let id = try await node.start(
+                "test -t 0 && test -c /dev/console && echo tty; read line; echo got $line; sleep 0.1; exit 4",
+                in: sandbox
+            ) {
                 ($0.tty, $0.stdin) = (true, true)
             }
             var request = AttachRequest()
@@ -177,7 +198,9 @@ struct StreamLiveTests {
     @Test func attachSharesTheStreams() async throws {
         try await withNode { node in
             let sandbox = try await node.sandbox()
-            let id = try await node.start("while read line; do echo out $line; echo err $line >&2; done; echo end", in: sandbox) {
+            let id = try await node.start(
+                "while read line; do echo out $line; echo err $line >&2; done; echo end", in: sandbox
+            ) {
                 $0.stdin = true
                 $0.stdinOnce = true
             }
@@ -229,7 +252,9 @@ struct StreamLiveTests {
                 break
             }
             #expect(text == "from-pod\n")
-            let error = await #expect(throws: RuntimeError.self) { _ = try await node.runtime.dial(sandbox: sandbox.id, port: 1) }
+            let error = await #expect(throws: RuntimeError.self) {
+                _ = try await node.runtime.dial(sandbox: sandbox.id, port: 1)
+            }
             #expect(error?.message.contains("connection refused") == true)
         }
     }

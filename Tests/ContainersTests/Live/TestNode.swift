@@ -4,7 +4,8 @@ import Testing
 
 /// Root with cgroups and the probe program: what live tests need.
 let liveReason: Comment = "needs root, cgroups, /bin/busybox (static) and the RuntimeProbe program"
-let canRunContainers: Bool = geteuid() == 0 && Files.exists("/bin/busybox") && Files.exists(TestNode.probe)
+let canRunContainers: Bool =
+    geteuid() == 0 && Files.exists("/bin/busybox") && Files.exists(TestNode.probe)
     && (try? CgroupDetection.detect().problems.isEmpty) == true
 
 /// A node of its own: directories, cgroup prefix, shim; everything goes with it.
@@ -163,7 +164,8 @@ struct LogLine {
         let text = try Files.readString(path)
         #expect(text.isEmpty || text.utf8.last == UInt8(ascii: "\n"), "the log ends within a line")
         // By bytes: a carriage return and a newline are one Character.
-        return text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().compactMap { bytes in
+        return text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().compactMap {
+            bytes in
             let line = String(decoding: bytes, as: UTF8.self)
             let fields = line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
             guard fields.count == 4 else {

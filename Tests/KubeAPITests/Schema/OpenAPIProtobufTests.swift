@@ -20,9 +20,13 @@ import Testing
             }
         }
 
-        func texts(_ number: Int) -> [String] { fields.filter { $0.0 == number }.map { String(decoding: $0.1, as: UTF8.self) } }
+        func texts(_ number: Int) -> [String] {
+            fields.filter { $0.0 == number }.map { String(decoding: $0.1, as: UTF8.self) }
+        }
         func text(_ number: Int) -> String? { texts(number).last }
-        func messages(_ number: Int) throws -> [Message] { try fields.filter { $0.0 == number }.map { try Message($0.1) } }
+        func messages(_ number: Int) throws -> [Message] {
+            try fields.filter { $0.0 == number }.map { try Message($0.1) }
+        }
         func message(_ number: Int) throws -> Message { try #require(try messages(number).last) }
 
         /// NamedAny's of a field, their YAML parsed.
@@ -99,7 +103,9 @@ import Testing
                 #expect(try value.messages(22).first?.text(1) == other["type"].string, "\(name).\(key)")
                 #expect(try value.messages(23).count == (other["items"].isNull ? 0 : 1), "\(name).\(key)")
                 let extensions = (other.object ?? [:]).filter { $0.key.hasPrefix("x-") }
-                #expect(try value.extensions(31) == Dictionary(extensions.map { ($0.key, $0.value) }) { $1 }, "\(name).\(key)")
+                #expect(
+                    try value.extensions(31) == Dictionary(extensions.map { ($0.key, $0.value) }) { $1 },
+                    "\(name).\(key)")
             }
         }
         #expect(Set(try paths(document()).keys) == Set(json["paths"].object?.keys ?? []))
@@ -136,10 +142,13 @@ import Testing
         let query = try patch.messages(8).compactMap { try $0.message(1).messages(2).first?.messages(3).first }
         #expect(query.contains { $0.text(4) == "fieldValidation" && $0.text(2) == "query" && $0.text(6) == "string" })
         let body = try patch.messages(8).compactMap { try $0.message(1).messages(1).first }
-        #expect(try body.map { try $0.message(5).text(1) } == ["#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Patch"])
+        #expect(
+            try body.map { try $0.message(5).text(1) } == ["#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Patch"])
         let answer = try patch.message(9).message(1)
         #expect(answer.text(1) == "200")
-        #expect(try answer.message(2).message(1).message(2).message(1).text(1) == "#/definitions/io.k8s.api.apps.v1.Deployment")
+        #expect(
+            try answer.message(2).message(1).message(2).message(1).text(1)
+                == "#/definitions/io.k8s.api.apps.v1.Deployment")
         let own = try item.messages(9).compactMap { try $0.message(1).messages(2).first?.messages(4).first }
         #expect(own.map { $0.text(4) } == ["name", "namespace"])
     }

@@ -23,7 +23,8 @@ extension ImageArchive {
         _ index: JSON, _ platform: Platform, _ repoTags: [Digest: [String]], _ sha256: @escaping SHA256Factory
     ) throws(ImageError) -> [ArchivedImage] {
         if let version = try json("oci-layout")?["imageLayoutVersion"].string, !version.hasPrefix("1.") {
-            throw ImageError(.unsupported, "\(path): oci-layout: unsupported version \"\(clipped(version))\": want 1.0.0")
+            throw ImageError(
+                .unsupported, "\(path): oci-layout: unsupported version \"\(clipped(version))\": want 1.0.0")
         }
         guard let list = index["manifests"].array else {
             throw invalidManifest("\(path): index.json: manifests", "want a list")
@@ -50,7 +51,8 @@ extension ImageArchive {
         }
         guard !images.isEmpty else {
             throw ImageError(
-                .notFound, "\(path): no image for platform \(platform) in it"
+                .notFound,
+                "\(path): no image for platform \(platform) in it"
                     + (skipped.isEmpty ? "" : " (found \(clipped(skipped.joined(separator: ", "))))"))
         }
         return images
@@ -71,7 +73,8 @@ extension ImageArchive {
         case .index(let list):
             // Of the entries for this machine, those whose blobs are in the archive.
             let present = list.filter { member("blobs/sha256/\($0.digest.hex)") != nil }
-            guard let choice = ManifestDocument.choose(present, for: platform), let child = try blob(choice, sha256) else {
+            guard let choice = ManifestDocument.choose(present, for: platform), let child = try blob(choice, sha256)
+            else {
                 return nil
             }
             name = "\(path): manifest \(choice.digest)"
@@ -87,7 +90,8 @@ extension ImageArchive {
         let document = try ImageDocument(config, name: "\(path): config \(manifest.config.digest)")
         guard document.diffIDs.count == manifest.layers.count else {
             throw invalidManifest(
-                name, "mismatched image rootfs and manifest layers: \(document.diffIDs.count) != \(manifest.layers.count)")
+                name,
+                "mismatched image rootfs and manifest layers: \(document.diffIDs.count) != \(manifest.layers.count)")
         }
         var layers: [FileRegion] = []
         for layer in manifest.layers {
@@ -116,7 +120,8 @@ extension ImageArchive {
         var texts: [String] = []
         if let name = annotations["io.containerd.image.name"], !name.isEmpty {
             texts.append(name)
-        } else if let name = annotations["org.opencontainers.image.ref.name"], name.contains(":") || name.contains("/") {
+        } else if let name = annotations["org.opencontainers.image.ref.name"], name.contains(":") || name.contains("/")
+        {
             texts.append(name)
         }
         var result: [ImageReference] = []

@@ -51,7 +51,9 @@ final class LayerUnpacker {
         var components = Self.clean(entry.path)
         guard let last = components.popLast() else {
             // "./": the layer's own top directory.
-            guard entry.kind == .directory else { throw unsafe("entry \"\(clipped(entry.name))\" names the root directory") }
+            guard entry.kind == .directory else {
+                throw unsafe("entry \"\(clipped(entry.name))\" names the root directory")
+            }
             try setAttributes(root, entry)
             return try note([], entry)
         }

@@ -78,7 +78,8 @@ struct LowerLayers: Sendable {
         var names = [CChar](repeating: 0, count: 64 << 10)
         let length = Int(k3s_file_listxattr(source.fd, &names, names.count))
         guard length > 0 else { return }
-        for name in names[..<length].split(separator: 0) where LayerUnpacker.isWanted(name.map { UInt8(bitPattern: $0) }) {
+        for name in names[..<length].split(separator: 0)
+        where LayerUnpacker.isWanted(name.map { UInt8(bitPattern: $0) }) {
             let key = Array(name) + [0]
             var value = [UInt8](repeating: 0, count: 64 << 10)
             let size = Int(k3s_file_getxattr(source.fd, key, &value, value.count))

@@ -9,15 +9,18 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
     /// Reads "sha256:<hex>"; `what` names the field in the error.
     package init(_ text: some StringProtocol, in what: String = "digest") throws(ImageError) {
         guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else {
-            throw ImageError(.invalidManifest, "\(what): invalid digest \"\(clipped(text))\": want sha256:<64 hex digits>")
+            throw ImageError(
+                .invalidManifest, "\(what): invalid digest \"\(clipped(text))\": want sha256:<64 hex digits>")
         }
         let algorithm = text[..<colon]
         guard algorithm == "sha256" else {
-            throw ImageError(.unsupported, "\(what): unsupported digest algorithm \"\(clipped(algorithm))\": want sha256")
+            throw ImageError(
+                .unsupported, "\(what): unsupported digest algorithm \"\(clipped(algorithm))\": want sha256")
         }
         let hex = text[text.index(after: colon)...]
         guard hex.utf8.count == 64, hex.utf8.allSatisfy(isLowerHex) else {
-            throw ImageError(.invalidManifest, "\(what): invalid digest \"\(clipped(text))\": want sha256:<64 hex digits>")
+            throw ImageError(
+                .invalidManifest, "\(what): invalid digest \"\(clipped(text))\": want sha256:<64 hex digits>")
         }
         self.hex = String(hex)
     }

@@ -29,7 +29,9 @@ struct ImageDocument: Sendable, Equatable {
             diffIDs.append(try Digest(text, in: path))
         }
         let section = json["config"]
-        guard section.isNull || section.object != nil else { throw invalidManifest("\(name): config", "want an object") }
+        guard section.isNull || section.object != nil else {
+            throw invalidManifest("\(name): config", "want an object")
+        }
         config.entrypoint = try Self.strings(section["Entrypoint"], "\(name): config.Entrypoint")
         config.cmd = try Self.strings(section["Cmd"], "\(name): config.Cmd")
         config.environment = try Self.strings(section["Env"], "\(name): config.Env")

@@ -64,7 +64,8 @@ enum ManifestDocument: Sendable, Equatable {
         }
         if let version = json["schemaVersion"].int, version == 1 {
             throw ImageError(
-                .unsupported, "\(name): Docker image manifest schema 1 is not supported: rebuild or push the image again")
+                .unsupported,
+                "\(name): Docker image manifest schema 1 is not supported: rebuild or push the image again")
         }
         guard json["schemaVersion"].isNull || json["schemaVersion"].int == 2 else {
             throw invalidManifest(name + ": schemaVersion", "want 2")
@@ -78,7 +79,8 @@ enum ManifestDocument: Sendable, Equatable {
         if let type = declared.string ?? known {
             guard MediaType.isIndex(type) || MediaType.isManifest(type) else {
                 throw ImageError(
-                    .unsupported, "\(name): unsupported media type \"\(clipped(type))\": want an image manifest or index")
+                    .unsupported,
+                    "\(name): unsupported media type \"\(clipped(type))\": want an image manifest or index")
             }
             isIndex = MediaType.isIndex(type)
         } else {
@@ -149,7 +151,8 @@ struct ImageManifest: Sendable, Equatable {
         guard MediaType.isConfig(config.mediaType) else {
             throw ImageError(
                 .unsupported,
-                "\(name): config: unsupported media type \"\(clipped(config.mediaType))\": this is not a container image")
+                "\(name): config: unsupported media type \"\(clipped(config.mediaType))\": this is not a container image"
+            )
         }
         guard config.size <= ImageDocument.maxBytes else {
             throw invalidManifest("\(name): config.size", "larger than \(ImageDocument.maxBytes) bytes")

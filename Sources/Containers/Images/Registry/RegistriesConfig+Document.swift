@@ -74,7 +74,9 @@ extension RegistriesConfig {
                 let here = path + "." + key
                 switch key {
                 case "endpoint", "endpoints":
-                    guard let list = value.array ?? (value.isNull ? [] : nil) else { throw bad(here, "want a list of URLs") }
+                    guard let list = value.array ?? (value.isNull ? [] : nil) else {
+                        throw bad(here, "want a list of URLs")
+                    }
                     for (position, item) in list.enumerated() {
                         let text = try string(item, "\(here)[\(position)]")
                         if RegistriesConfig.normalize(text) == nil {
@@ -144,7 +146,9 @@ extension RegistriesConfig {
                 case "cert_file": result.certFile = try string(value, here)
                 case "key_file": result.keyFile = try string(value, here)
                 case "insecure_skip_verify":
-                    guard let flag = value.bool ?? (value.isNull ? false : nil) else { throw bad(here, "want true or false") }
+                    guard let flag = value.bool ?? (value.isNull ? false : nil) else {
+                        throw bad(here, "want true or false")
+                    }
                     result.insecureSkipVerify = flag
                 default: warn(here, "unknown key is ignored")
                 }

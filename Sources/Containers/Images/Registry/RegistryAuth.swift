@@ -121,7 +121,8 @@ final class RegistryAuth: Sendable {
         let token = (json?["token"].string).flatMap { $0.isEmpty ? nil : $0 } ?? json?["access_token"].string ?? ""
         guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
             throw RegistryFailure(
-                .unauthorized, "failed to authorize: failed to fetch \(kind): no token in the answer of \(url.redacted)")
+                .unauthorized, "failed to authorize: failed to fetch \(kind): no token in the answer of \(url.redacted)"
+            )
         }
         // The specification's default and least lifetime; renewed a little early.
         let lifetime = max(60, min(json?["expires_in"].int ?? 60, 24 * 3600))

@@ -29,7 +29,8 @@ extension RegistryClient {
             }
         }
         guard let failure else {
-            throw ImageError(.registryUnavailable, "no endpoint to ask: the default endpoint is disabled and no mirror is set")
+            throw ImageError(
+                .registryUnavailable, "no endpoint to ask: the default endpoint is disabled and no mirror is set")
         }
         if failure.code == .notFound { throw ImageError(.notFound, "\(reference): not found") }
         throw failure.error
@@ -62,7 +63,8 @@ extension RegistryClient {
         guard response.status == 200 else {
             await response.body.cancel()
             throw RegistryFailure(
-                .registryUnavailable, "unexpected status from GET request to \(endpoint.base.hostAndPort): "
+                .registryUnavailable,
+                "unexpected status from GET request to \(endpoint.base.hostAndPort): "
                     + HTTPStatus.text(response.status))
         }
         let bytes = try await read(response, ManifestDocument.maxBytes)
@@ -90,7 +92,8 @@ extension RegistryClient {
 
     /// Downloads a blob into `ingest` and verifies it; endpoints are tried in turn, `first` before the others.
     func blob(
-        _ descriptor: Descriptor, of reference: ImageReference, _ endpoints: [RegistryEndpoint], startingWith first: Int,
+        _ descriptor: Descriptor, of reference: ImageReference, _ endpoints: [RegistryEndpoint],
+        startingWith first: Int,
         kind: String, into ingest: Ingest
     ) async throws(ImageError) {
         var failure: RegistryFailure?
@@ -176,7 +179,8 @@ extension RegistryClient {
         }
         guard ingest.count == descriptor.size else {
             throw RegistryFailure(
-                .registryUnavailable, "failed to copy: unexpected EOF after \(ingest.count) of \(descriptor.size) bytes",
+                .registryUnavailable,
+                "failed to copy: unexpected EOF after \(ingest.count) of \(descriptor.size) bytes",
                 transient: true)
         }
     }

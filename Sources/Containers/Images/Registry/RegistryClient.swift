@@ -46,7 +46,8 @@ struct RegistryClient: Sendable {
             guard let target = request.url.resolving(location) else {
                 throw RegistryFailure(
                     .registryUnavailable,
-                    "\(request.method) \"\(current.url.redacted)\": redirect to invalid location \"\(clipped(location))\"")
+                    "\(request.method) \"\(current.url.redacted)\": redirect to invalid location \"\(clipped(location))\""
+                )
             }
             guard target.scheme == "https" || request.url.scheme == "http" || request.tls.insecureSkipVerify else {
                 throw RegistryFailure(
@@ -80,7 +81,9 @@ struct RegistryClient: Sendable {
 
     func next(_ body: any RegistryBody) async throws(RegistryFailure) -> [UInt8]? {
         let answer = await timed(timing.stallTimeout) { () -> Result<[UInt8]?, RegistryTransportError> in
-            do throws(RegistryTransportError) { return .success(try await body.next()) } catch { return .failure(error) }
+            do throws(RegistryTransportError) { return .success(try await body.next()) } catch {
+                return .failure(error)
+            }
         }
         switch answer {
         case .success(let chunk): return chunk
@@ -174,7 +177,9 @@ struct RegistryClient: Sendable {
             case 403: .unauthorized
             default: .registryUnavailable
             }
-        let retryAfter = response.header("retry-after").flatMap { Int64($0) }.map { Duration.seconds(max(0, min($0, 3600))) }
+        let retryAfter = response.header("retry-after").flatMap { Int64($0) }.map {
+            Duration.seconds(max(0, min($0, 3600)))
+        }
         return RegistryFailure(
             code,
             "unexpected status from \(method) request to \(url.redacted): \(HTTPStatus.text(response.status))"

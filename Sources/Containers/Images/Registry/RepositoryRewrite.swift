@@ -81,9 +81,13 @@ package struct RepositoryRewrite: Sendable, Equatable {
                 continue
             }
             rest = body.dropFirst(name.count + (braced ? 1 : 0))
-            guard let number = Int(String(decoding: name, as: UTF8.self)), groups.indices.contains(number) else { continue }
+            guard let number = Int(String(decoding: name, as: UTF8.self)), groups.indices.contains(number) else {
+                continue
+            }
             let match = matches[groups[number]]
-            if match.rm_so >= 0 { result.append(contentsOf: text[(offset + Int(match.rm_so))..<(offset + Int(match.rm_eo))]) }
+            if match.rm_so >= 0 {
+                result.append(contentsOf: text[(offset + Int(match.rm_so))..<(offset + Int(match.rm_eo))])
+            }
         }
     }
 
@@ -141,7 +145,9 @@ package struct RepositoryRewrite: Sendable, Equatable {
             case "(":
                 count += 1
                 if characters.first == "?" {
-                    guard characters.starts(with: ["?", ":"]) else { throw Refusal(reason: "only (?: is supported of (?") }
+                    guard characters.starts(with: ["?", ":"]) else {
+                        throw Refusal(reason: "only (?: is supported of (?")
+                    }
                     characters.removeFirst(2)
                 } else {
                     groups.append(count)

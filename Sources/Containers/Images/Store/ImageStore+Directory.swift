@@ -33,7 +33,8 @@ extension ImageStore {
         var new = ImportCache()
         let files: [(path: String, size: Int64, modified: Int64)]
         do throws(ImageError) {
-            files = try await BlockingPool.images.run { () throws(ImageError) in try Self.archives(directory, depth: 0) }
+            files = try await BlockingPool.images.run { () throws(ImageError) in try Self.archives(directory, depth: 0)
+            }
         } catch {
             report.errors.append(error)
             return report
@@ -148,7 +149,8 @@ struct ImportCache: Sendable {
             let json = try ManifestDocument.parse(bytes, path)
             for (file, value) in json.object?.members ?? [] {
                 guard let size = value["size"].int, let modified = value["modTime"].int else { continue }
-                entries[file] = Entry(size: size, modified: modified, images: value["images"].elements.compactMap(\.string))
+                entries[file] = Entry(
+                    size: size, modified: modified, images: value["images"].elements.compactMap(\.string))
             }
         } catch {
             logger.warning("ignoring the cache of imported images: \(error.message)")
@@ -160,7 +162,9 @@ struct ImportCache: Sendable {
     func encode() -> [UInt8] {
         var object = JSONObject()
         for (file, entry) in entries.sorted(by: { $0.key < $1.key }) {
-            object[file] = ["size": .int(entry.size), "modTime": .int(entry.modified), "images": .strings(entry.images)]
+            object[file] = [
+                "size": .int(entry.size), "modTime": .int(entry.modified), "images": .strings(entry.images),
+            ]
         }
         return JSON.object(object).encode()
     }

@@ -46,7 +46,8 @@ extension ImageStore {
         defer { letGo(held) }
         let plans = Self.plans(image.document, chains, labels: image.labels)
         let layers = image.layers
-        try await unpack(plans) { (index) async throws(ImageError) -> LayerSource in LayerSource(region: layers[index]) }
+        try await unpack(plans) { (index) async throws(ImageError) -> LayerSource in LayerSource(region: layers[index])
+        }
         var record = ImageRecord(id: image.id)
         let names = withExtraRegistries(image.names)
         record.tags = names.compactMap(\.tagged)

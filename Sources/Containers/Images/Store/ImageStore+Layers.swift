@@ -35,7 +35,8 @@ extension ImageStore {
     static func plans(_ document: ImageDocument, _ chains: [Digest], labels: [String]) -> [LayerPlan] {
         chains.indices.map { index in
             LayerPlan(
-                diffID: document.diffIDs[index], chain: chains[index], below: Array(chains[..<index]), label: labels[index])
+                diffID: document.diffIDs[index], chain: chains[index], below: Array(chains[..<index]),
+                label: labels[index])
         }
     }
 
@@ -127,12 +128,14 @@ extension ImageStore {
         let root = try ImageFile.open(files, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         let unpacker = LayerUnpacker(root: root, below: try lower(plan.below), limits: options.limits, name: plan.label)
         let stream = MeteredSource(
-            try source.region.decompressed(zstdWindowLog: options.limits.zstdWindowLog, name: plan.label), hash: sha256(),
+            try source.region.decompressed(zstdWindowLog: options.limits.zstdWindowLog, name: plan.label),
+            hash: sha256(),
             limit: options.limits.bytes, name: plan.label)
         try unpacker.apply(TarReader(stream, name: plan.label, maxEntries: options.limits.entries))
         try stream.drain()
         guard stream.digest() == plan.diffID else {
-            throw ImageError(.digestMismatch, "wrong diff id calculated on extraction of \(plan.label), expected \(plan.diffID)")
+            throw ImageError(
+                .digestMismatch, "wrong diff id calculated on extraction of \(plan.label), expected \(plan.diffID)")
         }
         let record = LayerRecord(
             chain: plan.chain, diffID: plan.diffID, diskBytes: unpacker.diskBytes, hidesBelow: unpacker.hidesBelow)

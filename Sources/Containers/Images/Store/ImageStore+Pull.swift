@@ -57,7 +57,8 @@ extension ImageStore {
         guard document.diffIDs.count == resolved.manifest.layers.count else {
             throw ImageError(
                 .invalidManifest,
-                "mismatched image rootfs and manifest layers: \(document.diffIDs.count) != \(resolved.manifest.layers.count)")
+                "mismatched image rootfs and manifest layers: \(document.diffIDs.count) != \(resolved.manifest.layers.count)"
+            )
         }
         if options.platform.rank(document.platform) == nil {
             logger.warning("image \(reference) is for \(document.platform), this node is \(options.platform)")
@@ -114,10 +115,12 @@ extension ImageStore {
             return Resolved(target: top.digest, manifest: manifest, documents: documents, endpoint: top.endpoint)
         case .index(let manifests):
             guard let choice = ManifestDocument.choose(manifests, for: options.platform) else {
-                throw ImageError(.notFound, "no match for platform \(options.platform) in manifest \(top.digest): not found")
+                throw ImageError(
+                    .notFound, "no match for platform \(options.platform) in manifest \(top.digest): not found")
             }
             let child = try await client.manifest(
-                choice.digest.description, of: reference, expecting: choice.digest, endpoints, startingWith: top.endpoint)
+                choice.digest.description, of: reference, expecting: choice.digest, endpoints,
+                startingWith: top.endpoint)
             documents.append((child.digest, child.bytes))
             guard
                 case .image(let manifest) = try ManifestDocument(

@@ -146,7 +146,9 @@ package final class ImageStore: ImageService, Snapshotter, Sendable {
         for name in try ImageFS.names(paths.snapshots) {
             let file = "\(paths.snapshots)/\(name)/layer.json"
             do throws(ImageError) {
-                guard let bytes = try ImageFS.read(file, limit: 64 << 10) else { throw invalidManifest(file, "missing") }
+                guard let bytes = try ImageFS.read(file, limit: 64 << 10) else {
+                    throw invalidManifest(file, "missing")
+                }
                 let layer = try LayerRecord(bytes, file: file)
                 guard LayerRecord.directoryName(layer.chain) == name else { throw invalidManifest(file, "wrong chain") }
                 layers[layer.chain] = layer

@@ -62,7 +62,8 @@ final class Ingest: @unchecked Sendable {
         guard count == descriptor.size else {
             throw ImageError(
                 .digestMismatch,
-                "failed commit on ref \"\(label)\": failed size validation: \(count) != \(descriptor.size): failed precondition")
+                "failed commit on ref \"\(label)\": failed size validation: \(count) != \(descriptor.size): failed precondition"
+            )
         }
         let digest = Digest(hash: hash.finish())
         guard digest == descriptor.digest else {

@@ -138,7 +138,8 @@ enum ImageFS {
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
                 do throws(ImageError) {
-                    let rest = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[filled..<count])
+                    let rest = UnsafeMutableRawBufferPointer(
+                        rebasing: UnsafeMutableRawBufferPointer(buffer)[filled..<count])
                     let n = try file.pread(rest, at: offset + Int64(filled))
                     if n == 0 { return }
                     filled += n

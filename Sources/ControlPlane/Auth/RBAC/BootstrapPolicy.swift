@@ -8,7 +8,9 @@ package enum BootstrapPolicy {
     private static let write = ["create", "delete", "deletecollection", "patch", "update"]
     private static let rbac = "rbac.authorization.k8s.io"
 
-    private static func rule(_ verbs: [String], _ groups: [String], _ resources: [String], names: [String] = []) -> PolicyRule {
+    private static func rule(_ verbs: [String], _ groups: [String], _ resources: [String], names: [String] = [])
+        -> PolicyRule
+    {
         PolicyRule(verbs: verbs, groups: groups, resources: resources, names: names)
     }
 
@@ -18,7 +20,8 @@ package enum BootstrapPolicy {
             read, [""],
             [
                 "configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods",
-                "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services", "services/status",
+                "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services",
+                "services/status",
             ]),
         rule(
             read, [""],
@@ -49,14 +52,16 @@ package enum BootstrapPolicy {
         rule(
             write, [""],
             [
-                "configmaps", "events", "persistentvolumeclaims", "replicationcontrollers", "replicationcontrollers/scale",
+                "configmaps", "events", "persistentvolumeclaims", "replicationcontrollers",
+                "replicationcontrollers/scale",
                 "secrets", "serviceaccounts", "services", "services/proxy",
             ]),
         rule(["create"], [""], ["serviceaccounts/token"]),
         rule(
             write, ["apps"],
             [
-                "daemonsets", "deployments", "deployments/rollback", "deployments/scale", "replicasets", "replicasets/scale",
+                "daemonsets", "deployments", "deployments/rollback", "deployments/scale", "replicasets",
+                "replicasets/scale",
                 "statefulsets", "statefulsets/scale",
             ]),
         rule(write, ["autoscaling"], ["horizontalpodautoscalers"]),
@@ -106,7 +111,10 @@ package enum BootstrapPolicy {
             [
                 PolicyRule(
                     verbs: ["get"],
-                    paths: ["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"])
+                    paths: [
+                        "/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz",
+                        "/readyz/*",
+                    ])
             ]
         ),
         (
@@ -118,7 +126,14 @@ package enum BootstrapPolicy {
         ),
         (
             "system:service-account-issuer-discovery",
-            [PolicyRule(verbs: ["get"], paths: ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"])]
+            [
+                PolicyRule(
+                    verbs: ["get"],
+                    paths: [
+                        "/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks",
+                        "/openid/v1/jwks/",
+                    ])
+            ]
         ),
         (
             "system:kubelet-api-admin",
@@ -167,7 +182,9 @@ package enum BootstrapPolicy {
                 rule(["get", "update"], ["coordination.k8s.io"], ["leases"], names: ["kube-scheduler"]),
                 rule(read, [""], ["nodes"]), rule(["delete"] + read, [""], ["pods"]),
                 rule(["create"], [""], ["bindings", "pods/binding"]), rule(["patch", "update"], [""], ["pods/status"]),
-                rule(read, [""], ["namespaces", "persistentvolumeclaims", "persistentvolumes", "replicationcontrollers", "services"]),
+                rule(
+                    read, [""],
+                    ["namespaces", "persistentvolumeclaims", "persistentvolumes", "replicationcontrollers", "services"]),
                 rule(read, ["apps"], ["replicasets", "statefulsets"]), rule(read, ["policy"], ["poddisruptionbudgets"]),
             ]
         ),
@@ -234,7 +251,8 @@ package enum BootstrapPolicy {
                     ["matchLabels": .map(["rbac.authorization.k8s.io/aggregate-to-\(name)": "true"])]
                 ]
             ]
-            whole["rules"] = .array((order[i...].flatMap { n in aggregated.first { $0.name == n }?.parts ?? [] }).flatMap(\.1).map(\.json))
+            whole["rules"] = .array(
+                (order[i...].flatMap { n in aggregated.first { $0.name == n }?.parts ?? [] }).flatMap(\.1).map(\.json))
             roles.append(whole)
         }
         return roles

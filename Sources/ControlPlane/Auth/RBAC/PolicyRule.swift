@@ -8,7 +8,9 @@ package struct PolicyRule: Sendable, Hashable {
     package var names: [String] = []
     package var paths: [String] = []
 
-    package init(verbs: [String], groups: [String] = [], resources: [String] = [], names: [String] = [], paths: [String] = []) {
+    package init(
+        verbs: [String], groups: [String] = [], resources: [String] = [], names: [String] = [], paths: [String] = []
+    ) {
         (self.verbs, self.groups, self.resources, self.names, self.paths) = (verbs, groups, resources, names, paths)
     }
 

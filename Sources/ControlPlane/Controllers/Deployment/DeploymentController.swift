@@ -41,7 +41,8 @@ package struct DeploymentController: Controller {
                 "This deployment is selecting all pods. A non-empty selector is required.")
             return nil
         }
-        let sets = try await PodClaims(client: client, resource: .replicaSets).claim(for: deployment, selector: selector)
+        let sets = try await PodClaims(client: client, resource: .replicaSets).claim(
+            for: deployment, selector: selector)
         var rollout = Rollout(deployment: deployment, sets: sets, clock: clock)
         if deployment.isBeingDeleted { return try await finish(&rollout) }
 

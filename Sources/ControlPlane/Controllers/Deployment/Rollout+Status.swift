@@ -13,15 +13,19 @@ extension Rollout {
     private mutating func setProgressing(_ status: String, _ reason: String, _ message: String, refresh: Bool = false) {
         guard deployment.hasProgressDeadline else { return }
         setCondition(
-            &conditions, type: "Progressing", status: status, reason: reason, message: message, now: now, updateTime: true)
-        if refresh, case .array(var list) = conditions, let i = list.firstIndex(where: { $0["type"].string == "Progressing" }) {
+            &conditions, type: "Progressing", status: status, reason: reason, message: message, now: now,
+            updateTime: true)
+        if refresh, case .array(var list) = conditions,
+            let i = list.firstIndex(where: { $0["type"].string == "Progressing" })
+        {
             list[i]["lastUpdateTime"] = .string(now.rfc3339)
             conditions = .array(list)
         }
     }
 
     mutating func markPaused() {
-        guard progressing()["reason"].string != Self.timedOut, progressing()["reason"].string != "DeploymentPaused" else { return }
+        guard progressing()["reason"].string != Self.timedOut, progressing()["reason"].string != "DeploymentPaused"
+        else { return }
         setProgressing("Unknown", "DeploymentPaused", "Deployment is paused")
     }
     mutating func markResumed() {
@@ -76,7 +80,8 @@ extension Rollout {
         } else {
             setCondition(
                 &conditions, type: "ReplicaFailure", status: failure["status"].string ?? "True",
-                reason: failure["reason"].string ?? "", message: failure["message"].string ?? "", now: now, updateTime: true)
+                reason: failure["reason"].string ?? "", message: failure["message"].string ?? "", now: now,
+                updateTime: true)
         }
         status["conditions"] = conditions
         return status

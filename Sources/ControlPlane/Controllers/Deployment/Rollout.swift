@@ -156,7 +156,9 @@ struct Rollout: Sendable {
         let toAdd = allowed - total
         // The largest set takes the most; among equals the newer one grows, the older one shrinks.
         let ordered = active.enumerated().sorted { a, b in
-            if a.element.specReplicas != b.element.specReplicas { return a.element.specReplicas > b.element.specReplicas }
+            if a.element.specReplicas != b.element.specReplicas {
+                return a.element.specReplicas > b.element.specReplicas
+            }
             return toAdd > 0 ? a.offset > b.offset : a.offset < b.offset
         }.map(\.element)
         var added: Int64 = 0
@@ -190,7 +192,9 @@ extension KubeObject {
     var available: Int64 { status["availableReplicas"].int(or: 0) }
     var revision: Int64 { annotations[Rollout.revisionKey].flatMap { Int64($0) } ?? 0 }
 
-    mutating func setRevision(_ revision: Int64) { metadata["annotations"][Rollout.revisionKey] = .string(String(revision)) }
+    mutating func setRevision(_ revision: Int64) {
+        metadata["annotations"][Rollout.revisionKey] = .string(String(revision))
+    }
     mutating func setSizes(desired: Int64, max: Int64) {
         metadata["annotations"][Rollout.desiredKey] = .string(String(desired))
         metadata["annotations"][Rollout.maxKey] = .string(String(max))

@@ -36,14 +36,18 @@ final class FakeRegistry: RegistryTransport {
         put(host, "/v2/\(repository)/manifests/\(tag)", manifest(image.manifest))
         put(host, "/v2/\(repository)/manifests/\(image.digest)", manifest(image.manifest))
         put(host, "/v2/\(repository)/blobs/\(image.id)", Answer(200, [], image.document))
-        for blob in image.blobs { put(host, "/v2/\(repository)/blobs/\(TestSHA256.digest(blob))", Answer(200, [], blob)) }
+        for blob in image.blobs {
+            put(host, "/v2/\(repository)/blobs/\(TestSHA256.digest(blob))", Answer(200, [], blob))
+        }
     }
 
     func manifest(_ bytes: [UInt8], type: String = "application/vnd.oci.image.manifest.v1+json") -> Answer {
         Answer(200, [("Content-Type", type), ("Docker-Content-Digest", TestSHA256.digest(bytes))], bytes)
     }
 
-    func put(_ host: String, _ path: String, _ answer: Answer) { state.withLock { $0.content["\(host) \(path)"] = answer } }
+    func put(_ host: String, _ path: String, _ answer: Answer) {
+        state.withLock { $0.content["\(host) \(path)"] = answer }
+    }
 
     /// Asked before the content, for URLs that contain `match`; the attempt counts such requests from 1.
     func on(_ match: String, _ handler: @escaping Handler) {

@@ -5,7 +5,8 @@ import Linux
 struct SocketTransport: RegistryTransport {
     func send(_ request: RegistryRequest) async throws(RegistryTransportError) -> RegistryResponse {
         let body = try SocketBody(request.url.effectivePort)
-        var head = "\(request.method) \(request.url.path)\(request.url.query.isEmpty ? "" : "?" + request.url.query) HTTP/1.1\r\n"
+        var head =
+            "\(request.method) \(request.url.path)\(request.url.query.isEmpty ? "" : "?" + request.url.query) HTTP/1.1\r\n"
         head += "Host: \(request.url.hostAndPort)\r\nConnection: close\r\nContent-Length: \(request.body.count)\r\n"
         for (name, value) in request.headers { head += "\(name): \(value)\r\n" }
         try body.write(Array((head + "\r\n").utf8) + request.body)
@@ -20,7 +21,8 @@ struct SocketTransport: RegistryTransport {
         }
         func header(_ name: String) -> String? { headers.first { $0.name.lowercased() == name }?.value }
         body.chunked = header("transfer-encoding") == "chunked"
-        body.left = request.method == "HEAD" ? 0 : header("content-length").flatMap { Int($0) } ?? (body.chunked ? 0 : -1)
+        body.left =
+            request.method == "HEAD" ? 0 : header("content-length").flatMap { Int($0) } ?? (body.chunked ? 0 : -1)
         if request.method == "HEAD" { body.chunked = false }
         return RegistryResponse(status: status, headers: headers, body: body)
     }
@@ -41,7 +43,9 @@ final class SocketBody: RegistryBody, @unchecked Sendable {
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         let code = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard code == 0 else { throw RegistryTransportError(.connect, "connect to port \(port): errno \(errno)") }
     }

@@ -2,11 +2,14 @@
 struct TarBuilder {
     private(set) var bytes: [UInt8] = []
 
-    mutating func file(_ path: String, _ content: String, mode: Int = 0o644, uid: Int = 0, gid: Int = 0, mtime: Int = 1) {
+    mutating func file(_ path: String, _ content: String, mode: Int = 0o644, uid: Int = 0, gid: Int = 0, mtime: Int = 1)
+    {
         file(path, Array(content.utf8), mode: mode, uid: uid, gid: gid, mtime: mtime)
     }
 
-    mutating func file(_ path: String, _ content: [UInt8], mode: Int = 0o644, uid: Int = 0, gid: Int = 0, mtime: Int = 1) {
+    mutating func file(
+        _ path: String, _ content: [UInt8], mode: Int = 0o644, uid: Int = 0, gid: Int = 0, mtime: Int = 1
+    ) {
         header(path, type: "0", size: content.count, mode: mode, uid: uid, gid: gid, mtime: mtime)
         data(content)
     }
@@ -32,7 +35,8 @@ struct TarBuilder {
     }
 
     mutating func header(
-        _ path: String, type: Character, size: Int = 0, link: String = "", mode: Int = 0o644, uid: Int = 0, gid: Int = 0,
+        _ path: String, type: Character, size: Int = 0, link: String = "", mode: Int = 0o644, uid: Int = 0,
+        gid: Int = 0,
         mtime: Int = 1, major: Int = 0, minor: Int = 0, prefix: String = "", magic: String = "ustar\u{0}00"
     ) {
         var block = [UInt8](repeating: 0, count: 512)

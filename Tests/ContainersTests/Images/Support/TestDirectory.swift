@@ -49,7 +49,9 @@ func run(_ arguments: [String], directory: String? = nil) throws -> String {
     var status: Int32 = 0
     waitpid(pid, &status, 0)
     let text = String(decoding: bytes, as: UTF8.self)
-    guard status == 0 else { throw CommandFailure(text: "\(arguments.joined(separator: " ")): status \(status): \(text)") }
+    guard status == 0 else {
+        throw CommandFailure(text: "\(arguments.joined(separator: " ")): status \(status): \(text)")
+    }
     return text
 }
 
@@ -92,5 +94,6 @@ func xattr(_ path: String, _ name: String) -> [UInt8]? {
 }
 
 func names(_ path: String) -> [String] {
-    ((try? run(["find", path, "-mindepth", "1", "-printf", "%P\n"])) ?? "").split(separator: "\n").map(String.init).sorted()
+    ((try? run(["find", path, "-mindepth", "1", "-printf", "%P\n"])) ?? "").split(separator: "\n").map(String.init)
+        .sorted()
 }

@@ -8,7 +8,9 @@ struct TestImage {
     var blobs: [[UInt8]]
     var architecture = "amd64"
     var variant = ""
-    var config: JSON = ["Entrypoint": ["/bin/app"], "Cmd": ["--serve"], "Env": ["PATH=/bin"], "WorkingDir": "/srv", "User": "7:8"]
+    var config: JSON = [
+        "Entrypoint": ["/bin/app"], "Cmd": ["--serve"], "Env": ["PATH=/bin"], "WorkingDir": "/srv", "User": "7:8",
+    ]
 
     init(_ layers: [[UInt8]], blobs: [[UInt8]]? = nil) {
         self.layers = layers
@@ -65,7 +67,8 @@ struct TestImage {
                         "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": .string(image.digest),
                         "size": .int(Int64(image.manifest.count)),
                         "platform": [
-                            "os": "linux", "architecture": .string(image.architecture), "variant": .string(image.variant),
+                            "os": "linux", "architecture": .string(image.architecture),
+                            "variant": .string(image.variant),
                         ],
                     ]
                 }),
