@@ -7,5 +7,8 @@ hack/e2e.sh --collect-only -q >/dev/null
 if [ "${BENCH_MODULES:-1}" = 1 ]; then
     swift build -c release --product store-exerciser >/dev/null
     echo
-    .build/release/store-exerciser bench
+    folder=$(mktemp -d)
+    .build/release/store-exerciser bench "$folder"
+    .build/release/store-exerciser read "$folder"
+    rm -rf "$folder"
 fi

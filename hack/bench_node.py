@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -60,16 +61,29 @@ def rss(node):
 
 
 def apply_to_ready(node, name):
+    """From the start of `kubectl apply` to the Ready condition, seen by a watch that was there before."""
+    watch = subprocess.Popen(
+        node.kubectl_command(
+            "get", "pods", "-w", "--no-headers", "-o",
+            "custom-columns=N:.metadata.name,R:.status.conditions[?(@.type=='Ready')].status",
+        ),
+        stdout=subprocess.PIPE, text=True, env=node.environment(),
+    )  # fmt: skip
+    time.sleep(1)
     started = time.monotonic()
     node.apply(POD % name)
-    node.kubectl("wait", "pod/" + name, "--for=condition=Ready", "--timeout=60s")
-    return (time.monotonic() - started) * 1000
+    for line in watch.stdout:
+        if line.split() == [name, "True"]:
+            break
+    elapsed = (time.monotonic() - started) * 1000
+    watch.kill()
+    watch.wait()
+    return elapsed
 
 
 def client_overhead(node):
-    """What two kubectl runs cost that do nothing: part of every figure that kubectl measures."""
+    """What a kubectl run costs that does nothing: part of every figure that kubectl measures."""
     started = time.monotonic()
-    node.kubectl("version")
     node.kubectl("version")
     return (time.monotonic() - started) * 1000
 
@@ -91,8 +105,8 @@ def main():
         row("idle CPU, no pods", idle_cpu(node), "%", "<= 0.5", "6.5")
         overhead = client_overhead(node)
         times = [apply_to_ready(node, f"p{i}") for i in range(5)]
-        row("kubectl apply and wait to Ready, image present, median", round(statistics.median(times)), "ms", "<= 300", "1000")
-        row("  of which two kubectl processes", round(overhead), "ms", "", "")
+        row("kubectl apply to pod Ready, image present, median of 5", round(statistics.median(times)), "ms", "<= 300", "1000")
+        row("  of which a kubectl process that does nothing", round(overhead), "ms", "", "")
         node.kubectl("delete", "pod", "--all", "--wait")
         started = time.monotonic()
         node.apply(DEPLOYMENT)

@@ -44,11 +44,12 @@ struct AdoptionLiveTests {
         let node = try TestNode()
         try await node.runtime.start()
         let sandbox = try await node.sandbox()
-        let short = try await node.start("sleep 0.2; exit 6", in: sandbox)
+        // Long enough that it does not end before nobody listens, on a busy machine too.
+        let short = try await node.start("sleep 3; exit 6", in: sandbox)
         let long = try await node.start("sleep 1000", in: sandbox) { $0.logPath = "long.log" }
         let created = try await node.runtime.createContainer(node.container("true"), sandbox: sandbox.id)
         node.runtime.shutdown()
-        try await Task.sleep(for: .milliseconds(600))
+        try await Task.sleep(for: .milliseconds(3500))
         let second = try Runtime(configuration: node.configuration(), images: node.images)
         try await second.start()
         var events = second.events().makeAsyncIterator()
