@@ -60,7 +60,7 @@ let package = Package(
             name: "k3s",
             dependencies: [
                 "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
-                "Iptables", "Linux", "CShims", nioCore, nioPosix, log,
+                "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: strict),
 
@@ -81,7 +81,7 @@ let package = Package(
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s"),
-        tests("Transport", ["Codecs", "KubeAPI", "Linux", nioCore, nioPosix]),
+        tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
         tests(
             "Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
