@@ -21,8 +21,10 @@ long=$(git ls-files 'Sources/*.swift' 'Sources/*.c' 'Sources/*.h' 'Tests/*.swift
 [ -z "$long" ] || say "files over 800 lines: $long"
 
 if [ "${LINT_IMPORTS:-1}" = 1 ]; then
-    swift build --explicit-target-dependency-import-check error >/dev/null 2>.build/lint.log ||
-        { grep -E 'error' .build/lint.log | head -20 >&2; say "a module imports another that Package.swift does not give it"; }
+    log=$(mktemp)
+    swift build --explicit-target-dependency-import-check error >"$log" 2>&1 ||
+        { grep -E 'error' "$log" | head -20 >&2; say "a module imports another that Package.swift does not give it"; }
+    rm -f "$log"
 fi
 [ $failed = 0 ] && echo "lint: clean"
 exit $failed
