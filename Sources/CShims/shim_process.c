@@ -172,6 +172,14 @@ static void take_terminal(struct process *process, int master) {
     source_watch(&process->streams[0].source, master, SOURCE_STREAM, process, EPOLLIN);
 }
 
+/// The exit record exists from the start on, empty: should the shim be killed, it tells that the process has run.
+static void mark_started(struct process *process) {
+    if (!process->exit_path) return;
+    int fd = open(process->exit_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) shim_complain("open", process->exit_path, errno);
+    else close(fd);
+}
+
 void process_report_event(struct process *process) {
     while (process->report.fd >= 0) {
         struct k3s_report report;
@@ -191,6 +199,7 @@ void process_report_event(struct process *process) {
         }
         process->state = K3S_SHIM_RUNNING;
         process->started_at = k3s_wall_nanoseconds();
+        mark_started(process);
         reply_to_start(process, NULL);
         if (process->notify) client_pump(); // asked for by a client that was started meanwhile
     }

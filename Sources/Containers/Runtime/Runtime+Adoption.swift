@@ -106,8 +106,8 @@ extension Runtime {
             let id = record.status.id
             if let process = listed[id] {
                 if process.state == .running { markRunning(process) } else { await containerExited(process) }
-            } else if record.status.state == .running || record.starting {
-                await containerExited(await lostExit(record))
+            } else if let exit = await lostExit(record) {
+                await containerExited(exit)
             }
         }
         for record in sandboxes where record.status.state == .ready {
@@ -143,14 +143,24 @@ extension Runtime {
         if let record { emit(.started, record.status) }
     }
 
-    /// What the shim has written down, or, when it was killed or the machine restarted, that nothing is known.
-    private func lostExit(_ record: ContainerRecord) async -> ShimProcess {
-        let path = configuration.containerRoot(record.status.id) + "/exit"
-        let bytes = try? await onDisk(.io, "read exit", { () throws(SysError) in try Files.readIfPresent(path) ?? [] })
-        if let bytes, let process = ShimProcess(id: record.status.id, record: bytes) { return process }
-        logger.warning("container \(record.status.id) ended unobserved")
-        return ShimProcess(id: record.status.id, record: Array("1 \(255 << 8) 0 0 \(WallClock.now())".utf8))
-            ?? ShimProcess(k3s_shim_message(K3S_SHIM_PROCESS, id: record.status.id))
+    /// How a container that the shim does not have ended: as the shim has written down, or, when the shim was killed or
+    /// the machine restarted, unobserved (255). nil: it has never been started.
+    private func lostExit(_ record: ContainerRecord) async -> ShimProcess? {
+        let id = record.status.id
+        let path = configuration.containerRoot(id) + "/exit"
+        let bytes: [UInt8]?
+        do throws(RuntimeError) {
+            bytes = try await onDisk(.io, "read exit of container \(id)") { () throws(SysError) in
+                try Files.readIfPresent(path)
+            }
+        } catch {
+            logger.warning("\(error)")
+            bytes = []
+        }
+        if bytes == nil, record.status.state == .created, !record.starting { return nil }
+        if let process = ShimProcess(id: id, record: bytes ?? []) { return process }
+        logger.warning("container \(id) ended unobserved")
+        return ShimProcess(unobserved: id, finishedAt: WallClock.now())
     }
 
     private func namespacesAlive(_ record: SandboxRecord) async -> Bool {

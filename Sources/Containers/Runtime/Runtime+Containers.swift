@@ -157,7 +157,7 @@ extension Runtime {
             if record.config.stdinOnce { flags.append(K3S_SHIM_STDIN_ONCE) }
             if !parent.isEmpty { flags.append(K3S_SHIM_JOIN_PID) }
             let reply = try await launch(plan, id: id, parent: parent, flags: flags)
-            await started(id, reply.message)
+            started(id, reply.message)
         } catch {
             await startFailed(id, error.message)
             throw RuntimeError(error.code == .unavailable ? .unavailable : .startFailed, error.message)
@@ -225,7 +225,8 @@ extension Runtime {
         return reply
     }
 
-    private func started(_ id: String, _ message: k3s_shim_message) async {
+    /// Not written down: the shim tells what runs, and leaves a record of what ran.
+    private func started(_ id: String, _ message: k3s_shim_message) {
         let record = state.withLock { state -> ContainerRecord? in
             guard var record = state.containers[id] else { return nil }
             record.starting = false
@@ -241,7 +242,6 @@ extension Runtime {
         }
         guard let record else { return }
         emit(.started, record.status)
-        do throws(RuntimeError) { try await save(container: id) } catch { logger.warning("\(error)") }
     }
 
     private func startFailed(_ id: String, _ text: String) async {

@@ -47,13 +47,13 @@ extension Runtime {
             state.containers[process.id] = record
             return (record, announce)
         }
+        // Who waits learns it at once: the exit is on disk already, in the shim's record.
+        settle(process)
         if let (record, announce) = result {
-            await cleanAfterExit(record)
-            do throws(RuntimeError) { try await save(container: process.id) } catch { logger.warning("\(error)") }
             if announce { emit(.started, record.status) }
             emit(.exited, record.status)
+            await cleanAfterExit(record)
         }
-        settle(process)
         await forget(process.id)
     }
 

@@ -55,6 +55,13 @@ package struct ShimProcess: Sendable, Equatable {
         k3s_wifexited(status) != 0 ? k3s_wexitstatus(status) : 128 + k3s_wtermsig(status)
     }
 
+    /// A process about whose end nothing is known.
+    init(unobserved id: String, finishedAt: Int64) {
+        self.id = id
+        (state, pid, isExec, exitCode, oomKilled) = (.exited, 0, false, 255, false)
+        (startedAt, self.finishedAt) = (finishedAt, finishedAt)
+    }
+
     /// The record that the shim leaves on disk: "1 status oom started finished".
     package init?(id: String, record: [UInt8]) {
         let fields = String(decoding: record, as: UTF8.self).split(whereSeparator: \.isWhitespace)

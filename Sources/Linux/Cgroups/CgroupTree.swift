@@ -2,7 +2,12 @@
 enum CgroupTree {
     /// Processes at and below `directory`; none when it is not there.
     static func processes(_ directory: String) throws(SysError) -> [Int32] {
-        guard let own = try Files.readIfPresent(directory + "/cgroup.procs") else { return [] }
+        let own: [UInt8]
+        do throws(SysError) { own = try Files.readIfPresent(directory + "/cgroup.procs") ?? [] } catch {
+            // Removed by somebody else between open and read.
+            if error.code == ENODEV { return [] }
+            throw error
+        }
         var result = String(decoding: own, as: UTF8.self).split(separator: "\n").compactMap { Int32($0) }
         for child in try children(directory) { result += try processes(directory + "/" + child) }
         return result

@@ -50,7 +50,8 @@ package protocol Cgroups: Sendable {
     /// Names of the cgroups directly below.
     func children(_ path: String) throws(SysError) -> [String]
 
-    /// Files into which a process writes "0" to join.
+    /// Files into which a process with one thread writes "0" to join. On v1 these are the "tasks" files: moving the
+    /// calling thread alone spares the kernel a lock over all processes, which waits for an RCU grace period (10 ms).
     func joinFiles(_ path: String) -> [String]
     /// Directory for clone3's CLONE_INTO_CGROUP; nil on v1.
     func cloneDirectory(_ path: String) -> String?

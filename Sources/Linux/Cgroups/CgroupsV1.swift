@@ -57,7 +57,7 @@ package struct CgroupsV1: Cgroups {
 
     package func createRefuge(_ path: String) throws(SysError) -> [String] {
         try create(path, in: hierarchies)
-        return hierarchies.map { $0.mountPoint + "/" + path + "/cgroup.procs" }
+        return hierarchies.map { $0.mountPoint + "/" + path + "/tasks" }
     }
 
     private func create(_ path: String, in hierarchies: [Hierarchy]) throws(SysError) {
@@ -148,7 +148,7 @@ package struct CgroupsV1: Cgroups {
     package func children(_ path: String) throws(SysError) -> [String] { try CgroupTree.children(main(path)) }
 
     package func joinFiles(_ path: String) -> [String] {
-        managed.map { $0.mountPoint + "/" + path + "/cgroup.procs" }
+        managed.map { $0.mountPoint + "/" + path + "/tasks" }
     }
 
     package func cloneDirectory(_ path: String) -> String? { nil }

@@ -58,9 +58,17 @@ struct AdoptionLiveTests {
         #expect(try await second.container(long).state == .running)
         #expect(try await second.container(created).state == .created)
         try await second.startContainer(created)
-        try await second.removeSandbox(sandbox.id)
-        try await second.stopShim()
+        // And once more, after the shim has been told to forget: the record on disk is enough.
+        _ = try await node.exited(created, in: second)
         second.shutdown()
+        let third = try Runtime(configuration: node.configuration(), images: node.images)
+        try await third.start()
+        #expect(try await third.container(short).exitCode == 6)
+        #expect(try await third.container(created).state == .exited)
+        #expect(try await third.container(long).state == .running)
+        try await third.removeSandbox(sandbox.id)
+        try await third.stopShim()
+        third.shutdown()
         await node.close()
     }
 

@@ -119,7 +119,8 @@ final class TestNode: Sendable {
         return id
     }
 
-    func exited(_ id: String, seconds: Int = 20) async throws -> ContainerStatus {
+    func exited(_ id: String, seconds: Int = 20, in runtime: Runtime? = nil) async throws -> ContainerStatus {
+        let runtime = runtime ?? self.runtime
         for _ in 0..<(seconds * 200) {
             let status = try await runtime.container(id)
             if status.state == .exited { return status }
