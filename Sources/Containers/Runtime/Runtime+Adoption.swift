@@ -105,8 +105,10 @@ extension Runtime {
         for record in containers where record.status.state != .exited {
             let id = record.status.id
             if let process = listed[id] {
+                suppressStart(id)
                 if process.state == .running { markRunning(process) } else { await containerExited(process) }
             } else if let exit = await lostExit(record) {
+                suppressStart(id)
                 await containerExited(exit)
             }
         }
@@ -128,19 +130,18 @@ extension Runtime {
         }
     }
 
+    /// A start that a former process has seen is no event any more.
+    private func suppressStart(_ id: String) { state.withLock { $0.containers[id]?.announcedStart = true } }
+
     private func markRunning(_ process: ShimProcess) {
-        let record = state.withLock { state -> ContainerRecord? in
-            guard var record = state.containers[process.id], record.status.state != .exited else { return nil }
+        state.withLock { state in
+            guard var record = state.containers[process.id], record.status.state != .exited else { return }
             record.starting = false
             record.status.state = .running
             record.status.pid = process.pid
             record.status.startedAt = process.startedAt
-            let announce = !record.announcedStart
-            record.announcedStart = true
             state.containers[process.id] = record
-            return announce ? record : nil
         }
-        if let record { emit(.started, record.status) }
     }
 
     /// How a container that the shim does not have ended: as the shim has written down, or, when the shim was killed or
