@@ -1,6 +1,6 @@
 internal import Codecs
 
-/// The OpenAPI 2 document as protobuf (message `openapi.v2.Document`), which is the only form that Go's discovery client
+/// The OpenAPI 2 document as protobuf (message `openapi.v2.Document`), the only form that Go's discovery client
 /// asks for.
 ///
 /// Every path and every definition is written as a `Paths` or `Definitions` message of its own: a reader of protobuf
