@@ -321,3 +321,41 @@ import Testing
         await node.stop()
     }
 }
+
+@Suite("Pods that have ended") struct EndedPodTests {
+    @Test func aPodThatTheAPICallsEndedIsNotStartedAgain() async throws {
+        let node = try NodeHarness()
+        node.start()
+        node.create("slow", ["activeDeadlineSeconds": 30])
+        try await node.until("runs") { node.phase("slow") == "Running" }
+        node.clock.advance(by: .seconds(31))
+        try await node.until("failed") { node.phase("slow") == "Failed" }
+        await node.stop()
+        let starts = node.runtime.calls.filter { $0.hasPrefix("start") || $0.hasPrefix("runSandbox") }
+        node.start()
+        try await node.until("taken over") {
+            await node.agent?.pods.worker(namespace: "default", name: "slow")?.stage == .terminated
+        }
+        #expect(node.runtime.calls.filter { $0.hasPrefix("start") || $0.hasPrefix("runSandbox") } == starts)
+        #expect(node.pod("slow")?.status["reason"].string == "DeadlineExceeded")
+        await node.stop()
+    }
+
+    @Test func aPodOfTheSameNameIsFoundWhileTheOldOneEnds() async throws {
+        let node = try NodeHarness()
+        node.runtime.stopTakes("app", .seconds(20))
+        node.start()
+        let old = node.create("web")
+        try await node.until("ready") { node.isReady("web") }
+        try await node.client.delete(
+            .pods, namespace: "default", name: "web", options: DeleteOptions(gracePeriodSeconds: 0))
+        let new = node.create("web")
+        #expect(old != new)
+        try await node.until("the new one") { node.agent?.pods.worker(namespace: "default", name: "web")?.uid == new }
+        #expect(node.agent?.pods.worker(uid: old) != nil)
+        try await node.until("the old one ends", ticking: .seconds(1)) { node.agent?.pods.worker(uid: old) == nil }
+        try await node.until("ready", ticking: .seconds(1)) { node.isReady("web") }
+        #expect(node.agent?.pods.worker(namespace: "default", name: "web")?.uid == new)
+        await node.stop()
+    }
+}

@@ -9,6 +9,8 @@ import Synchronization
 final class PodDirectory: Sendable {
     private struct State {
         var workers: [String: PodWorker] = [:]
+        /// The newest pod of a name: an older one may still be ending.
+        var names: [ObjectKey: String] = [:]
         var sandboxes: [String: String] = [:]
         /// What a previous process left in the runtime, until the pods are listed.
         var inherited: [String: Inherited]?
@@ -34,16 +36,19 @@ final class PodDirectory: Sendable {
 
     func worker(uid: String) -> PodWorker? { state.withLock { $0.workers[uid] } }
     func worker(namespace: String, name: String) -> PodWorker? {
-        let key = ObjectKey(namespace: namespace, name: name)
-        let matches = state.withLock { state in state.workers.values.filter { $0.key == key } }
-        return matches.first
+        state.withLock { state in
+            state.names[ObjectKey(namespace: namespace, name: name)].flatMap { state.workers[$0] }
+        }
     }
     var workers: [PodWorker] { state.withLock { Array($0.workers.values) } }
 
     func register(sandbox: String, uid: String) { state.withLock { $0.sandboxes[sandbox] = uid } }
     func unregister(sandbox: String) { state.withLock { $0.sandboxes[sandbox] = nil } }
     func finished(_ uid: String) {
-        state.withLock { $0.workers[uid] = nil }
+        state.withLock { state in
+            guard let worker = state.workers.removeValue(forKey: uid) else { return }
+            if state.names[worker.key] == uid { state.names[worker.key] = nil }
+        }
         context.resources.release(uid)
         context.objects?.follow([], for: uid)
         // What this pod had may be what a waiting resize needs.
@@ -148,6 +153,7 @@ final class PodDirectory: Sendable {
         let worker = PodWorker(context: context, uid: uid, key: object.key, desired: encoded)
         let inherited = state.withLock { state -> Inherited? in
             state.workers[uid] = worker
+            state.names[worker.key] = uid
             return state.inherited?.removeValue(forKey: uid)
         }
         if let inherited { await adopt(inherited, worker, Pod(object)) }

@@ -166,7 +166,8 @@ actor PodWorker {
         guard let pod = decode() else { return }
         await refresh()
         let wantsEnd = isGone || pod.object.isBeingDeleted
-        if stage == .setup || stage == .running, wantsEnd || (stage == .setup && pod.isTerminal) {
+        // A pod that the API calls ended (by an earlier process, or by a controller) is not started again.
+        if stage == .setup || stage == .running, wantsEnd || pod.isTerminal {
             stage = .terminating
         }
         switch stage {

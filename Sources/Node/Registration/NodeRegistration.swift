@@ -118,13 +118,14 @@ package final class NodeRegistration: Sendable {
         let diskLow =
             space.map { $0.total > 0 && $0.free * 100 / $0.total < configuration.minimumFreeDiskPercent } ?? false
         // The 50 largest images, as upstream reports them.
-        let images = await context.runtime.images.images().sorted { $0.sizeBytes > $1.sizeBytes }.prefix(50).map {
-            image -> JSON in
-            [
-                "names": .strings(Array((image.digests + image.tags).prefix(5))),
-                "sizeBytes": .int(image.sizeBytes),
-            ]
-        }
+        let images = await context.runtime.images.images().sorted { ($1.sizeBytes, $0.id) < ($0.sizeBytes, $1.id) }
+            .prefix(50).map {
+                image -> JSON in
+                [
+                    "names": .strings(Array((image.digests + image.tags).prefix(5))),
+                    "sizeBytes": .int(image.sizeBytes),
+                ]
+            }
         return object.status(
             conditions: NodeObject.conditions(notReady: problem, memoryLow: false, diskLow: diskLow),
             images: Array(images),
