@@ -28,20 +28,13 @@ final class PKITestDirectory: Sendable {
 func runTool(_ arguments: [String]) throws -> (status: Int32, output: String) {
     let log = "/tmp/k3s-tool-\(getpid())-\(UInt64.random(in: 0 ... .max))"
     defer { unlink(log) }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-    posix_spawn_file_actions_adddup2(&actions, 1, 2)
-    var argv = arguments.map { strdup($0) } + [nil]
-    defer { for argument in argv { free(argument) } }
-    var child: pid_t = 0
-    let code = posix_spawnp(&child, arguments[0], &actions, nil, &argv, environ)
-    guard code == 0 else { throw SysError(code, "posix_spawnp", path: arguments[0]) }
-    var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0, errno == EINTR {}
-    let output = try Files.readString(log)
-    return (status & 0x7F == 0 ? (status >> 8) & 0xFF : -1, output)
+    let output = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    defer { close(output) }
+    guard let program = Command.find(arguments[0]) else { throw SysError(ENOENT, "find", path: arguments[0]) }
+    var child = try Spawned.start([program] + arguments.dropFirst(), stdio: (nil, output, output))
+    let exit = try child.waitBlocking()
+    let status: Int32 = if case .exited(let code) = exit { code } else { -1 }
+    return (status, try Files.readString(log))
 }
 
 /// The same numbers at every run (SplitMix64).

@@ -40,37 +40,34 @@ struct Command {
     ) throws -> Output {
         guard let path = find(arguments[0]) else { throw SpawnError(call: "find \(arguments[0])", code: ENOENT) }
         let directory = try TemporaryDirectory()
-        let input = directory.path + "/in"
         try directory.write("in", stdin)
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, directory.path + "/out", O_CREAT | O_WRONLY, 0o600)
-        posix_spawn_file_actions_addopen(&actions, 2, directory.path + "/err", O_CREAT | O_WRONLY, 0o600)
-        var argv: [UnsafeMutablePointer<CChar>?] =
-            (["timeout", "-s", "KILL", "\(timeout)", path] + arguments.dropFirst())
-            .map { strdup($0) }
-        argv.append(nil)
-        var env: [UnsafeMutablePointer<CChar>?] = []
+        let input = open(directory.path + "/in", O_RDONLY | O_CLOEXEC)
+        let output = open(directory.path + "/out", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+        let errors = open(directory.path + "/err", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+        defer { for fd in [input, output, errors] { close(fd) } }
+        var inherited: [String] = []
         var cursor = environ
         while let entry = cursor.pointee {
-            env.append(strdup(entry))
+            inherited.append(String(cString: entry))
             cursor += 1
         }
-        env += environment.map { strdup($0) }
-        env.append(nil)
-        defer { for pointer in argv + env { free(pointer) } }
-        var pid: pid_t = 0
-        let code = posix_spawn(&pid, find("timeout") ?? "/usr/bin/timeout", &actions, nil, argv, env)
-        guard code == 0 else { throw SpawnError(call: "posix_spawn", code: code) }
-        var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0 {
-            guard errno == EINTR else { throw SpawnError(call: "waitpid", code: errno) }
-        }
-        let exit = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
+        // Not posix_spawn: NIO's sockets are inherited by its children, and a connection that a test has closed would
+        // stay open for as long as the child of another one lives.
+        var child = try Spawned.start(
+            [find("timeout") ?? "/usr/bin/timeout", "-s", "KILL", "\(timeout)", path] + arguments.dropFirst(),
+            environment: inherited + environment, stdio: (input, output, errors))
         return Output(
-            status: exit, stdout: try directory.read("out"), stderr: try directory.read("err"))
+            status: try child.waitBlocking().code, stdout: try directory.read("out"), stderr: try directory.read("err"))
+    }
+}
+
+extension Spawned {
+    /// Blocks the thread, looking every millisecond.
+    mutating func waitBlocking() throws -> Exit {
+        while true {
+            if let exit = try poll() { return exit }
+            usleep(1000)
+        }
     }
 }
 
