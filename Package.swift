@@ -9,13 +9,17 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// Regular expressions weigh 1 MB in a static binary, and `contains("text")` would bring them in.
+let product: [SwiftSetting] =
+    strict + [.unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])]
+
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 /// A module of the product and the modules below it. Arrows point down only (ARCHITECTURE.md has the map).
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+    .target(name: name, dependencies: dependencies, swiftSettings: product)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -62,7 +66,7 @@ let package = Package(
                 "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
                 "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
-            swiftSettings: strict),
+            swiftSettings: product),
 
         // The process that the store's crash test kills in the midst of writing; with "bench" it measures the store.
         .executableTarget(

@@ -1,3 +1,5 @@
+internal import Codecs
+
 /// Syntax of names, label keys and label values, with the texts of k8s.io/apimachinery/pkg/util/validation.
 package enum LabelSyntax {
     private static func alphanumeric(_ b: UInt8) -> Bool { lowerAlphanumeric(b) || (65...90).contains(b) }

@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 
 /// Files that every container of a pod sees unless it mounts its own: /etc/hostname, /etc/hosts, /etc/resolv.conf.

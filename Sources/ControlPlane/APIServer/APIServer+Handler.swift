@@ -1,3 +1,4 @@
+internal import Codecs
 package import KubeAPI
 package import Transport
 

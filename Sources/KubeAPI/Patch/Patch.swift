@@ -59,7 +59,8 @@ package enum Patch {
             return decoded
         } catch {
             // A patch whose result is no object of the kind is an invalid patch, not a bad request.
-            let detail = error.message.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? error.message
+            let text = error.message
+            let detail = text.firstRange(of: ": ").map { String(text[$0.upperBound...]) } ?? text
             let reason = error.message.hasPrefix("strict decoding error") ? error.message : detail
             let shown = JSON.string(type == .strategic ? patch.goText : patched.text)
             throw .invalid(GroupVersionKind("", "", ""), "", [.invalid("patch", shown, reason)])

@@ -1,3 +1,4 @@
+internal import Codecs
 internal import Linux
 
 /// One GET of a probe or hook: success is a status from 200 to 399. Redirects within the host are followed (10 at most),

@@ -1,3 +1,5 @@
+import Codecs
+
 package struct HTTPURLError: Error, Equatable, CustomStringConvertible {
     package var text: String
     package var reason: String

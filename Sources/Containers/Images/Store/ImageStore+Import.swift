@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 import Logging
 
