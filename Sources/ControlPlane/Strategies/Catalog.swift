@@ -38,6 +38,9 @@ enum Catalog {
         case ("v1", let resource): core(resource)
         case ("apps/v1", "deployments"): WorkloadStrategy(kind: .deployment)
         case ("apps/v1", "replicasets"): WorkloadStrategy(kind: .replicaSet)
+        case ("apps/v1", "daemonsets"), ("apps/v1", "statefulsets"), ("batch/v1", "jobs"), ("batch/v1", "cronjobs"),
+            ("policy/v1", "poddisruptionbudgets"), ("autoscaling/v2", "horizontalpodautoscalers"):
+            PlainStrategy(tracksGeneration: true)
         case ("apps/v1", "controllerrevisions"): ControllerRevisionStrategy()
         case ("coordination.k8s.io/v1", "leases"): LeaseStrategy()
         case ("discovery.k8s.io/v1", "endpointslices"): EndpointSliceStrategy()
@@ -69,6 +72,8 @@ enum Catalog {
         case "serviceaccounts": ServiceAccountStrategy()
         case "events": EventStrategy()
         case "podtemplates": PodTemplateStrategy()
+        case "replicationcontrollers": PlainStrategy(tracksGeneration: true)
+        case "persistentvolumeclaims", "resourcequotas": PlainStrategy()
         case "bindings": PlainStrategy()
         default: nil
         }

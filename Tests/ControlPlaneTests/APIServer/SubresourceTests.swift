@@ -181,7 +181,7 @@ private final class FakeNodes: NodeConnections {
         #expect(groups.json["kind"] == "APIGroupList")
         #expect(groups.json["groups"].elements.contains { $0["name"] == "apps" })
         #expect(try await cluster.call("GET", "/apis/apps").json["kind"] == "APIGroup")
-        #expect(try await cluster.call("GET", "/apis/batch/v1").code == 404)
+        #expect(try await cluster.call("GET", "/apis/node.k8s.io/v1").code == 404)
         let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
         let aggregated = try await cluster.call("GET", "/apis", headers: ["Accept": accept])
         #expect(aggregated.json["kind"] == "APIGroupDiscoveryList")
