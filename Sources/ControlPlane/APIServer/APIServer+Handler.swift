@@ -28,7 +28,7 @@ extension APIServer {
             guard info.isResource else { return try await answer(path: info, request, user) }
             return await answer(resource: info, request, user)
         } catch {
-            return .status(error)
+            return .status(error, for: request)
         }
     }
 
@@ -37,7 +37,7 @@ extension APIServer {
         do throws(APIError) {
             response = try await ResourceRequest(server: self, request: request, info: info, user: user).answer()
         } catch {
-            response = .status(error)
+            response = .status(error, for: request)
         }
         if registry.resources[info.gvr] != nil {
             requests.add(verb: info.verb, resource: info.resource, code: response.status)
