@@ -83,7 +83,7 @@ let package = Package(
         tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
-        tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux", "store-exerciser"]),
+        tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
