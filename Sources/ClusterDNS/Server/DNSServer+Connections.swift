@@ -14,7 +14,8 @@ extension DNSServer {
 
     func acceptConnections(_ listener: Int32) {
         while true {
-            let fd = accept(listener, nil, nil)
+            let fd = state.withLock { $0.isStopped ? 0 : accept(listener, nil, nil) }
+            if fd == 0 { return }
             if fd < 0 {
                 if errno == EINTR || errno == ECONNABORTED { continue }
                 return

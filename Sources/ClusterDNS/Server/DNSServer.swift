@@ -141,20 +141,21 @@ package final class DNSServer: Sendable {
     private func receiveDatagrams(_ fd: Int32, _ buffer: ReceiveBuffer) {
         // Then others of the reactor have their turn; what is left makes it ready again.
         for _ in 0..<64 {
-            var from = SocketAddress()
-            let count = from.withMutable {
-                recvfrom(fd, buffer.bytes.baseAddress, buffer.bytes.count, DNSSocket.reportTruncation, $0, $1)
-            }
-            if count < 0 { return }
-            // Longer than any query.
-            if count > buffer.bytes.count { continue }
-            let client = Client.datagram(fd, from)
-            let now = MonotonicClock.now()
-            state.withLock { state in
-                guard !state.isStopped else { return }
+            let goesOn = state.withLock { state -> Bool in
+                // Under the lock, as all use of descriptors: after `stop` the number may be somebody else's.
+                guard !state.isStopped else { return false }
+                var from = SocketAddress()
+                let count = from.withMutable {
+                    recvfrom(fd, buffer.bytes.baseAddress, buffer.bytes.count, DNSSocket.reportTruncation, $0, $1)
+                }
+                if count < 0 { return false }
+                // Longer than any query.
+                if count > buffer.bytes.count { return true }
                 let message = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count])
-                answer(message, client, &state, now)
+                answer(message, .datagram(fd, from), &state, MonotonicClock.now())
+                return true
             }
+            if !goesOn { return }
         }
     }
 
@@ -220,10 +221,11 @@ package final class DNSServer: Sendable {
     }
 
     private func tick(_ fd: Int32) {
-        var count: UInt64 = 0
-        _ = read(fd, &count, 8)
         let now = MonotonicClock.now()
         state.withLock { state in
+            guard !state.isStopped else { return }
+            var count: UInt64 = 0
+            _ = read(fd, &count, 8)
             expirePending(&state, now)
             expireConnections(&state, now)
             if state.pending.isEmpty, state.connections.isEmpty { setTimer(&state, running: false) }
