@@ -64,6 +64,8 @@ struct ControlPlaneRole: Sendable {
         server.clock = clock
         server.authorizer = rbac
         server.authenticator = RequestAuthenticator(authorizer: rbac, authenticateToken: checkToken) { _ in false }
+        server.admission.plugins.append(
+            .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
         server.reviews = AccessReviews(
             authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
@@ -73,7 +75,7 @@ struct ControlPlaneRole: Sendable {
         let advertised = configuration.advertiseAddress ?? nodeAddress
         if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
-        tokens.attach(api.client(as: .system))
+        tokens.attach(api.registry)
 
         let certificate = try ListenerCertificate.prepare(
             pki: pki, names: try Certificate.load(pki.path("serving-kube-apiserver.crt"))[0].alternativeNames.all,
@@ -136,7 +138,7 @@ struct ControlPlaneRole: Sendable {
         }
         let resources = api.registry.resources
         // Views of what is stored under another name (events.k8s.io) would be looked at twice.
-        let stored = resources.all.filter { $0.isStored && $0.info.verbs.contains(.list) }
+        let stored = resources.all.filter { $0.isStored && $0.info.verbs.isSuperset(of: [.list, .watch]) }
         let controllers: [any Controller] = [
             rbac, ClusterRoleAggregationController(client: client),
             Scheduler(client: client, clock: clock),
