@@ -41,7 +41,7 @@ package struct NodeController: Controller {
         }
         guard let cidr = Self.subnets(of: clusterCIDR).first(where: { !used.contains($0) }) else {
             await events.event(
-                node, type: "Warning", reason: "CIDRNotAvailable",
+                node, type: .warning, reason: "CIDRNotAvailable",
                 "Node \(node.name) status is now: CIDRNotAvailable")
             throw .internalError("no /24 of \(clusterCIDR) is left for node \(node.name)")
         }

@@ -106,7 +106,7 @@ package struct ReplicaSetController: Controller {
                         return
                     }
                     await events.event(
-                        set, type: "Warning", reason: "FailedCreate", "Error creating: \(error.message)")
+                        set, type: .warning, reason: "FailedCreate", "Error creating: \(error.message)")
                     throw error
                 }
             }

@@ -104,7 +104,7 @@ package final class Scheduler: Controller {
             try await bind(pod, to: node)
             return nil
         case .none(let message):
-            await events.event(pod, type: "Warning", reason: "FailedScheduling", message)
+            await events.event(pod, type: .warning, reason: "FailedScheduling", message)
             try await markUnschedulable(pod, message)
             return Self.reconsider
         }

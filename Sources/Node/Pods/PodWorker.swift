@@ -216,12 +216,12 @@ actor PodWorker {
             allocatable: context.resources.allocatable)
     }
 
-    func record(_ pod: Pod, _ kind: NodeEvents.Kind, _ reason: String, _ message: String) {
+    func record(_ pod: Pod, _ kind: EventType, _ reason: String, _ message: String) {
         record(pod, nil, kind, reason, message)
     }
 
     func record(
-        _ pod: Pod, _ container: ContainerSpec?, _ kind: NodeEvents.Kind, _ reason: String, _ message: String
+        _ pod: Pod, _ container: ContainerSpec?, _ kind: EventType, _ reason: String, _ message: String
     ) {
         guard !isGone else { return }
         context.events.record(.pod(pod, container), kind, reason, message)

@@ -7,6 +7,16 @@ struct Flag: Sendable {
         case list
     }
 
+    enum State: Sendable {
+        case effective
+        /// Accepted, said at start.
+        case later
+        /// As `later`, and not in help.
+        case hidden
+        /// An error: to ignore it would surprise.
+        case refused
+    }
+
     var name: String
     var alias: String?
     var environment: [String]
@@ -15,13 +25,26 @@ struct Flag: Sendable {
     var defaultText: String
     var help: String
     var group: String
+    var state: State
 
-    init(
-        _ name: String, _ kind: Kind = .string, alias: String? = nil, environment: String..., defaultText: String = "",
-        group: String, _ help: String
-    ) {
-        (self.name, self.kind, self.alias, self.environment) = (name, kind, alias, environment)
-        (self.defaultText, self.group, self.help) = (defaultText, group, help)
+    /// Flags from a text with a line for each: `state|name|alias|environment|kind|default|group|help`.
+    static func table(_ text: StaticString) -> [Flag] {
+        text.description.split(separator: "\n").map { line in
+            let cells = line.split(separator: "|", maxSplits: 7, omittingEmptySubsequences: false).map(String.init)
+            precondition(cells.count == 8, "flag table: \(line)")
+            let state: State =
+                switch cells[0] {
+                case "+": .effective
+                case "h": .hidden
+                case "x": .refused
+                default: .later
+                }
+            return Flag(
+                name: cells[1], alias: cells[2].isEmpty ? nil : cells[2],
+                environment: cells[3].isEmpty ? [] : [cells[3]],
+                kind: cells[4] == "b" ? .bool : cells[4] == "l" ? .list : .string, defaultText: cells[5],
+                help: cells[7], group: cells[6], state: state)
+        }
     }
 }
 
@@ -34,11 +57,16 @@ struct UsageError: Error, CustomStringConvertible {
 /// The values that a command line gave.
 struct FlagValues: Sendable {
     private var values: [String: [String]] = [:]
+    /// Those that came from environment variables.
+    private(set) var fromEnvironment: Set<String> = []
     var arguments: [String] = []
     var wantsHelp = false
 
     mutating func add(_ name: String, _ value: String) { values[name, default: []].append(value) }
-    mutating func set(_ name: String, _ list: [String]) { values[name] = list }
+    mutating func set(_ name: String, _ list: [String], fromEnvironment: Bool = false) {
+        values[name] = list
+        if fromEnvironment { self.fromEnvironment.insert(name) }
+    }
 
     func isSet(_ name: String) -> Bool { values[name] != nil }
     /// The last one wins.

@@ -46,11 +46,30 @@ struct FlagParser: Sendable {
                         "could not parse \"\(value)\" as bool value from environment variable \"\(variable)\" for flag \(flag.name)"
                     )
                 }
-                values.set(flag.name, [value])
+                values.set(flag.name, [value], fromEnvironment: true)
                 break
             }
         }
         return values
+    }
+
+    /// What was given and cannot be followed: throws for a flag that is refused, returns the names of those without effect.
+    /// Variables of the environment that belong to others (AWS_...) are not worth a line.
+    func withoutEffect(_ values: FlagValues) throws -> [String] {
+        var names: [String] = []
+        for flag in flags where values.isSet(flag.name) {
+            if case .bool = flag.kind, !values.bool(flag.name) { continue }
+            switch flag.state {
+            case .effective: continue
+            case .refused: throw UsageError("--\(flag.name) is not supported yet")
+            case .later, .hidden:
+                if values.fromEnvironment.contains(flag.name), flag.environment.first?.hasPrefix("K3S_") != true {
+                    continue
+                }
+                if values.string(flag.name) != flag.defaultText { names.append(flag.name) }
+            }
+        }
+        return names
     }
 
     /// Go's strconv.ParseBool.
@@ -65,11 +84,12 @@ struct FlagParser: Sendable {
     /// The flags' part of a command's help, grouped as users know it.
     func help() -> String {
         var lines: [String] = ["OPTIONS:"]
-        for flag in flags {
+        for flag in flags where flag.state == .effective || flag.state == .later {
             var left = "   --\(flag.name)"
             if let alias = flag.alias { left += ", \(alias.count == 1 ? "-" : "--")\(alias)" }
             if case .bool = flag.kind {} else { left += " value" }
             var right = "(\(flag.group)) \(flag.help)"
+            if flag.state == .later { right += " (no effect yet)" }
             if !flag.defaultText.isEmpty { right += " (default: \(flag.defaultText))" }
             if !flag.environment.isEmpty { right += " [\(flag.environment.map { "$" + $0 }.joined(separator: ", "))]" }
             lines.append(left.padding(to: 44) + " " + right)

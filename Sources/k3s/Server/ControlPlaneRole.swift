@@ -116,6 +116,9 @@ struct ControlPlaneRole: Sendable {
                 try Directories.make(String(path[..<slash]), mode: 0o755)
             }
             try Files.writeAtomically(path, Array(text.utf8), mode: configuration.kubeconfigMode)
+            if let group = configuration.kubeconfigGroup, chown(path, uid_t.max, group) != 0 {
+                throw SysError(errno, "chown", path: path)
+            }
         } catch {
             throw StartupError("--write-kubeconfig: cannot write \(path): \(error)")
         }

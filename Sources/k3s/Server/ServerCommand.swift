@@ -9,14 +9,19 @@ enum ServerCommand {
         let parser = FlagParser(flags: ServerFlags.all)
         let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
         let configuration: ServerConfiguration
+        var notes: [String] = []
         do {
-            let flags = try parser.parse(arguments, environment: environment)
+            let path = ConfigurationFile.path(arguments, environment: environment)
+            let file = try ConfigurationFile(path: path, flags: parser.flags)
+            notes = file.unknown.map { "Unknown flag --\($0) found in config.yaml, skipping" }
+            let flags = try parser.parse(file.arguments + arguments, environment: environment)
             if flags.wantsHelp {
                 print(
                     "NAME:\n   k3s server - Run management server\n\nUSAGE:\n   k3s server [OPTIONS]\n\n"
                         + parser.help())
                 return 0
             }
+            notes += try parser.withoutEffect(flags).map { "--\($0) is accepted, but has no effect yet" }
             configuration = try ServerConfiguration(
                 flags, environment: environment, isRoot: geteuid() == 0, hostname: hostname())
         } catch {
@@ -24,6 +29,7 @@ enum ServerCommand {
             return 1
         }
         let logger = Self.logger(debug: configuration.debug)
+        for note in notes { logger.warning("\(note)") }
         k3s_tune_malloc()
         return Foreground.run(logger: logger) {
             try await Server(configuration: configuration, logger: logger).run()

@@ -14,6 +14,8 @@ struct ServerConfiguration: Sendable {
     var clusterDomain: String
     var kubeconfigPath: String
     var kubeconfigMode: UInt32
+    /// Group of the kubeconfig; nil: unchanged.
+    var kubeconfigGroup: UInt32?
     var token: String?
     var disabled: Set<String>
     var disableAgent: Bool
@@ -55,7 +57,8 @@ struct ServerConfiguration: Sendable {
             throw UsageError("--write-kubeconfig-mode: \"\(mode)\" is not an octal file mode such as 0600")
         }
         kubeconfigMode = bits
-        token = flags.string("token").flatMap { $0.isEmpty ? nil : $0 }
+        kubeconfigGroup = try flags.string("write-kubeconfig-group").flatMap { $0.isEmpty ? nil : try Self.group($0) }
+        token = try flags.string("token").flatMap { $0.isEmpty ? nil : $0 } ?? Self.token(flags.string("token-file"))
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         nodeName = (flags.string("node-name") ?? hostname).lowercased()
@@ -92,6 +95,28 @@ struct ServerConfiguration: Sendable {
         guard let buffer = getcwd(nil, 0) else { return path }
         defer { free(buffer) }
         return String(cString: buffer) + "/" + path
+    }
+
+    /// A token is one line; the file must be there.
+    private static func token(_ file: String?) throws -> String? {
+        guard let file, !file.isEmpty else { return nil }
+        do throws(SysError) {
+            let text = try Files.readString(file, limit: 64 << 10)[...].trimmingSpaces()
+            guard !text.isEmpty else { throw SysError(EINVAL, "read token", path: file) }
+            return text
+        } catch {
+            throw UsageError("--token-file: a file with the token is expected: \(error)")
+        }
+    }
+
+    /// A number, or a name in /etc/group.
+    static func group(_ text: String, file: String = "/etc/group") throws -> UInt32 {
+        if let id = UInt32(text) { return id }
+        for line in (try? Files.readString(file))?.split(separator: "\n") ?? [] {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            if fields.count >= 3, fields[0] == text, let id = UInt32(fields[2]) { return id }
+        }
+        throw UsageError("--write-kubeconfig-group: there is no group \"\(text)\" in \(file)")
     }
 
     static func port(_ text: String, _ flag: String) throws -> Int {

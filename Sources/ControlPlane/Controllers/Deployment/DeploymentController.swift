@@ -37,7 +37,7 @@ package struct DeploymentController: Controller {
         let selector = try LabelSelector(json: deployment.spec["selector"])
         if selector.isEverything {
             await events.event(
-                deployment, type: "Warning", reason: "SelectingAll",
+                deployment, type: .warning, reason: "SelectingAll",
                 "This deployment is selecting all pods. A non-empty selector is required.")
             return nil
         }
