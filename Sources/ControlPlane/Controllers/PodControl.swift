@@ -31,7 +31,7 @@ struct PodControl: Sendable {
         } catch {
             // A namespace that is going away refuses everything: nothing to report.
             if error.isForbidden, error.causes.contains(where: { $0.reason == "NamespaceTerminating" }) { return }
-            await events.event(owner, type: "Warning", reason: "FailedCreate", "Error creating: \(error.message)")
+            await events.event(owner, type: .warning, reason: "FailedCreate", "Error creating: \(error.message)")
             throw error
         }
     }
@@ -44,7 +44,7 @@ struct PodControl: Sendable {
                 await events.event(owner, reason: "SuccessfulDelete", "Deleted pod: \(pod.name)")
             } catch {
                 if error.isNotFound { return }
-                await events.event(owner, type: "Warning", reason: "FailedDelete", "Error deleting: \(error.message)")
+                await events.event(owner, type: .warning, reason: "FailedDelete", "Error deleting: \(error.message)")
                 throw error
             }
         }

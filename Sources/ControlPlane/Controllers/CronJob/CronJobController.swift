@@ -54,7 +54,7 @@ package struct CronJobController: Controller {
             if !JobState.isFinished(job) {
                 if !isActive {
                     await events.event(
-                        cron, type: "Warning", reason: "UnexpectedJob",
+                        cron, type: .warning, reason: "UnexpectedJob",
                         "Saw a job that the controller did not create or forgot: \(job.name)")
                 }
                 continue
@@ -110,7 +110,7 @@ package struct CronJobController: Controller {
         if let name = cron.spec["timeZone"].string {
             guard let known = TimeZoneRules.named(name) else {
                 await events.event(
-                    cron, type: "Warning", reason: "UnknownTimeZone",
+                    cron, type: .warning, reason: "UnknownTimeZone",
                     "invalid timeZone: \"\(name)\": unknown time zone \(name)")
                 return nil
             }
@@ -125,7 +125,7 @@ package struct CronJobController: Controller {
             schedule = try CronSchedule(text)
         } catch {
             await events.event(
-                cron, type: "Warning", reason: "UnparseableSchedule", "unparseable schedule: \"\(text)\" : \(error)")
+                cron, type: .warning, reason: "UnparseableSchedule", "unparseable schedule: \"\(text)\" : \(error)")
             return nil
         }
         let now = clock.now()
@@ -155,7 +155,7 @@ package struct CronJobController: Controller {
         guard let (due, missed) = schedule.last(after: earliest, upTo: now, in: zone) else { return }
         if missed > 100 {
             await events.event(
-                cron, type: "Warning", reason: "TooManyMissedTimes",
+                cron, type: .warning, reason: "TooManyMissedTimes",
                 "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew")
         }
         let name = "\(cron.name)-\(due.seconds / 60)"
@@ -209,7 +209,7 @@ package struct CronJobController: Controller {
             }
             if error.isForbidden, error.causes.contains(where: { $0.reason == "NamespaceTerminating" }) { return nil }
             await events.event(
-                cron, type: "Warning", reason: "FailedCreate", "Error creating job: \(error.message)")
+                cron, type: .warning, reason: "FailedCreate", "Error creating job: \(error.message)")
             throw error
         }
     }

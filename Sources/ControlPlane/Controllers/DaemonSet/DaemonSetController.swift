@@ -61,7 +61,7 @@ package final class DaemonSetController: Controller {
         let selector = try LabelSelector(json: set.spec["selector"])
         if selector.isEverything {
             await events.event(
-                set, type: "Warning", reason: "SelectingAll",
+                set, type: .warning, reason: "SelectingAll",
                 "This daemon set is selecting all pods. A non-empty selector is required.")
             return nil
         }
@@ -109,7 +109,7 @@ package final class DaemonSetController: Controller {
             }
             let what = hasFailed ? "failed" : "succeeded"
             await events.event(
-                plan.set, type: hasFailed ? "Warning" : "Normal",
+                plan.set, type: hasFailed ? .warning : .normal,
                 reason: hasFailed ? "FailedDaemonPod" : "SucceededDaemonPod",
                 "Found \(what) daemon pod \(pod.namespace)/\(pod.name) on node \(node), will try to "
                     + (hasFailed ? "kill it" : "delete it"))

@@ -65,7 +65,7 @@ package final class DisruptionController: Controller {
         } catch {
             // What cannot be counted is not allowed.
             await events.event(
-                budget, type: "Warning", reason: "CalculateExpectedPodCountFailed",
+                budget, type: .warning, reason: "CalculateExpectedPodCountFailed",
                 "Failed to calculate the number of expected pods: \(error.message)")
             status = budget.status.isNull ? [:] : budget.status
             for field in ["currentHealthy", "desiredHealthy", "expectedPods"] where status[field].isNull {
@@ -112,7 +112,7 @@ package final class DisruptionController: Controller {
             let due = since.advanced(by: Self.patience)
             guard due > now else {
                 await events.event(
-                    pod, type: "Warning", reason: "NotDeleted",
+                    pod, type: .warning, reason: "NotDeleted",
                     "Pod was expected by PDB \(budget.namespace)/\(budget.name) to be deleted but it wasn't")
                 continue
             }
@@ -162,7 +162,7 @@ package final class DisruptionController: Controller {
         }
         if !unmanaged.isEmpty {
             await events.event(
-                budget, type: "Warning", reason: "UnmanagedPods",
+                budget, type: .warning, reason: "UnmanagedPods",
                 "Pods selected by this PodDisruptionBudget (selector: \(budget.spec["selector"].text)) were found to be "
                     + "unmanaged. As a result, the status of the PDB cannot be calculated correctly, which may result "
                     + "in undefined behavior. To account for these pods please set \".spec.minAvailable\" field of the "

@@ -79,7 +79,7 @@ extension JobController {
             if finish.succeeds {
                 await events.event(job, reason: "Completed", "Job completed")
             } else {
-                await events.event(job, type: "Warning", reason: finish.reason, finish.message)
+                await events.event(job, type: .warning, reason: finish.reason, finish.message)
             }
         }
     }

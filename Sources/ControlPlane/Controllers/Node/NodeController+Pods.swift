@@ -38,7 +38,7 @@ extension NodeController {
                 throw error
             }
             if isSilent {
-                await events.event(pod, type: "Warning", reason: Self.notReady, "Node is not ready")
+                await events.event(pod, type: .warning, reason: Self.notReady, "Node is not ready")
             }
         }
         observed.withLock { $0[name]?.mayHaveUnreadyPods = isSilent }

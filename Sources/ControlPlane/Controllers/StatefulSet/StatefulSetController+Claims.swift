@@ -29,7 +29,7 @@ extension StatefulSetController {
                     "create Claim \(name) Pod \(pod.name) in StatefulSet \(set.name) success")
             } catch {
                 await events.event(
-                    set, type: "Warning", reason: "FailedCreate",
+                    set, type: .warning, reason: "FailedCreate",
                     "create Claim \(name) for Pod \(pod.name) in StatefulSet \(set.name) failed error: "
                         + error.message)
                 throw error

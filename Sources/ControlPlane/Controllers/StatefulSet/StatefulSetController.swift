@@ -98,7 +98,7 @@ package struct StatefulSetController: Controller {
             guard !pod.isBeingDeleted else { return true }
             let hasFailed = pod.podPhase == "Failed"
             await events.event(
-                set, type: hasFailed ? "Warning" : "Normal",
+                set, type: hasFailed ? .warning : .normal,
                 reason: hasFailed ? "RecreatingFailedPod" : "RecreatingTerminatedPod",
                 "StatefulSet \(set.namespace)/\(set.name) is recreating \(hasFailed ? "failed" : "terminated") Pod "
                     + pod.name)
@@ -132,7 +132,7 @@ package struct StatefulSetController: Controller {
             if error.isForbidden, error.causes.contains(where: { $0.reason == "NamespaceTerminating" }) { return }
             if !error.isAlreadyExists {
                 await events.event(
-                    set, type: "Warning", reason: "FailedCreate",
+                    set, type: .warning, reason: "FailedCreate",
                     "create Pod \(pod.name) in StatefulSet \(set.name) failed error: \(error.message)")
             }
             throw error
