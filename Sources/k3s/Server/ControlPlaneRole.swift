@@ -141,6 +141,9 @@ struct ControlPlaneRole: Sendable {
         let stored = resources.all.filter { $0.isStored && $0.info.verbs.isSuperset(of: [.list, .watch]) }
         let controllers: [any Controller] = [
             rbac, ClusterRoleAggregationController(client: client),
+            QuotaStatusController(
+                client: client, registry: api.registry, ledger: api.quotas,
+                resources: stored.filter(\.namespaced).map(\.gvr)),
             Scheduler(client: client, clock: clock),
             DeploymentController(client: client, clock: clock), ReplicaSetController(client: client, clock: clock),
             ReplicaSetController.replicationControllers(client: client, clock: clock),

@@ -74,7 +74,7 @@ struct NodeRole: Sendable {
         let runtime = try Runtime(configuration: runtimeConfiguration, images: images)
         try await runtime.start()
         images.setInUseCheck { [weak runtime] id in
-            await runtime?.containers().contains { $0.imageID == id } ?? false
+            await runtime?.isInUse(image: id) ?? false
         }
 
         guard let cluster = IPPrefix(configuration.clusterCIDR) else {
@@ -97,6 +97,9 @@ struct NodeRole: Sendable {
             }
         }
         defer { importing.cancel() }
+        // The warnings are the store's own.
+        let collecting = Task { await images.collectGarbage(ImageGCPolicy()) { _ in } }
+        defer { collecting.cancel() }
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
         node.isServer = true
