@@ -153,6 +153,9 @@ int k3s_spawn(char *const argv[], char *const envp[], const int stdio[3], int ne
 /// file by way of /proc/PID/exe, which is how containers have attacked their runtimes (CVE-2019-5736).
 int k3s_open_program(const char *path);
 
+/// Shifts the owners of a detached mount's files into a user namespace (mount_setattr, MOUNT_ATTR_IDMAP).
+int k3s_mount_idmap(int tree, int recursive, int userns_fd);
+
 /// Loads a device filter into the cgroup directory behind `cgroup_fd` (v2). `instructions` are struct bpf_insn.
 int k3s_bpf_attach_device_filter(int cgroup_fd, const void *instructions, unsigned count);
 
