@@ -17,6 +17,8 @@ enum Root {
 
         COMMANDS:
            server   Run management server
+           crictl   Run crictl
+           ctr      Run ctr
            help, h  Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
@@ -31,6 +33,8 @@ enum Root {
         }
         switch command {
         case "server": return ServerCommand.run(Array(arguments.dropFirst()))
+        case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
+        case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "help", "h":
             if arguments.dropFirst().first == "server" { return ServerCommand.run(["--help"]) }
             print(help)
