@@ -50,6 +50,7 @@ let package = Package(
         module("Iptables", ["Netlink", "Linux"]),
         module("Containers", ["Linux", "CShims", "Codecs", "CSeccomp", "CZlib", "CZstd", log]),
         module("PodNetwork", ["Linux", "Netlink", "Iptables"]),
+        module("ClusterDNS", ["Linux", "Netlink"]),
 
         // API side.
         module("Codecs", ["CYaml"]),
@@ -59,18 +60,26 @@ let package = Package(
         module("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", log]),
         module(
             "Node",
-            ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
+            [
+                "Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "ClusterDNS", "Iptables", "Netlink",
+                "Linux",
+                log,
+            ]),
         .executableTarget(
             name: "k3s",
             dependencies: [
                 "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
-                "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
+                "ClusterDNS", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),
 
         // The process that the store's crash test kills in the midst of writing; with "bench" it measures the store.
         .executableTarget(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
+        // Measures the cluster's name server.
+        .executableTarget(
+            name: "dns-exerciser", dependencies: ["ClusterDNS", "Netlink", "Linux"], path: "Tests/DNSExerciser",
+            swiftSettings: strict),
         // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
         .target(
             name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",
@@ -83,8 +92,9 @@ let package = Package(
         tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
-        tests("Codecs"), tests("KubeAPI", ["Codecs"]), tests("Store", ["Linux", "store-exerciser"]),
-        tests("k3s"),
+        tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
+        tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
+        tests("k3s", ["Codecs", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
         tests(

@@ -39,6 +39,19 @@ extension JSON {
         return try result.get()
     }
 
+    /// The first `count` bytes.
+    package static func parse(_ bytes: [UInt8], count: Int) throws(JSONError) -> JSON {
+        let result: Result<JSON, JSONError> = bytes.withUnsafeBufferPointer { buffer in
+            var parser = JSONParser(text: UnsafeBufferPointer(rebasing: buffer.prefix(count)), limits: Limits())
+            do throws(JSONError) {
+                return .success(try parser.document())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
     package static func parse(_ text: String, limits: Limits = Limits()) throws(JSONError) -> JSON {
         try parse(Array(text.utf8), limits: limits)
     }

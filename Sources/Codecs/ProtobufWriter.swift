@@ -41,6 +41,25 @@ package struct ProtobufWriter: Sendable {
         }
     }
 
+    /// Also zero: proto2's explicit presence.
+    package mutating func present(_ number: UInt32, _ value: Int64) {
+        tag(number, wireType: 0)
+        varint(UInt64(bitPattern: value))
+    }
+
+    package mutating func presentDouble(_ number: UInt32, _ value: Double) {
+        tag(number, wireType: 1)
+        for shift in stride(from: 0, to: 64, by: 8) {
+            bytes.append(UInt8(truncatingIfNeeded: value.bitPattern >> UInt64(shift)))
+        }
+    }
+
+    /// The head of a message or of bytes whose content is written by somebody else.
+    package mutating func head(_ number: UInt32, length: Int) {
+        tag(number, wireType: 2)
+        varint(UInt64(length))
+    }
+
     /// A message in the message; its length, known only afterwards, is put before what `body` wrote.
     package mutating func message(_ number: UInt32, _ body: (inout ProtobufWriter) -> Void) {
         tag(number, wireType: 2)

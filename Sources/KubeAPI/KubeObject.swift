@@ -1,22 +1,49 @@
 package import Codecs
 
 /// An object as it is stored and sent: its encoded JSON. Shared by everyone who lists or watches; decoded by those who look inside.
+///
+/// Who owns which fields stands in a form of its own behind the text (`StoredManagedFields`): it is put in its place when
+/// the object is sent and costs nothing when the object is decoded.
 package struct EncodedObject: Sendable {
-    package let bytes: [UInt8]
+    /// The text, and perhaps managed fields behind it.
+    package let stored: [UInt8]
     /// The revision of this state; for a deletion's last state the revision of the deletion.
     package let resourceVersion: Int64
 
     package init(bytes: [UInt8], resourceVersion: Int64) {
-        (self.bytes, self.resourceVersion) = (bytes, resourceVersion)
+        (stored, self.resourceVersion) = (bytes, resourceVersion)
     }
 
+    /// The JSON, with the managed fields.
+    package var bytes: [UInt8] {
+        guard let trailer = StoredManagedFields.trailer(of: stored) else { return stored }
+        return StoredManagedFields.expanded(stored, trailer)
+    }
+
+    package var managedFields: ManagedFields {
+        guard let trailer = StoredManagedFields.trailer(of: stored) else { return ManagedFields() }
+        return StoredManagedFields.decode(stored, trailer.payload) ?? ManagedFields()
+    }
+
+    /// Without the managed fields.
     /// Only throws where the bytes are not an object: what a store of ours hands out always decodes.
     package func decode() throws(APIError) -> KubeObject {
         do throws(JSONError) {
-            return KubeObject(try JSON.parse(bytes))
+            guard let trailer = StoredManagedFields.trailer(of: stored) else {
+                return KubeObject(try JSON.parse(stored))
+            }
+            return KubeObject(try JSON.parse(stored, count: trailer.text))
         } catch {
             throw .internalError("stored object does not decode: \(error.message)")
         }
+    }
+
+    /// With everything, as a client sees it.
+    package func decodeWithManagedFields() throws(APIError) -> KubeObject {
+        var object = try decode()
+        let managed = managedFields
+        if !managed.isEmpty { object.metadata["managedFields"] = managed.json }
+        return object
     }
 }
 

@@ -17,12 +17,16 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
     package static func == (a: Self, b: Self) -> Bool { a.nanos == b.nanos }
     package static func < (a: Self, b: Self) -> Bool { a.nanos < b.nanos }
     package func hash(into hasher: inout Hasher) { hasher.combine(nanos) }
+    /// Sums and differences stop at the ends of 128 bits.
     package static func + (a: Self, b: Self) -> Self {
-        Self(nanos: a.nanos + b.nanos, format: a.nanos == 0 ? b.format : a.format)
+        let (sum, overflow) = a.nanos.addingReportingOverflow(b.nanos)
+        return Self(nanos: overflow ? limit(a.nanos) : sum, format: a.nanos == 0 ? b.format : a.format)
     }
     package static func - (a: Self, b: Self) -> Self {
-        Self(nanos: a.nanos - b.nanos, format: a.nanos == 0 ? b.format : a.format)
+        let (difference, overflow) = a.nanos.subtractingReportingOverflow(b.nanos)
+        return Self(nanos: overflow ? limit(a.nanos) : difference, format: a.nanos == 0 ? b.format : a.format)
     }
+    private static func limit(_ nanos: Int128) -> Int128 { nanos < 0 ? .min : .max }
 
     /// Rounded up to a whole number, saturating: bytes.
     package var value: Int64 { Self.roundedUp(nanos, 1_000_000_000) }

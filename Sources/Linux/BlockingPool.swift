@@ -47,6 +47,20 @@ package final class BlockingPool: Sendable {
         return try result.get()
     }
 
+    /// As `onFreshThread`, for callers without a task: blocks until the job is done.
+    package static func waitForFreshThread<R: Sendable>(name: String, _ body: @escaping @Sendable () -> R) -> R {
+        let result = Mutex<R?>(nil)
+        let done = DispatchlessSemaphore()
+        PosixThread.start(name: name) {
+            let value = body()
+            result.withLock { $0 = value }
+            done.signal()
+        }
+        while true {
+            if done.wait(seconds: 60), let value = result.withLock({ $0 }) { return value }
+        }
+    }
+
     private func submit(_ job: @escaping Job) {
         let start = state.withLock { state in
             state.queue.append(job)

@@ -12,6 +12,11 @@ package enum Mounts {
         try syscall("mount", target) { mount(type, target, type, flags, options) }
     }
 
+    /// Changes at and below `path` stay in the mount namespace of the caller.
+    package static func makePrivate(_ path: String) throws(SysError) {
+        try syscall("mount", path) { mount(nil, path, nil, UInt(MS_REC) | UInt(MS_PRIVATE), nil) }
+    }
+
     /// Detaches; a target that is no mount point is fine.
     package static func unmount(_ target: String, lazily: Bool = true) throws(SysError) {
         let flags = (lazily ? Int32(MNT_DETACH) : 0) | Int32(UMOUNT_NOFOLLOW)

@@ -65,4 +65,11 @@ package enum Namespaces {
             return try body()
         }
     }
+
+    /// Moves the calling thread into new namespaces. For threads that end afterwards (`BlockingPool.onFreshThread`).
+    package static func unshareThread(_ kinds: [NamespaceKind]) throws(SysError) {
+        try checked("unshare", kinds.map(\.rawValue).joined(separator: ",")) {
+            k3s_unshare(kinds.reduce(0) { $0 | $1.cloneFlag })
+        }
+    }
 }

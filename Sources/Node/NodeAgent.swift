@@ -18,7 +18,8 @@ package final class NodeAgent: Sendable {
 
     package init(
         client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
-        proxy: (any ServiceProxying)? = nil, configuration: NodeConfiguration, clock: any KubeClock = SystemClock(),
+        proxy: (any ServiceProxying)? = nil, names: ClusterNames? = nil, configuration: NodeConfiguration,
+        clock: any KubeClock = SystemClock(),
         logger: Logger = Logger(label: "node"), mounter: any VolumeMounter = KernelMounter(),
         actions: (any ActionRunner)? = nil, secureProbes: SecureProbes? = nil
     ) {
@@ -27,7 +28,7 @@ package final class NodeAgent: Sendable {
             client: client, runtime: runtime, network: network, configuration: configuration, clock: clock,
             logger: logger,
             mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock, secure: secureProbes),
-            resources: resources)
+            resources: resources, names: names)
         let pods = PodDirectory(context: context)
         self.pods = pods
         probes = ProbeManager(timers: context.timers, actions: context.actions, events: context.events) {
@@ -56,6 +57,13 @@ package final class NodeAgent: Sendable {
             group.addTask { await self.context.events.run() }
             group.addTask { await self.registration.run() }
             group.addTask { await self.proxy.run() }
+            group.addTask {
+                if let names = self.context.names {
+                    await names.run(self.context)
+                } else if self.context.configuration.isServer {
+                    await ClusterNames.withdraw(self.context)
+                }
+            }
             group.addTask { await self.pods.followRuntime() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()

@@ -19,6 +19,8 @@ final class NodeContext: Sendable {
     let services: ServiceDirectory
     let actions: any ActionRunner
     let resources: NodeResources
+    /// nil: somebody else answers for the cluster's names.
+    let names: ClusterNames?
     /// Set by the agent, which owns them both.
     private struct Late {
         var probes: ProbeManager?
@@ -30,8 +32,9 @@ final class NodeContext: Sendable {
     init(
         client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
         configuration: NodeConfiguration, clock: any KubeClock, logger: Logger, mounter: any VolumeMounter,
-        actions: any ActionRunner, resources: NodeResources
+        actions: any ActionRunner, resources: NodeResources, names: ClusterNames? = nil
     ) {
+        self.names = names
         self.client = client
         self.runtime = runtime
         self.network = network

@@ -1,5 +1,6 @@
 """Files, certificates and start-up of the server as k3s has them."""
 
+import json
 import os
 import stat
 
@@ -93,6 +94,39 @@ def test_version_and_help():
     assert "server" in run(BINARY, "--help").stdout
     assert "--data-dir" in run(BINARY, "server", "--help").stdout
     assert run(BINARY, "nonsense", check=False).returncode == 1
+
+
+def test_check_config(tmp_path):
+    from harness import BINARY
+
+    found = run(BINARY, "check-config", check=False)
+    assert "STATUS: pass" in found.stdout and "- nf_tables: masquerade: works" in found.stdout, found.stdout
+    assert "\033[" not in found.stdout
+    report = json.loads(run(BINARY, "check-config", "-o", "json").stdout)
+    assert report["status"] == "pass" and report["failures"] == 0
+    config = tmp_path / "config"
+    config.write_text("CONFIG_NAMESPACES=y\n")
+    found = run(BINARY, "check-config", str(config), check=False)
+    failures = sum(line.endswith("(fail)") for line in found.stdout.splitlines()[:-1])
+    assert found.returncode == failures + 1 > 10, found.stdout
+    missing = run(BINARY, "check-config", str(tmp_path / "none"), check=False)
+    assert missing.returncode == 1 and "cannot find kernel config" in missing.stderr
+
+
+def test_configuration_file(own_node, tmp_path):
+    from harness import BINARY
+
+    config = tmp_path / "config.yaml"
+    config.write_text("node-label: [from=file]\ntls-san: file.example\nflannel-backend: none\nnonsense: 1\n")
+    own_node.start(extra=("--config", str(config), "--node-label", "also=line"))
+    labels = json.loads(own_node.kubectl("get", "node", "node-1", "-o", "json").stdout)["metadata"]["labels"]
+    assert labels["from"] == "file" and labels["also"] == "line"
+    log = own_node.tail()
+    assert "--flannel-backend is accepted, but has no effect yet" in log
+    assert "Unknown flag --nonsense found in config.yaml" in log
+    config.write_text("node-label: {a: b}\n")
+    refused = run(BINARY, "server", "--config", str(config), check=False)
+    assert refused.returncode == 1 and str(config) in refused.stderr and "node-label" in refused.stderr
 
 
 def test_health(node):

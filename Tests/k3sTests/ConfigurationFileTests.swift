@@ -61,7 +61,8 @@ import Testing
     @Test func theCommandLineHasTheLastWord() throws {
         let file = try read(["config.yaml": "node-name: file\ntls-san: a\n"])
         let values = try FlagParser(flags: ServerFlags.all).parse(
-            file.arguments + ["--node-name", "line", "--tls-san", "b"], environment: { $0 == "K3S_NODE_NAME" ? "environment" : nil })
+            file.arguments + ["--node-name", "line", "--tls-san", "b"],
+            environment: { $0 == "K3S_NODE_NAME" ? "environment" : nil })
         #expect(values.string("node-name") == "line")
         #expect(values.list("tls-san") == ["a", "b"])
     }

@@ -92,8 +92,10 @@ extension APIServer {
             let now = clock.now()
             var next: Timestamp?
             for item in page.items {
-                let made = RawJSON.text(of: ["metadata", "creationTimestamp"], in: item.bytes).flatMap { Timestamp($0) }
-                let last = RawJSON.text(of: ["lastTimestamp"], in: item.bytes).flatMap { Timestamp($0) }
+                let made = RawJSON.text(of: ["metadata", "creationTimestamp"], in: item.stored).flatMap {
+                    Timestamp($0)
+                }
+                let last = RawJSON.text(of: ["lastTimestamp"], in: item.stored).flatMap { Timestamp($0) }
                 guard let seen = [made, last].compactMap({ $0 }).max() else { continue }
                 let due = seen.advanced(by: Self.eventLife)
                 if due > now {
@@ -101,8 +103,8 @@ extension APIServer {
                     continue
                 }
                 _ = try? await client.delete(
-                    .events, namespace: RawJSON.text(of: ["metadata", "namespace"], in: item.bytes) ?? "",
-                    name: RawJSON.text(of: ["metadata", "name"], in: item.bytes) ?? "",
+                    .events, namespace: RawJSON.text(of: ["metadata", "namespace"], in: item.stored) ?? "",
+                    name: RawJSON.text(of: ["metadata", "name"], in: item.stored) ?? "",
                     options: DeleteOptions(resourceVersion: item.resourceVersion))
             }
             if let next {

@@ -26,10 +26,29 @@ extension APIServer {
             let info = RequestInfo(method: request.method, path: request.path, watches: watches)
             try await authorize(info, request, user)
             guard info.isResource else { return try await answer(path: info, request, user) }
-            return await answer(resource: info, request, user)
+            if RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"])) {
+                let response = await answer(resource: info, request, user)
+                count(info, response, since: nil)
+                return response
+            }
+            let start = configuration.clock.now()
+            guard let seat = limiter.enter(user, verb: info.verb) else {
+                let response = HTTPResponse.status(RequestLimiter.refusal, for: request)
+                count(info, response, since: nil)
+                return response
+            }
+            defer { limiter.leave(seat) }
+            let response = await answer(resource: info, request, user)
+            count(info, response, since: start)
+            return response
         } catch {
-            return .status(error)
+            return .status(error, for: request)
         }
+    }
+
+    private func count(_ info: RequestInfo, _ response: HTTPResponse, since start: Timestamp?) {
+        guard registry.resources[info.gvr] != nil else { return }
+        requests.add(info, code: response.status, took: start.map { configuration.clock.now().duration(since: $0) })
     }
 
     private func answer(resource info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async -> HTTPResponse {
@@ -37,10 +56,7 @@ extension APIServer {
         do throws(APIError) {
             response = try await ResourceRequest(server: self, request: request, info: info, user: user).answer()
         } catch {
-            response = .status(error)
-        }
-        if registry.resources[info.gvr] != nil {
-            requests.add(verb: info.verb, resource: info.resource, code: response.status)
+            response = .status(error, for: request)
         }
         if !response.headers.contains("Cache-Control") { response.headers.add("Cache-Control", "no-cache, private") }
         return response

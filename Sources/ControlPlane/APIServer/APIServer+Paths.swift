@@ -79,18 +79,26 @@ extension APIServer {
     }
 
     private func metrics() -> [UInt8] {
-        var out = "# HELP apiserver_longrunning_requests Watches under way\n"
-        out += "# TYPE apiserver_longrunning_requests gauge\n"
+        let version = configuration.version
+        var out = RequestMetrics.head("kubernetes_build_info", "gauge", "The version of this server")
+        out += "kubernetes_build_info{git_commit=\"\(version.gitCommit)\",git_version=\"\(version.gitVersion)\","
+        out += "major=\"\(version.major)\",minor=\"\(version.minor)\",platform=\"\(version.platform)\"} 1\n"
+        let counts = limiter.counts
+        out += RequestMetrics.head("apiserver_current_inflight_requests", "gauge", "Requests under way")
+        out += "apiserver_current_inflight_requests{request_kind=\"mutating\"} \(counts.changing)\n"
+        out += "apiserver_current_inflight_requests{request_kind=\"readOnly\"} \(counts.reading)\n"
+        out += RequestMetrics.head(
+            "apiserver_flowcontrol_rejected_requests_total", "counter", "Requests that found no seat")
+        out += "apiserver_flowcontrol_rejected_requests_total{reason=\"concurrency-limit\"} \(counts.refused)\n"
+        out += RequestMetrics.head("apiserver_longrunning_requests", "gauge", "Watches under way")
         out += "apiserver_longrunning_requests{verb=\"WATCH\"} \(registry.hub.count)\n"
-        out += "# HELP apiserver_storage_objects Number of stored objects by resource\n"
-        out += "# TYPE apiserver_storage_objects gauge\n"
+        out += RequestMetrics.head("apiserver_storage_objects", "gauge", "Number of stored objects by resource")
         for resource in registry.resources.all where resource.view == nil && resource.info.verbs.contains(.list) {
             out += "apiserver_storage_objects{resource=\"\(resource.gvr.groupResource)\"} "
             out += "\(registry.store.count(prefix: resource.prefix))\n"
         }
-        out += "# HELP apiserver_request_total Requests by verb, resource and code\n"
-        out += "# TYPE apiserver_request_total counter\n"
         out += requests.text
+        out += RequestMetrics.process(now: configuration.clock.now())
         return Array(out.utf8)
     }
 }

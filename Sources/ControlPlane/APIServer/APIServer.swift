@@ -13,6 +13,7 @@ package struct APIServerConfiguration: Sendable {
     package var nodes: (any NodeConnections)?
     package var version = ServerVersion()
     package var healthChecks: [HealthCheck] = []
+    package var requestLimits = RequestLimiter.Limits()
     /// `--service-node-port-range`
     package var nodePorts: ClosedRange<UInt16> = 30000...32767
     /// Where the `kubernetes` service leads; without an address there is no such service.
@@ -49,17 +50,23 @@ package final class APIServer: Sendable {
     package let configuration: APIServerConfiguration
     package let registry: Registry
     let subresources: SubresourceEngine
-    let requests = RequestCounts()
+    let requests = RequestMetrics()
+    let limiter: RequestLimiter
+    /// Keeps namespaces within their quotas; the last of the admission plug-ins.
+    package let quotas = QuotaLedger()
 
     package init(store: any Store, configuration: APIServerConfiguration = APIServerConfiguration()) {
         self.configuration = configuration
+        limiter = RequestLimiter(configuration.requestLimits)
+        var admission = configuration.admission
+        admission.plugins.append(quotas.plugin)
         let allocator = ServiceAllocator(networks: configuration.serviceNetworks, portRange: configuration.nodePorts)
         registry = Registry(
             store: store, clock: configuration.clock, schema: configuration.schema,
             resources: ResourceSet(
                 Catalog.resources(
                     configuration.schema, reviews: configuration.reviews != nil, tokens: configuration.tokens != nil)),
-            admission: configuration.admission, hooks: ["/registry/services/": allocator])
+            admission: admission, hooks: ["/registry/services/": allocator])
         subresources = SubresourceEngine(
             registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)
         adoptServices(allocator)

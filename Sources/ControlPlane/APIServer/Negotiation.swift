@@ -3,7 +3,7 @@ package import Transport
 
 /// The form in which an answer is wanted.
 package struct OutputFormat: Sendable, Equatable {
-    package enum Encoding: Sendable { case json, yaml }
+    package enum Encoding: Sendable { case json, yaml, protobuf }
     package enum Shape: Sendable {
         case object
         case table
@@ -15,9 +15,9 @@ package struct OutputFormat: Sendable, Equatable {
 
     package static let json = OutputFormat()
 
-    static let accepted = ["application/json", "application/yaml"]
+    static let accepted = ["application/json", "application/yaml", Schema.protobufType]
 
-    /// Reads `Accept`; what this server does not speak (protobuf, CBOR) is passed over, as clients list JSON behind it.
+    /// Reads `Accept`; what this server does not speak (CBOR) is passed over, as clients list JSON behind it.
     package init(_ request: HTTPRequest) throws(APIError) {
         self.init()
         pretty = Self.wantsPretty(request)
@@ -54,6 +54,9 @@ package struct OutputFormat: Sendable, Equatable {
             case "application/yaml":
                 format = .json
                 format?.encoding = .yaml
+            case Schema.protobufType:
+                format = .json
+                format?.encoding = .protobuf
             default: break
             }
             if let shape = type.parameters["as"] {
@@ -61,6 +64,7 @@ package struct OutputFormat: Sendable, Equatable {
                 let version = type.parameters["v"] ?? "v1"
                 switch shape {
                 case _ where group != "meta.k8s.io" || version != "v1": format = nil
+                case "Table" where type.name == Schema.protobufType: format = nil
                 case "Table": format?.shape = .table
                 case "PartialObjectMetadata", "PartialObjectMetadataList": format?.shape = .partial
                 default: format = nil

@@ -16,6 +16,13 @@ package struct RequestInfo: Sendable, Equatable {
     /// What follows the subresource: the path that a proxy passes on, without its first slash.
     package var rest = ""
 
+    /// What a question to the authorizer is about, so that its refusal reads like any other.
+    init(_ attributes: AuthorizationAttributes) {
+        (verb, path, isResource) = (attributes.verb, attributes.path, attributes.isResource)
+        (group, version, namespace) = (attributes.group, attributes.version, attributes.namespace)
+        (resource, subresource, name) = (attributes.resource, attributes.subresource, attributes.name)
+    }
+
     package var gvr: GroupVersionResource { GroupVersionResource(group, version, resource) }
 
     /// - Parameter watches: whether the query asks for a watch.

@@ -27,7 +27,10 @@ extension ResourceRequest {
 
     func watch(_ resource: ServedResource) throws(APIError) -> HTTPResponse {
         let format = try OutputFormat(request)
-        guard format.encoding == .json else { throw .notAcceptable(["application/json"]) }
+        guard format.encoding != .yaml else {
+            throw .notAcceptable(["application/json;stream=watch", Schema.protobufType + ";stream=watch"])
+        }
+        let frames = WatchFrames(isProtobuf: format.encoding == .protobuf)
         var parameters = WatchParameters()
         parameters.list = try listParameters()
         if !info.name.isEmpty { parameters.list.fields.terms.append(.init("metadata.name", info.name)) }
@@ -50,23 +53,26 @@ extension ResourceRequest {
         } catch {
             // What is too old is told in the stream, where clients look for it.
             guard error.isExpired else { throw error }
-            return Self.stream([WatchHub.frame(type: "ERROR", error.json.encode())])
+            return frames.response { writer in try await writer.write(frames.error(error)) }
         }
         let stream: WatchBody
         switch format.shape {
-        case .object: stream = WatchBody(watch: watch, renderer: nil, partial: false)
+        case .object: stream = WatchBody(watch: watch, renderer: nil, partial: false, frames: frames)
         case .table:
             let renderer = try TableRenderer(registry: registry, resource: resource, request: request)
-            stream = WatchBody(watch: watch, renderer: renderer, partial: false)
-        case .partial: stream = WatchBody(watch: watch, renderer: nil, partial: true)
+            stream = WatchBody(watch: watch, renderer: renderer, partial: false, frames: frames)
+        case .partial: stream = WatchBody(watch: watch, renderer: nil, partial: true, frames: frames)
         }
-        return HTTPResponse(
-            status: 200, headers: ["Content-Type": "application/json"],
-            body: .stream(length: nil) { writer in try await stream.run(writer) })
+        return frames.response { writer in try await stream.run(writer) }
     }
 
     private func checkInitialEvents(_ parameters: WatchParameters) throws(APIError) {
         let kind = GroupVersionKind("meta.k8s.io", "v1", "ListOptions")
+        if parameters.list.match != nil, parameters.list.continueToken != nil {
+            throw .invalid(
+                kind, "",
+                [.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")])
+        }
         if parameters.sendInitialEvents != nil {
             guard parameters.list.match == .notOlderThan else {
                 throw .invalid(
@@ -87,12 +93,6 @@ extension ResourceRequest {
                 ])
         }
     }
-
-    private static func stream(_ frames: [[UInt8]]) -> HTTPResponse {
-        HTTPResponse(
-            status: 200, headers: ["Content-Type": "application/json"],
-            body: .stream(length: nil) { writer in for frame in frames { try await writer.write(frame) } })
-    }
 }
 
 /// Writes a watch as frames until it ends or the client goes.
@@ -100,6 +100,7 @@ struct WatchBody: Sendable {
     let watch: ObjectWatch
     let renderer: TableRenderer?
     let partial: Bool
+    let frames: WatchFrames
     /// Small frames of one batch leave together.
     private static let gather = 32 << 10
 
@@ -112,7 +113,7 @@ struct WatchBody: Sendable {
                 guard let events = try await watch.nextBatch() else { return }
                 batch = events
             } catch {
-                try await writer.write(WatchHub.frame(type: "ERROR", error.json.encode()))
+                try await writer.write(frames.error(error))
                 return
             }
             if batch.count == 1 {
@@ -141,9 +142,32 @@ struct WatchBody: Sendable {
             return WatchHub.frame(event.kind, table.encode())
         }
         if partial {
-            return WatchHub.frame(event.kind, PartialMetadata.encode(try event.object.decode()).encode())
+            let object = PartialMetadata.encode(try event.object.decodeWithManagedFields())
+            return frames.frame(event.kind.rawValue, object.encode())
         }
-        if event.kind == .bookmark { return WatchHub.frame(.bookmark, event.object.bytes) }
-        return watch.registry.hub.frame(event.kind, event.object, of: watch.resource)
+        if event.kind == .bookmark { return frames.frame(event.kind.rawValue, event.object.bytes) }
+        return watch.registry.hub.frame(event.kind, event.object, of: watch.resource, frames)
+    }
+}
+
+/// How the events of a watch lie in its stream: a line of JSON each, or protobuf with a length before.
+struct WatchFrames: Sendable {
+    let isProtobuf: Bool
+
+    /// - Parameter object: its JSON.
+    func frame(_ type: String, _ object: [UInt8]) -> [UInt8] {
+        guard isProtobuf, let json = try? JSON.parse(object), let encoded = Schema.shared.encodeProtobuf(json) else {
+            return WatchHub.frame(type: type, object)
+        }
+        return Schema.watchFrame(type: type, encoded)
+    }
+
+    func error(_ error: APIError) -> [UInt8] { frame("ERROR", error.json.encode()) }
+
+    func response(_ run: @escaping @Sendable (HTTPBodyWriter) async throws -> Void) -> HTTPResponse {
+        HTTPResponse(
+            status: 200,
+            headers: ["Content-Type": isProtobuf ? Schema.protobufType + ";stream=watch" : "application/json"],
+            body: .stream(length: nil, run))
     }
 }

@@ -46,6 +46,23 @@ extension ResourceRequest {
             EncodedObject(bytes: answer.json.encode(), resourceVersion: 0), status: 201, resource, format, scope: scope)
     }
 
+    /// Applying a Scale owns the number of replicas of the object behind it.
+    private func applyScale(_ resource: ServedResource, _ scope: RequestScope) async throws(APIError) -> KubeObject? {
+        guard var application = try application() else { return nil }
+        let scale = KubeObject(application.config)
+        guard scale.gvk == Self.scaleKind else {
+            throw .badRequest(
+                "Incorrect version specified in apply patch. Specified patch version: \(scale.apiVersion), expected: "
+                    + "\(Self.scaleKind.groupVersion)")
+        }
+        var config = KubeObject(resource.gvk, name: info.name, namespace: info.namespace)
+        if !scale.spec["replicas"].isNull { config.json["spec"] = ["replicas": scale.spec["replicas"]] }
+        application.config = config.json
+        let applied = try await server.registry.apply(
+            resource, namespace: info.namespace, name: info.name, subresource: "scale", application, scope)
+        return SubresourceEngine.scale(of: applied.object)
+    }
+
     private func scale(_ resource: ServedResource) async throws(APIError) -> HTTPResponse {
         let format = try OutputFormat(request).plain
         let scope = try scope()
@@ -59,6 +76,8 @@ extension ResourceRequest {
             answer = try await server.subresources.update(
                 resource, "scale", namespace: info.namespace, name: info.name, scope
             ) { _ throws(APIError) in wanted }
+        case "patch" where try application() != nil:
+            answer = try await applyScale(resource, scope)
         default:
             let (patch, validation) = (try decodePatch(), try fieldValidation())
             let registry = registry

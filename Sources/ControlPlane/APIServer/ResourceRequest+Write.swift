@@ -31,14 +31,35 @@ extension ResourceRequest {
     func decodePatch() throws(APIError) -> ObjectPatch {
         let name = MediaType(request.headers["Content-Type"] ?? "").name
         guard let type = PatchType(rawValue: name), type != .apply else {
-            throw .unsupportedMediaType([PatchType.json, .merge, .strategic].map(\.rawValue))
+            throw .unsupportedMediaType([PatchType.json, .merge, .strategic, .apply].map(\.rawValue))
+        }
+        if request.query["force"].map({ !$0.isEmpty }) == true {
+            throw invalidOptions("force", .forbidden("force", "may not be specified for non-apply patch"))
         }
         return ObjectPatch(bytes: request.body, type: type)
+    }
+
+    /// The body as a configuration to apply; nil where it is a patch.
+    func application() throws(APIError) -> Registry.Application? {
+        guard MediaType(request.headers["Content-Type"] ?? "").name == PatchType.apply.rawValue else { return nil }
+        if (request.query["fieldManager"] ?? "").isEmpty {
+            throw invalidOptions("fieldManager", .required("fieldManager", "is required for apply patch"))
+        }
+        do throws(YAMLError) {
+            return .init(try YAML.parse(request.body), force: APIServer.isTrue(request.query["force"]))
+        } catch {
+            throw .badRequest("error decoding YAML: \(error.message)")
+        }
     }
 
     func patch(_ resource: ServedResource, subresource: String) async throws(APIError) -> HTTPResponse {
         let format = try OutputFormat(request)
         let scope = try scope()
+        if let application = try application() {
+            let (stored, _, created) = try await registry.apply(
+                resource, namespace: info.namespace, name: info.name, subresource: subresource, application, scope)
+            return try respond(stored, status: created ? 201 : 200, resource, format, scope: scope)
+        }
         let (stored, _) = try await registry.patch(
             resource, namespace: info.namespace, name: info.name, subresource: subresource, try decodePatch(),
             validation: try fieldValidation(), scope)
@@ -80,7 +101,7 @@ extension ResourceRequest {
         var details: JSON = ["name": .string(info.name)]
         if !info.group.isEmpty { details["group"] = .string(info.group) }
         details["kind"] = .string(info.resource)
-        if let uid = RawJSON.text(of: ["metadata", "uid"], in: object.bytes) { details["uid"] = .string(uid) }
+        if let uid = RawJSON.text(of: ["metadata", "uid"], in: object.stored) { details["uid"] = .string(uid) }
         return ["kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "details": details]
     }
 

@@ -1,5 +1,6 @@
 internal import Codecs
 internal import KubeAPI
+internal import Store
 internal import Transport
 
 /// A request for a resource, from its checks to its answer.
@@ -23,6 +24,7 @@ struct ResourceRequest: Sendable {
         switch info.verb {
         case "get":
             let format = try OutputFormat(request)
+            try checkVersionOfGet()
             let object = try registry.get(resource, namespace: info.namespace, name: info.name)
             return try respond(object, resource, format)
         case "list": return try list(resource)
@@ -56,14 +58,21 @@ struct ResourceRequest: Sendable {
             }
             dryRun = dryRun || value == "All"
         }
-        let manager = request.query["fieldManager"] ?? ""
+        var manager = request.query["fieldManager"] ?? ""
         if manager.utf8.count > 128 {
             throw invalidOptions("fieldManager", .tooLong("fieldManager", limit: 128))
         }
+        if manager.isEmpty { manager = Self.manager(ofAgent: request.headers["User-Agent"] ?? "") }
         return RequestScope(user: user, now: configuration.clock.now(), dryRun: dryRun, fieldManager: manager)
     }
 
-    private func invalidOptions(_ field: String, _ error: FieldError) -> APIError {
+    /// The program's name: what stands before the first slash.
+    private static func manager(ofAgent agent: String) -> String {
+        let name = agent.prefix { $0 != "/" }.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }
+        return name.isEmpty ? "unknown" : String(String(String.UnicodeScalarView(name)).prefix(128))
+    }
+
+    func invalidOptions(_ field: String, _ error: FieldError) -> APIError {
         let kinds = ["create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"]
         return .invalid(GroupVersionKind("meta.k8s.io", "v1", kinds[info.verb] ?? "DeleteOptions"), "", [error])
     }
@@ -75,6 +84,22 @@ struct ResourceRequest: Sendable {
                 "fieldValidation", .notSupported("fieldValidation", .string(text), ["Ignore", "Strict", "Warn"]))
         }
         return validation
+    }
+
+    /// A get shows the newest state, which is good for every version there is; one that is still to come is refused.
+    private func checkVersionOfGet() throws(APIError) {
+        guard let text = request.query["resourceVersion"], !text.isEmpty else { return }
+        guard let asked = Int64(text), asked >= 0 else {
+            throw .invalid(
+                GroupVersionKind("meta.k8s.io", "v1", "GetOptions"), "",
+                [
+                    .invalid(
+                        "resourceVersion", .string(text),
+                        "strconv.ParseUint: parsing \(JSON.string(text).text): invalid syntax")
+                ])
+        }
+        let current = registry.store.revision
+        if asked > current { throw Registry.tooLargeResourceVersion(asked, current: current) }
     }
 
     func listParameters() throws(APIError) -> ListParameters {
@@ -108,6 +133,9 @@ struct ResourceRequest: Sendable {
     }
 
     private func check(_ parameters: ListParameters) throws(APIError) {
+        if request.query["sendInitialEvents"].map({ !$0.isEmpty }) == true {
+            throw listInvalid(.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        }
         if let match = parameters.match {
             if parameters.resourceVersion == nil {
                 throw listInvalid(
@@ -149,7 +177,7 @@ struct ResourceRequest: Sendable {
             response = .object(json.encode(), status: status, format)
         case .partial:
             response = .object(
-                PartialMetadata.encode(try object.decode()).encode(), status: status, format)
+                PartialMetadata.encode(try object.decodeWithManagedFields()).encode(), status: status, format)
         }
         for warning in scope?.warnings ?? [] { response.headers.add("Warning", Self.warning(warning)) }
         return response
@@ -183,7 +211,7 @@ enum PartialMetadata {
     static func list(_ page: ListPage) throws(APIError) -> JSON {
         var items: [JSON] = []
         items.reserveCapacity(page.items.count)
-        for item in page.items { items.append(encode(try item.decode())) }
+        for item in page.items { items.append(encode(try item.decodeWithManagedFields())) }
         return [
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata,
             "items": .array(items),

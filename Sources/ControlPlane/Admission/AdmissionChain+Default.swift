@@ -5,7 +5,8 @@ internal import Store
 extension AdmissionChain {
     /// In upstream's order (`--enable-admission-plugins` of kube-apiserver): what is not here has no plug-in yet.
     package static let standard = AdmissionChain([
-        .namespaceLifecycle, .serviceAccount, .priority, .defaultTolerationSeconds,
+        .namespaceLifecycle, .limitRanger, .serviceAccount, .priority, .defaultTolerationSeconds,
+        .persistentVolumeClaimResize, .runtimeClass, .defaultStorageClass, .defaultIngressClass,
     ])
 }
 
@@ -119,7 +120,7 @@ enum PodPriority {
     private static func defaultClass(_ classes: ServedResource, _ registry: Registry) throws(APIError) -> KubeObject? {
         var chosen: KubeObject?
         for item in try registry.list(classes, namespace: nil, ListParameters()).items
-        where RawJSON.text(of: ["globalDefault"], in: item.bytes) == "true" {
+        where RawJSON.text(of: ["globalDefault"], in: item.stored) == "true" {
             let object = try item.decode()
             // Where there are several, the lowest counts.
             if chosen.map({ object["value"].int ?? 0 < $0["value"].int ?? 0 }) ?? true { chosen = object }

@@ -22,19 +22,15 @@ package struct AccessReviews: ReviewHandler {
         var answer = object
         switch resource.resource {
         case "selfsubjectreviews": answer.status = ["userInfo": Self.json(user)]
-        case "selfsubjectaccessreviews": answer.status = try await decide(object.spec, user)
-        case "subjectaccessreviews": answer.status = try await decide(object.spec, try Self.subject(object.spec))
+        case "selfsubjectaccessreviews":
+            try Self.check(object, "SelfSubjectAccessReview", needsSubject: false)
+            answer.status = await decide(object.spec, user)
+        case "subjectaccessreviews":
+            try Self.check(object, "SubjectAccessReview", needsSubject: true)
+            answer.status = await decide(object.spec, Self.subject(object.spec))
         case "localsubjectaccessreviews":
-            guard object.spec["resourceAttributes"]["namespace"].string == namespace else {
-                throw .invalid(
-                    GroupVersionKind("authorization.k8s.io", "v1", "LocalSubjectAccessReview"), object.name,
-                    [
-                        .invalid(
-                            "spec.resourceAttributes.namespace", object.spec["resourceAttributes"]["namespace"],
-                            "must match metadata.namespace")
-                    ])
-            }
-            answer.status = try await decide(object.spec, try Self.subject(object.spec))
+            try Self.check(object, "LocalSubjectAccessReview", needsSubject: true, namespace: namespace)
+            answer.status = await decide(object.spec, Self.subject(object.spec))
         case "selfsubjectrulesreviews":
             guard let namespace = object.spec["namespace"].string, !namespace.isEmpty else {
                 throw .badRequest("no namespace on request")
@@ -56,18 +52,46 @@ package struct AccessReviews: ReviewHandler {
         return answer
     }
 
-    private func decide(_ spec: JSON, _ user: UserInfo) async throws(APIError) -> JSON {
+    /// Source: pkg/apis/authorization/validation.
+    private static func check(
+        _ object: KubeObject, _ kind: String, needsSubject: Bool, namespace: String? = nil
+    ) throws(APIError) {
+        let spec = object.spec
         let resource = spec["resourceAttributes"]
         let path = spec["nonResourceAttributes"]
-        guard resource.isNull != path.isNull else {
-            throw .invalid(
-                GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview"), "",
-                [
-                    .invalid(
-                        "spec.resourceAttributes", resource,
-                        "exactly one of nonResourceAttributes or resourceAttributes must be specified")
-                ])
+        var check = Validation()
+        if !resource.isNull, !path.isNull {
+            check.add(
+                .invalid(
+                    "spec.nonResourceAttributes", path, "cannot be specified in combination with resourceAttributes"))
+        } else if resource.isNull, path.isNull {
+            check.add(
+                .invalid(
+                    "spec.resourceAttributes", resource,
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified"))
         }
+        if needsSubject, (spec["user"].string ?? "").isEmpty, spec["groups"].elements.isEmpty {
+            check.add(.invalid("spec.user", "", "at least one of user or group must be specified"))
+        }
+        if let namespace {
+            if !resource.isNull, resource["namespace"].string ?? "" != namespace {
+                check.add(
+                    .invalid(
+                        "spec.resourceAttributes.namespace", .string(resource["namespace"].string ?? ""),
+                        "must match metadata.namespace"))
+            }
+            if !path.isNull {
+                check.add(
+                    .invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request"))
+            }
+        }
+        if check.errors.isEmpty { return }
+        throw .invalid(GroupVersionKind("authorization.k8s.io", "v1", kind), object.name, check.errors)
+    }
+
+    private func decide(_ spec: JSON, _ user: UserInfo) async -> JSON {
+        let resource = spec["resourceAttributes"]
+        let path = spec["nonResourceAttributes"]
         let attributes =
             path.isNull
             ? AuthorizationAttributes(
@@ -94,16 +118,11 @@ package struct AccessReviews: ReviewHandler {
         return ["resourceRules": .array(resources), "nonResourceRules": .array(paths), "incomplete": false]
     }
 
-    private static func subject(_ spec: JSON) throws(APIError) -> UserInfo {
+    private static func subject(_ spec: JSON) -> UserInfo {
         let groups = spec["groups"].elements.compactMap(\.string)
-        guard let name = spec["user"].string ?? (groups.isEmpty ? nil : "") else {
-            throw .invalid(
-                GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview"), "",
-                [.invalid("spec.user", spec["user"], "at least one of user or group must be specified")])
-        }
         var extra: [String: [String]] = [:]
         for (key, values) in spec["extra"].object ?? JSONObject() { extra[key] = values.elements.compactMap(\.string) }
-        return UserInfo(name, uid: spec["uid"].string ?? "", groups: groups, extra: extra)
+        return UserInfo(spec["user"].string ?? "", uid: spec["uid"].string ?? "", groups: groups, extra: extra)
     }
 
     private static func json(_ user: UserInfo) -> JSON {

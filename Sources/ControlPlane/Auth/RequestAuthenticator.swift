@@ -56,62 +56,75 @@ package struct RequestAuthenticator: Authenticator {
         let name = request.headers["Impersonate-User"] ?? ""
         let groups = request.headers.values("Impersonate-Group")
         let uid = request.headers["Impersonate-Uid"] ?? ""
-        guard !name.isEmpty || !groups.isEmpty || !uid.isEmpty else { return .authenticated(user) }
+        let extra = Self.impersonatedExtra(request.headers)
+        guard !name.isEmpty || !groups.isEmpty || !uid.isEmpty || !extra.isEmpty else { return .authenticated(user) }
         guard !name.isEmpty else {
-            return .failed(
-                .badRequest(
-                    "requested [\(groups.isEmpty ? "UID" : "groups")] impersonation without impersonating a user"))
+            let what = !groups.isEmpty ? "groups" : !extra.isEmpty ? "extra" : "UID"
+            return .failed(.badRequest("requested [\(what)] impersonation without impersonating a user"))
         }
-        var asked: [(String, AuthorizationAttributes)] = []
-        var target = UserInfo(name, uid: uid, groups: groups)
+        let authentication = "authentication.k8s.io"
+        var asked: [AuthorizationAttributes] = []
+        func ask(_ resource: String, _ name: String, group: String = "", namespace: String = "", sub: String = "") {
+            asked.append(
+                AuthorizationAttributes(
+                    user: user, verb: "impersonate", group: group, version: "v1", resource: resource, subresource: sub,
+                    namespace: namespace, name: name))
+        }
+        var target = UserInfo(name, uid: uid, groups: groups, extra: [:])
         let account = name.hasPrefix("system:serviceaccount:") ? name.split(separator: ":") : []
         if account.count == 4 {
-            asked.append(
-                (
-                    "serviceaccounts",
-                    AuthorizationAttributes(
-                        user: user, verb: "impersonate", group: "", resource: "serviceaccounts",
-                        namespace: String(account[2]), name: String(account[3]))
-                ))
+            ask("serviceaccounts", String(account[3]), namespace: String(account[2]))
             if groups.isEmpty { target.groups = ["system:serviceaccounts", "system:serviceaccounts:\(account[2])"] }
         } else {
-            asked.append(
-                (
-                    "users",
-                    AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "users", name: name)
-                ))
+            ask("users", name)
         }
-        for group in groups {
-            asked.append(
-                (
-                    "groups",
-                    AuthorizationAttributes(user: user, verb: "impersonate", group: "", resource: "groups", name: group)
-                ))
+        for group in groups { ask("groups", group) }
+        if !uid.isEmpty { ask("uids", uid, group: authentication) }
+        for (key, value) in extra {
+            ask("userextras", value, group: authentication, sub: key)
+            target.extra[key, default: []].append(value)
         }
-        if !uid.isEmpty {
-            asked.append(
-                (
-                    "uids",
-                    AuthorizationAttributes(
-                        user: user, verb: "impersonate", group: "authentication.k8s.io", resource: "uids", name: uid)
-                ))
-        }
-        for (resource, attributes) in asked {
+        for attributes in asked {
             let decision = await authorizer.authorize(attributes)
-            guard decision.isAllowed else {
-                let gvr = GroupVersionResource(attributes.group, "v1", resource)
-                return .failed(
-                    .forbidden(
-                        gvr, attributes.name,
-                        "User \"\(user.name)\" cannot impersonate resource \"\(resource)\" in API group \"\(attributes.group)\""
-                            + (attributes.namespace.isEmpty
-                                ? " at the cluster scope" : " in the namespace \"\(attributes.namespace)\"")))
-            }
+            if decision.isAllowed { continue }
+            let info = RequestInfo(attributes)
+            return .failed(APIServer.forbidden(info, user, decision.reason))
         }
-        if target.name != "system:anonymous", !target.groups.contains("system:authenticated") {
-            target.groups.append("system:authenticated")
+        let implied = name == UserInfo.anonymous.name ? "system:unauthenticated" : "system:authenticated"
+        if !target.groups.contains("system:authenticated"), !target.groups.contains("system:unauthenticated") {
+            target.groups.append(implied)
         }
         return .authenticated(target)
+    }
+
+    /// `Impersonate-Extra-<key>`: keys are in lower case and percent-encoded, a key may come more than once.
+    private static func impersonatedExtra(_ headers: HTTPHeaderFields) -> [(key: String, value: String)] {
+        let prefix = "impersonate-extra-"
+        return headers.fields.compactMap { field in
+            let name = field.name.lowercased()
+            guard name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count else { return nil }
+            return (percentDecoded(name.utf8.dropFirst(prefix.utf8.count)), field.value)
+        }
+    }
+
+    /// The text itself where the encoding is broken.
+    private static func percentDecoded(_ text: Substring.UTF8View) -> String {
+        let bytes = Array(text)
+        var out: [UInt8] = []
+        var at = 0
+        while at < bytes.count {
+            if bytes[at] == UInt8(ascii: "%") {
+                guard at + 2 < bytes.count,
+                    let byte = UInt8(String(decoding: bytes[at + 1...at + 2], as: UTF8.self), radix: 16)
+                else { return String(decoding: bytes, as: UTF8.self) }
+                out.append(byte)
+                at += 3
+            } else {
+                out.append(bytes[at])
+                at += 1
+            }
+        }
+        return String(decoding: out, as: UTF8.self)
     }
 
     private static func decodeURL(_ text: some StringProtocol) -> String? {

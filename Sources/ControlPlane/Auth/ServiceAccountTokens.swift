@@ -13,7 +13,8 @@ package final class ServiceAccountTokens: TokenIssuer {
     private let audiences: [String]
     private let clock: any KubeClock
     /// Where accounts and bound objects are looked up; given once the API server exists.
-    private let client = Mutex<(any KubeClient)?>(nil)
+    private let registry = Mutex<Registry?>(nil)
+    private let verdicts = Mutex(TokenVerdicts())
 
     private static let year: Int64 = 365 * 86400
     /// What kubelets ask for the token that every pod gets. Libraries older than 2021 never read it again, so it lives a
@@ -27,7 +28,7 @@ package final class ServiceAccountTokens: TokenIssuer {
         verifier = JWTVerifier(keys: keys)
     }
 
-    package func attach(_ client: any KubeClient) { self.client.withLock { $0 = client } }
+    package func attach(_ registry: Registry) { self.registry.withLock { $0 = registry } }
 
     // MARK: - Issuing
 
@@ -83,51 +84,59 @@ package final class ServiceAccountTokens: TokenIssuer {
     // MARK: - Checking
 
     /// The account behind a token and those of the wanted audiences that it is good for; nil: not a good token.
+    ///
+    /// Signatures are checked once; what can change (time, the account, the bound object) is looked at each time.
     package func authenticate(_ token: String, audiences wanted: [String]) async -> (
         user: UserInfo, audiences: [String]
     )? {
-        guard let bytes = try? verifier.verify(token), let claims = try? JSON.parse(bytes),
-            claims["iss"].string == issuer
-        else { return nil }
         let now = clock.now().seconds
-        guard let expires = claims["exp"].int, now < expires, now >= claims["nbf"].int ?? 0 else { return nil }
-        let carried = claims["aud"].array?.compactMap(\.string) ?? [claims["aud"].string ?? ""]
-        let good = (wanted.isEmpty ? audiences : wanted).filter(carried.contains)
-        guard !good.isEmpty else { return nil }
-        let about = claims["kubernetes.io"]
-        let account = about["serviceaccount"]
-        guard let namespace = about["namespace"].string, let name = account["name"].string,
-            let uid = account["uid"].string,
-            await exists(.serviceAccounts, namespace, name, uid)
-        else { return nil }
+        guard let claims = verified(token, now: now) else { return nil }
+        guard now < claims.expires, now >= claims.notBefore else { return nil }
+        let good = (wanted.isEmpty ? audiences : wanted).filter(claims.audiences.contains)
+        guard !good.isEmpty, exists(.serviceAccounts, claims.namespace, claims.account) else { return nil }
         var extra: [String: [String]] = [:]
-        for (kind, resource) in [("pod", GroupVersionResource.pods), ("secret", .secrets)] where !about[kind].isNull {
-            guard let name = about[kind]["name"].string, let uid = about[kind]["uid"].string,
-                await exists(resource, namespace, name, uid)
-            else { return nil }
-            if kind == "pod" {
-                extra["authentication.kubernetes.io/pod-name"] = [name]
-                extra["authentication.kubernetes.io/pod-uid"] = [uid]
-            }
+        if let secret = claims.secret, !exists(.secrets, claims.namespace, secret) { return nil }
+        if let pod = claims.pod {
+            guard exists(.pods, claims.namespace, pod) else { return nil }
+            extra["authentication.kubernetes.io/pod-name"] = [pod.name]
+            extra["authentication.kubernetes.io/pod-uid"] = [pod.uid]
         }
-        if let node = about["node"]["name"].string { extra["authentication.kubernetes.io/node-name"] = [node] }
-        if let node = about["node"]["uid"].string { extra["authentication.kubernetes.io/node-uid"] = [node] }
-        if let id = claims["jti"].string { extra["authentication.kubernetes.io/credential-id"] = ["JTI=" + id] }
+        if let node = claims.node {
+            // A pod's node is information; a token that is bound to the node itself dies with it.
+            if claims.pod == nil, claims.secret == nil, !exists(.nodes, "", node) { return nil }
+            extra["authentication.kubernetes.io/node-name"] = [node.name]
+            if !node.uid.isEmpty { extra["authentication.kubernetes.io/node-uid"] = [node.uid] }
+        }
+        if let id = claims.id { extra["authentication.kubernetes.io/credential-id"] = ["JTI=" + id] }
         let user = UserInfo(
-            "system:serviceaccount:\(namespace):\(name)", uid: uid,
-            groups: ["system:serviceaccounts", "system:serviceaccounts:\(namespace)", "system:authenticated"],
-            extra: extra)
+            "system:serviceaccount:\(claims.namespace):\(claims.account.name)", uid: claims.account.uid,
+            groups: [
+                "system:serviceaccounts", "system:serviceaccounts:\(claims.namespace)", "system:authenticated",
+            ], extra: extra)
         return (user, good)
     }
 
-    private func exists(_ resource: GroupVersionResource, _ namespace: String, _ name: String, _ uid: String) async
-        -> Bool
+    private func verified(_ token: String, now: Int64) -> TokenClaims? {
+        let digest = SHA256.digest(Array(token.utf8))
+        if let known = verdicts.withLock({ $0.claims(of: digest) }) { return known }
+        guard let bytes = try? verifier.verify(token), let json = try? JSON.parse(bytes),
+            let claims = TokenClaims(json, issuer: issuer)
+        else { return nil }
+        verdicts.withLock { $0.add(claims, digest, now: now) }
+        return claims
+    }
+
+    /// How many tokens' signatures are remembered at the moment.
+    package var rememberedTokens: Int { verdicts.withLock { $0.count } }
+
+    private func exists(_ resource: GroupVersionResource, _ namespace: String, _ object: TokenClaims.Reference) -> Bool
     {
-        guard let client = client.withLock({ $0 }) else { return false }
-        let object = try? await client.getIfPresent(resource, namespace: namespace, name: name)
-        guard let object, object.uid == uid else { return false }
+        guard let registry = registry.withLock({ $0 }),
+            let found = registry.identity(of: resource, namespace: namespace, name: object.name),
+            found.uid == object.uid
+        else { return false }
         // A minute beyond its deletion an object's tokens are still good, so that a pod can say goodbye.
-        guard let deleted = object.deletionTimestamp else { return true }
+        guard let deleted = found.deleted else { return true }
         return clock.now() < deleted.advanced(by: .seconds(60))
     }
 }

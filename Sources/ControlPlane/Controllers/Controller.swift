@@ -14,10 +14,14 @@ package protocol Controller: Sendable {
     var concurrency: Int { get }
     /// Returns after which time to look again even without an event.
     func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration?
+    /// The keys that a key stands for ("whoever wants this orphan"): they are queued and worked on in its place, each by
+    /// itself, so that no two workers ever are at one object. nil: the key stands for itself.
+    func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]?
 }
 
 extension Controller {
     package var concurrency: Int { 1 }
+    package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? { nil }
 }
 
 /// Which events concern a controller, and whom they wake.
@@ -45,6 +49,55 @@ package struct WatchSource: Sendable {
         WatchSource(resource) { object, _ in
             guard let owner = object.controller, owner.kind == kind else { return [] }
             return [ObjectKey(namespace: object.namespace, name: owner.name)]
+        }
+    }
+
+    /// An object that nobody controls: any workload of its namespace that selects it may want it. See `Orphans`.
+    package static func orphans(of resource: GroupVersionResource) -> WatchSource {
+        WatchSource(resource) { object, kind in
+            guard kind != .deleted, !object.isBeingDeleted, object.controller == nil, !object.metadata["labels"].isNull
+            else { return [] }
+            return [Orphans.key(object)]
+        }
+    }
+}
+
+/// Keys that stand for "whoever wants this orphan". Not names that objects can have.
+enum Orphans {
+    private static let prefix = "\u{1}orphan:"
+
+    static func key(_ object: KubeObject) -> ObjectKey {
+        ObjectKey(namespace: object.namespace, name: prefix + object.name)
+    }
+
+    /// The owners of the namespace whose selector matches the orphan; nil for any other key.
+    static func wanted(
+        _ key: ObjectKey, in resource: GroupVersionResource = .pods, by owners: GroupVersionResource,
+        _ client: any KubeClient
+    ) async throws(APIError) -> [ObjectKey]? {
+        guard key.name.hasPrefix(prefix) else { return nil }
+        let name = String(key.name.dropFirst(prefix.count))
+        guard let orphan = try await client.getIfPresent(resource, namespace: key.namespace, name: name),
+            orphan.controller == nil, !orphan.isBeingDeleted
+        else { return [] }
+        let labels = orphan.labels
+        var wanted: [ObjectKey] = []
+        for item in try await client.list(owners, namespace: key.namespace).items {
+            let owner = try item.decode()
+            if !owner.isBeingDeleted, try LabelSelector(workload: owner).matches(labels) { wanted.append(owner.key) }
+        }
+        return wanted
+    }
+}
+
+extension LabelSelector {
+    /// `spec.selector`: a label selector, or the plain map that a ReplicationController has.
+    init(workload: KubeObject) throws(APIError) {
+        if workload.kind == "ReplicationController" {
+            let labels = workload.spec["selector"].stringMap
+            self = labels.isEmpty ? .nothing : .equal(labels)
+        } else {
+            try self.init(json: workload.spec["selector"])
         }
     }
 }

@@ -5,7 +5,6 @@ package import KubeAPI
 /// Source: k8s.io/kubernetes/pkg/controller/endpointslice and endpoint. Slices hold at most 100 endpoints, Endpoints 1,000.
 package struct EndpointSliceController: Controller {
     package let name = "endpointslice-controller"
-    package let concurrency = 2
     private let client: any KubeClient
     private let clock: any KubeClock
     static let manager = "endpointslice-controller.k8s.io"
@@ -158,7 +157,9 @@ package struct EndpointSliceController: Controller {
         guard let pod else { return nil }
         let transport = port["protocol"].string ?? "TCP"
         for list in ["containers", "initContainers"] {
-            for container in pod.spec[list].elements {
+            // Of init containers only those that stay beside the others serve.
+            for container in pod.spec[list].elements
+            where list == "containers" || container["restartPolicy"].string == "Always" {
                 for candidate in container["ports"].elements
                 where candidate["name"].string == name && (candidate["protocol"].string ?? "TCP") == transport {
                     return candidate["containerPort"].int

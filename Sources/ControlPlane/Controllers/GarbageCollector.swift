@@ -133,15 +133,38 @@ package final class GarbageCollector: Controller {
                 subresource: nil)
             return
         }
-        let hasDependents = index.withLock { $0.dependents[place.uid] != nil }
-        try await delete(place, !waiting.isEmpty && hasDependents ? .foreground : .background)
+        let dependents = index.withLock { $0.dependents[place.uid] ?? [] }
+        if !waiting.isEmpty, !dependents.isEmpty {
+            // A dependent that itself waits for its dependents: a circle, in which each would block the other.
+            let isCircle = index.withLock { index in dependents.contains { index.waiting[$0.uid] != nil } }
+            if isCircle { try await unblock(object, place) }
+            try await delete(place, .foreground)
+        } else {
+            let finalizers = object.finalizers
+            try await delete(
+                place,
+                finalizers.contains(Self.orphan)
+                    ? .orphan : finalizers.contains(Self.foreground) ? .foreground : .background)
+        }
+    }
+
+    private func unblock(_ object: KubeObject, _ place: Place) async throws(APIError) {
+        var references = object.ownerReferences
+        for i in references.indices { references[i].blockOwnerDeletion = false }
+        guard references != object.ownerReferences else { return }
+        _ = try await client.patch(
+            place.resource, namespace: place.key.namespace, name: place.key.name,
+            ["metadata": ["uid": .string(place.uid), "ownerReferences": .array(references.map(\.json))]], type: .merge,
+            subresource: nil)
     }
 
     private enum OwnerState { case present, waiting, absent }
 
     private func state(of reference: OwnerReference, namespace: String) async throws(APIError) -> OwnerState {
         guard let gv = GroupVersion(reference.apiVersion),
-            let (resource, namespaced) = resolve(GroupVersionKind(gv, reference.kind))
+            let (resource, namespaced) = resolve(GroupVersionKind(gv, reference.kind)),
+            // What is of the whole cluster cannot be owned from within a namespace: nothing follows from such a reference.
+            !namespaced || !namespace.isEmpty
         else { return .present }
         guard
             let owner = try await client.getIfPresent(

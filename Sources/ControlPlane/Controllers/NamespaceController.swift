@@ -74,7 +74,14 @@ package struct NamespaceController: Controller {
         let now = clock.now()
         var updated = namespace
         var conditions = namespace.status["conditions"]
-        let contents = left.map { "\($0.0.groupResource). has \($0.1) resource instances" }.joined(separator: ", ")
+        let contents = left.map { "\($0.0.resource).\($0.0.group) has \($0.1) resource instances" }
+            .joined(separator: ", ")
+        setCondition(
+            &conditions, type: "NamespaceDeletionDiscoveryFailure", status: "False", reason: "ResourcesDiscovered",
+            message: "All resources successfully discovered", now: now)
+        setCondition(
+            &conditions, type: "NamespaceDeletionGroupVersionParsingFailure", status: "False",
+            reason: "ParsedGroupVersions", message: "All legacy kube types successfully parsed", now: now)
         setCondition(
             &conditions, type: "NamespaceDeletionContentFailure", status: "False", reason: "ContentDeleted",
             message: "All content successfully deleted, may be waiting on finalization", now: now)
@@ -89,6 +96,10 @@ package struct NamespaceController: Controller {
                 &conditions, type: "NamespaceFinalizersRemaining", status: "True", reason: "SomeFinalizersRemain",
                 message: "Some content in the namespace has finalizers remaining: " + text.joined(separator: ", "),
                 now: now)
+        } else {
+            setCondition(
+                &conditions, type: "NamespaceFinalizersRemaining", status: "False",
+                reason: "ContentHasNoFinalizers", message: "All content-preserving finalizers finished", now: now)
         }
         updated.status["conditions"] = conditions
         guard updated.status != namespace.status else { return }

@@ -6,6 +6,8 @@ internal import KubeAPI
 struct PodClaims: Sendable {
     let client: any KubeClient
     var resource: GroupVersionResource = .pods
+    /// What cannot be the owner's whatever its labels say (a StatefulSet's pod of another name).
+    var isEligible: @Sendable (KubeObject) -> Bool = { _ in true }
 
     func owned(by owner: KubeObject) async throws(APIError) -> [KubeObject] {
         var owned: [KubeObject] = []
@@ -23,12 +25,13 @@ struct PodClaims: Sendable {
             let object = try item.decode()
             if let controller = object.controller {
                 guard controller.uid == owner.uid else { continue }
-                if selector.matches(object.labels) {
+                if selector.matches(object.labels), isEligible(object) {
                     claimed.append(object)
                 } else if !owner.isBeingDeleted {
                     try await release(object, from: owner)
                 }
-            } else if selector.matches(object.labels), !owner.isBeingDeleted, !object.isBeingDeleted,
+            } else if selector.matches(object.labels), isEligible(object), !owner.isBeingDeleted,
+                !object.isBeingDeleted,
                 resource != .pods || object.isActivePod
             {
                 if let adopted = try await adopt(object, by: owner) { claimed.append(adopted) }

@@ -11,6 +11,12 @@ extension KubeObject {
         return phase != "Succeeded" && phase != "Failed" && !isBeingDeleted
     }
 
+    /// Asked to go, and still there.
+    package var isTerminatingPod: Bool {
+        let phase = podPhase
+        return phase != "Succeeded" && phase != "Failed" && isBeingDeleted
+    }
+
     package var isReadyPod: Bool { condition("Ready")["status"].string == "True" }
 
     /// Ready for at least `seconds`; otherwise how long it still takes, if it is ready at all.

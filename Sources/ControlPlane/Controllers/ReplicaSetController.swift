@@ -1,12 +1,14 @@
 internal import Codecs
 package import KubeAPI
 
-/// Keeps as many pods as a ReplicaSet asks for.
+/// Keeps as many pods as a ReplicaSet, or a ReplicationController, asks for.
 /// Source: k8s.io/kubernetes/pkg/controller/replicaset (behaviour). Because reads see every write that was acknowledged,
 /// upstream's "expectations" have no counterpart here.
 package struct ReplicaSetController: Controller {
-    package let name = "replicaset-controller"
+    package let name: String
     package let concurrency = 4
+    private let resource: GroupVersionResource
+    private let kind: String
     private let client: any KubeClient
     private let clock: any KubeClock
     private let events: EventRecorder
@@ -14,59 +16,52 @@ package struct ReplicaSetController: Controller {
     static let burst = 500
 
     package init(client: any KubeClient, clock: any KubeClock) {
-        (self.client, self.clock) = (client, clock)
-        events = EventRecorder(client: client, clock: clock, component: "replicaset-controller")
+        self.init(client, clock, .replicaSets, kind: "ReplicaSet", name: "replicaset-controller")
+    }
+
+    /// The older kind, which differs in its selector's form only.
+    package static func replicationControllers(client: any KubeClient, clock: any KubeClock) -> Self {
+        Self(client, clock, .replicationControllers, kind: "ReplicationController", name: "replication-controller")
+    }
+
+    private init(
+        _ client: any KubeClient, _ clock: any KubeClock, _ resource: GroupVersionResource, kind: String, name: String
+    ) {
+        (self.client, self.clock, self.resource, self.kind, self.name) = (client, clock, resource, kind, name)
+        events = EventRecorder(client: client, clock: clock, component: name)
     }
 
     package var sources: [WatchSource] {
         [
-            .own(.replicaSets), .owner("ReplicaSet", of: .pods),
-            // A pod without an owner may be one to adopt: any set of its namespace may want it.
-            WatchSource(.pods) { [client] pod, kind in
-                guard pod.controller == nil, kind == .added, !pod.labels.isEmpty else { return [] }
-                return [ObjectKey(namespace: pod.namespace, name: Self.orphanPrefix + pod.name)]
-            },
+            .own(resource), .owner(kind, of: .pods), .orphans(of: .pods),
         ]
     }
-    /// Not a name an object can have: the key stands for "whoever wants this orphan".
-    private static let orphanPrefix = "\u{1}orphan:"
+
+    package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? {
+        try await Orphans.wanted(key, by: resource, client)
+    }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
-        if key.name.hasPrefix(Self.orphanPrefix) {
-            try await reconcileOrphan(
-                namespace: key.namespace, pod: String(key.name.dropFirst(Self.orphanPrefix.count)))
+        guard let set = try await client.getIfPresent(resource, namespace: key.namespace, name: key.name) else {
             return nil
         }
-        guard let set = try await client.getIfPresent(.replicaSets, namespace: key.namespace, name: key.name) else {
-            return nil
-        }
-        var pods = try await PodClaims(client: client).claim(
-            for: set, selector: try LabelSelector(json: set.spec["selector"]))
+        let pods = try await PodClaims(client: client).claim(
+            for: set, selector: try LabelSelector(workload: set))
         let active = pods.filter(\.isActivePod)
         var failure: APIError?
         if !set.isBeingDeleted {
             do throws(APIError) {
                 try await scale(set, active)
-                pods = active
             } catch {
                 failure = error
             }
         }
         // Status counts what is there now, not what was before scaling.
-        let now = try await PodClaims(client: client).owned(by: set).filter(\.isActivePod)
-        let again = try await updateStatus(set, now, failure)
+        let now = try await PodClaims(client: client).owned(by: set)
+        let again = try await updateStatus(
+            set, now, failure, isShort: active.count < Int(set.spec["replicas"].int(or: 1)))
         if let failure { throw failure }
         return again
-    }
-
-    private func reconcileOrphan(namespace: String, pod name: String) async throws(APIError) {
-        guard let pod = try await client.getIfPresent(.pods, namespace: namespace, name: name), pod.controller == nil
-        else { return }
-        let labels = pod.labels
-        for item in try await client.list(.replicaSets, namespace: namespace).items {
-            let set = try item.decode()
-            if try LabelSelector(json: set.spec["selector"]).matches(labels) { _ = try await reconcile(set.key) }
-        }
     }
 
     private func scale(_ set: KubeObject, _ active: [KubeObject]) async throws(APIError) {
@@ -75,8 +70,9 @@ package struct ReplicaSetController: Controller {
         if difference > 0 {
             try await createPods(set, min(difference, Self.burst))
         } else if difference < 0 {
-            let related = active
-            let victims = Self.victims(active, count: min(-difference, Self.burst), related: related, now: clock.now())
+            let victims = PodRanking.victims(
+                active, count: min(-difference, Self.burst), related: try await related(to: set, active),
+                now: clock.now())
             try await concurrently(victims) { [client, events] pod throws(APIError) in
                 do throws(APIError) {
                     try await client.delete(
@@ -115,32 +111,27 @@ package struct ReplicaSetController: Controller {
         }
     }
 
-    /// Those whose loss hurts least come first (upstream's ActivePodsWithRanks).
-    static func victims(_ pods: [KubeObject], count: Int, related: [KubeObject], now: Timestamp) -> [KubeObject] {
-        guard count < pods.count else { return pods }
-        var perNode: [String: Int64] = [:]
-        for pod in related { perNode[pod.spec["nodeName"].string ?? "", default: 0] += 1 }
-        func rank(_ pod: KubeObject) -> [Int64] {
-            let node = pod.spec["nodeName"].string ?? ""
-            let phase: Int64 = pod.podPhase == "Pending" ? 0 : pod.podPhase == "Unknown" ? 1 : 2
-            let cost = pod.annotations["controller.kubernetes.io/pod-deletion-cost"].flatMap { Int64($0) } ?? 0
-            let ready = pod.isReadyPod
-            let readySince = pod.condition("Ready")["lastTransitionTime"].string.flatMap { Timestamp($0) }?.seconds ?? 0
-            let restarts = pod.status["containerStatuses"].elements.map { $0["restartCount"].int(or: 0) }.max() ?? 0
-            return [
-                node.isEmpty ? 0 : 1, phase, ready ? 1 : 0, cost, -(perNode[node] ?? 0), ready ? -readySince : 0,
-                -restarts,
-                -(pod.creationTimestamp?.seconds ?? 0),
-            ]
+    /// The pods of all sets of the same deployment: those that share a node with many of them go first.
+    private func related(to set: KubeObject, _ own: [KubeObject]) async throws(APIError) -> [KubeObject] {
+        guard let owner = set.controller, resource == .replicaSets else { return own }
+        var family: Set<String> = []
+        for item in try await client.list(.replicaSets, namespace: set.namespace).items {
+            let other = try item.decode()
+            if other.controller?.uid == owner.uid { family.insert(other.uid) }
         }
-        return pods.map { (rank($0), $0) }
-            .sorted { $0.0 == $1.0 ? $0.1.name < $1.1.name : $0.0.lexicographicallyPrecedes($1.0) }
-            .prefix(count).map(\.1)
+        var pods: [KubeObject] = []
+        for item in try await client.list(.pods, namespace: set.namespace).items {
+            let pod = try item.decode()
+            if let controller = pod.controller, family.contains(controller.uid), pod.isActivePod { pods.append(pod) }
+        }
+        return pods
     }
 
     private func updateStatus(
-        _ set: KubeObject, _ pods: [KubeObject], _ failure: APIError?
+        _ set: KubeObject, _ owned: [KubeObject], _ failure: APIError?, isShort: Bool
     ) async throws(APIError) -> Duration? {
+        let pods = owned.filter(\.isActivePod)
+        let terminating = owned.filter(\.isTerminatingPod).count
         let now = clock.now()
         let minReady = set.spec["minReadySeconds"].int(or: 0)
         let template = LabelSelector.equal(set.spec["template"]["metadata"]["labels"].stringMap)
@@ -160,12 +151,15 @@ package struct ReplicaSetController: Controller {
         if ready > 0 { status["readyReplicas"] = .int(ready) }
         if available > 0 { status["availableReplicas"] = .int(available) }
         status["observedGeneration"] = .int(set.generation)
-        status["terminatingReplicas"] = set.status["terminatingReplicas"]
+        status["terminatingReplicas"] = .int(Int64(terminating))
         var conditions = set.status["conditions"]
         if let failure {
-            setCondition(
-                &conditions, type: "ReplicaFailure", status: "True", reason: "FailedCreate", message: failure.message,
-                now: now)
+            // The first failure's text stays: each refusal names another pod, and every change would wake us again.
+            if !conditions.elements.contains(where: { $0["type"].string == "ReplicaFailure" }) {
+                setCondition(
+                    &conditions, type: "ReplicaFailure", status: "True",
+                    reason: isShort ? "FailedCreate" : "FailedDelete", message: failure.message, now: now)
+            }
         } else if !conditions.isNull {
             let kept = conditions.elements.filter { $0["type"].string != "ReplicaFailure" }
             conditions = kept.isEmpty ? .null : .array(kept)
@@ -174,7 +168,7 @@ package struct ReplicaSetController: Controller {
         guard status != set.status else { return again }
         updated.status = status
         updated.resourceVersion = 0
-        _ = try await client.updateStatus(.replicaSets, updated)
+        _ = try await client.updateStatus(resource, updated)
         return again
     }
 }

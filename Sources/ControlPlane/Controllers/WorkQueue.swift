@@ -17,12 +17,30 @@ package final class WorkQueue: Sendable {
         var takers: [UInt64: CheckedContinuation<ObjectKey?, Never>] = [:]
         var nextTaker: UInt64 = 0
         var closed = false
+        var held = false
+
+        mutating func take() -> ObjectKey? {
+            guard head < ready.count else { return nil }
+            let key = ready[head]
+            head += 1
+            if head > 64, head * 2 > ready.count {
+                ready.removeFirst(head)
+                head = 0
+            }
+            waiting.remove(key)
+            processing.insert(key)
+            return key
+        }
     }
 
     private let state = Mutex(State())
     private let clock: any KubeClock
 
-    package init(clock: any KubeClock) { self.clock = clock }
+    /// - Parameter held: keys gather, but none is handed out before `release`.
+    package init(clock: any KubeClock, held: Bool = false) {
+        self.clock = clock
+        state.withLock { $0.held = held }
+    }
 
     package func add(_ key: ObjectKey) {
         let taker = state.withLock { state -> CheckedContinuation<ObjectKey?, Never>? in
@@ -31,7 +49,7 @@ package final class WorkQueue: Sendable {
                 state.again.insert(key)
                 return nil
             }
-            if let (id, taker) = state.takers.first {
+            if !state.held, let (id, taker) = state.takers.first {
                 state.takers[id] = nil
                 state.processing.insert(key)
                 return taker
@@ -77,15 +95,7 @@ package final class WorkQueue: Sendable {
                 var found: ObjectKey?
                 let resume = state.withLock { state -> Bool in
                     if state.closed || Task.isCancelled { return true }
-                    if state.head < state.ready.count {
-                        let key = state.ready[state.head]
-                        state.head += 1
-                        if state.head > 64, state.head * 2 > state.ready.count {
-                            state.ready.removeFirst(state.head)
-                            state.head = 0
-                        }
-                        state.waiting.remove(key)
-                        state.processing.insert(key)
+                    if !state.held, let key = state.take() {
                         found = key
                         return true
                     }
@@ -119,6 +129,20 @@ package final class WorkQueue: Sendable {
     }
 
     package func forget(_ key: ObjectKey) { state.withLock { _ = $0.failures.removeValue(forKey: key) } }
+
+    /// From now on keys are handed out.
+    package func release() {
+        let handed = state.withLock { state -> [(CheckedContinuation<ObjectKey?, Never>, ObjectKey)] in
+            state.held = false
+            var handed: [(CheckedContinuation<ObjectKey?, Never>, ObjectKey)] = []
+            while let (id, taker) = state.takers.first, let key = state.take() {
+                state.takers[id] = nil
+                handed.append((taker, key))
+            }
+            return handed
+        }
+        for (taker, key) in handed { taker.resume(returning: key) }
+    }
 
     package func close() {
         let takers = state.withLock { state in

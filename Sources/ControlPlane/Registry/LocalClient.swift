@@ -12,7 +12,12 @@ package struct LocalClient: KubeClient {
         (self.registry, self.user, self.subresources) = (registry, user, subresources)
     }
 
-    private func scope() -> RequestScope { RequestScope(user: user, now: registry.clock.now()) }
+    /// The parts of this process write as one manager.
+    private static let fieldManager = "k3s"
+
+    private func scope() -> RequestScope {
+        RequestScope(user: user, now: registry.clock.now(), fieldManager: Self.fieldManager)
+    }
 
     package func get(
         _ resource: GroupVersionResource, namespace: String, name: String
@@ -73,8 +78,13 @@ package struct LocalClient: KubeClient {
         subresource: String?
     ) async throws(APIError) -> KubeObject {
         let row = try registry.resource(resource)
-        let patch = ObjectPatch(patch, type: type)
         let subresource = subresource ?? ""
+        if type == .apply {
+            return try await registry.apply(
+                row, namespace: namespace, name: name, subresource: subresource, .init(patch, force: true), scope()
+            ).object
+        }
+        let patch = ObjectPatch(patch, type: type)
         if let own = try await subresources.update(
             row, subresource, namespace: namespace, name: name, scope(), retries: Registry.patchAttempts,
             change: { old throws(APIError) in

@@ -13,6 +13,14 @@ package struct ObjectPatch: Sendable {
     package init(_ document: JSON, type: PatchType) { (content, self.type) = (.tree(document), type) }
     package init(bytes: [UInt8], type: PatchType) { (content, self.type) = (.bytes(bytes), type) }
 
+    /// Whether it may change who owns what; only then does it need to see it.
+    var namesManagedFields: Bool {
+        switch content {
+        case .bytes(let bytes): bytes.firstRange(of: "managedFields".utf8) != nil
+        case .tree(let patch): patch.text.contains("managedFields")
+        }
+    }
+
     /// The patched object, decoded and with its defaults.
     package func apply(
         to object: KubeObject, as gvk: GroupVersionKind, validation: FieldValidation, schema: Schema,

@@ -7,8 +7,11 @@ extension Registry {
     private static let generatedNameAttempts = 8
 
     /// Creates an object that has been decoded (and defaulted) as `resource`'s kind.
+    ///
+    /// - Parameter managed: of an object that an apply creates, who owns what; nil: the writer owns what it sends.
     package func create(
-        _ resource: ServedResource, namespace: String, _ object: KubeObject, _ scope: RequestScope
+        _ resource: ServedResource, namespace: String, _ object: KubeObject, _ scope: RequestScope,
+        managed: ManagedFields? = nil
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         var object = object
         try checkNamespace(&object, resource, namespace)
@@ -19,10 +22,13 @@ extension Registry {
         }
         let base = object.metadata["generateName"].string ?? ""
         let generates = object.name.isEmpty && !base.isEmpty
+        let owners = managed ?? fieldsOfCreated(&object, resource, scope)
+        let managed = owners.isEmpty ? [] : StoredManagedFields.encode(owners)
         var attempt = 1
         while true {
             do throws(APIError) {
-                return try await createOnce(resource, namespace, object, scope, generateFrom: generates ? base : nil)
+                return try await createOnce(
+                    resource, namespace, object, managed, scope, generateFrom: generates ? base : nil)
             } catch {
                 guard generates, error.isAlreadyExists, attempt < Self.generatedNameAttempts else { throw error }
                 attempt += 1
@@ -31,8 +37,8 @@ extension Registry {
     }
 
     private func createOnce(
-        _ resource: ServedResource, _ namespace: String, _ input: KubeObject, _ scope: RequestScope,
-        generateFrom base: String?
+        _ resource: ServedResource, _ namespace: String, _ input: KubeObject, _ managed: [UInt8],
+        _ scope: RequestScope, generateFrom base: String?
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         var object = input
         // A name is there before admission, which may want to see it.
@@ -40,6 +46,7 @@ extension Registry {
         var request = AdmissionRequest(
             .create, resource.gvr, resource.gvk, namespace: namespace, name: object.name, object: object, scope: scope)
         object = KubeObject(.null)
+        defer { scope.finish() }
         try await admission.mutate(&request, self)
         object = request.object
         request.object = KubeObject(.null)
@@ -67,7 +74,7 @@ extension Registry {
             request.object = stored
             try await admission.validate(request, self)
             request.object = KubeObject(.null)
-            let result = try await write(create: stored, resource, namespace, scope)
+            let result = try await write(create: stored, managed, resource, namespace, scope)
             if scope.dryRun { reservation.rollback() } else { reservation.commit() }
             return result
         } catch {
@@ -77,7 +84,8 @@ extension Registry {
     }
 
     private func write(
-        create object: KubeObject, _ resource: ServedResource, _ namespace: String, _ scope: RequestScope
+        create object: KubeObject, _ managed: [UInt8], _ resource: ServedResource, _ namespace: String,
+        _ scope: RequestScope
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         var object = object
         let key = resource.key(namespace, object.name)
@@ -85,9 +93,14 @@ extension Registry {
             if store.get(key) != nil { throw .alreadyExists(resource.gvr, object.name) }
             object.metadata["resourceVersion"] = .null
             let shown = resource.view.map { canonical($0.show(object), resource) } ?? object
-            return (EncodedObject(bytes: shown.json.encode(), resourceVersion: 0), shown)
+            // What is not stored has no resource version, so no template either.
+            var answer = shown
+            if let managed = StoredManagedFields.decode(managed, managed.indices), !managed.isEmpty {
+                answer.metadata["managedFields"] = managed.json
+            }
+            return (EncodedObject(bytes: answer.json.encode(), resourceVersion: 0), shown)
         }
-        let template = ObjectTemplate(object)
+        let template = ObjectTemplate(object, managed: managed)
         let entry: StoreEntry
         do throws(StoreError) {
             entry = try await store.create(key) { template.encoded(revision: $0) }

@@ -89,7 +89,11 @@ extension Registry {
             || resource.gvr == .namespaces && !object.spec["finalizers"].elements.isEmpty
         guard waits else {
             if scope.dryRun { return .gone(EncodedObject(bytes: entry.value, resourceVersion: entry.modRevision)) }
-            let last = object == old ? entry.value : canonical(object, resource).json.encode()
+            let managed = ObjectTemplate.managedFields(in: entry.value)
+            let last =
+                object == old
+                ? entry.value
+                : ObjectTemplate(canonical(object, resource), managed: managed).encoded(revision: entry.modRevision)
             let (revision, previous) = try await store.delete(entry.key, expected: entry.modRevision) {
                 ObjectTemplate.replacingVersion(in: last, with: $0)
             }
@@ -170,8 +174,8 @@ extension Registry {
     ) async throws(APIError) -> ListPage {
         let page = try list(resource, namespace: namespace, parameters)
         for item in page.items {
-            let name = RawJSON.text(of: ["metadata", "name"], in: item.bytes) ?? ""
-            let space = RawJSON.text(of: ["metadata", "namespace"], in: item.bytes) ?? ""
+            let name = RawJSON.text(of: ["metadata", "name"], in: item.stored) ?? ""
+            let space = RawJSON.text(of: ["metadata", "namespace"], in: item.stored) ?? ""
             do throws(APIError) {
                 _ = try await delete(resource, namespace: space, name: name, options, scope)
             } catch {

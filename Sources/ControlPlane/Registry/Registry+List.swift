@@ -173,7 +173,7 @@ extension Registry {
         guard case .compacted = error else { return apiError(error, resource, "") }
         guard let start else {
             return .expired(
-                "The provided resource version is too old to display a consistent list result.")
+                "The resourceVersion for the provided list is too old.")
         }
         var expired = APIError.expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list "

@@ -17,11 +17,13 @@ extension Registry {
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         try await update(
             resource, namespace: namespace, name: name, subresource: subresource, scope, retries: Self.patchAttempts
-        ) { old throws(APIError) in
+        ) { old, current throws(APIError) in
+            var base = old
+            if patch.namesManagedFields { base.metadata["managedFields"] = current.managedFields.json }
             let decoded = try patch.apply(
-                to: old, as: resource.gvk, validation: validation, schema: self.schema, clock: self.clock)
+                to: base, as: resource.gvk, validation: validation, schema: self.schema, clock: self.clock)
             for warning in decoded.warnings { scope.warn(warning) }
-            return KubeObject(decoded.json)
+            return (KubeObject(decoded.json), nil)
         }
     }
 }

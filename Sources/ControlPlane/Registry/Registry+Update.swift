@@ -5,6 +5,8 @@ internal import Store
 extension Registry {
     /// Makes the new state from the current one; called again when somebody else was faster.
     package typealias Change = (KubeObject) async throws(APIError) -> KubeObject
+    /// The same, for those who also say who owns what; nil: the writer owns what it changes.
+    typealias OwningChange = (KubeObject, EncodedObject) async throws(APIError) -> (KubeObject, ManagedFields?)
 
     /// Replaces an object (`subresource` "") or what a subresource owns of it.
     ///
@@ -14,13 +16,24 @@ extension Registry {
         _ resource: ServedResource, namespace: String, name: String, subresource: String = "",
         _ scope: RequestScope, retries: Int? = nil, change: Change
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
+        try await update(
+            resource, namespace: namespace, name: name, subresource: subresource, scope, retries: retries
+        ) { old, _ throws(APIError) in (try await change(old), nil) }
+    }
+
+    func update(
+        _ resource: ServedResource, namespace: String, name: String, subresource: String,
+        _ scope: RequestScope, retries: Int?, change: OwningChange
+    ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
         var attempt = 0
         while true {
             attempt += 1
             let entry = try entry(resource, namespace, name)
             let old = try KubeObject(decoding: entry)
             let shownOld = resource.view.map { canonical($0.show(old), resource) } ?? old
-            let new = try await change(shownOld)
+            let current = EncodedObject(bytes: entry.value, resourceVersion: entry.modRevision)
+            let (changed, managed) = try await change(shownOld, current)
+            var new = changed
             try checkIdentity(new, old: old, resource, namespace, name)
             let asked = new.resourceVersion
             if asked != 0, asked != entry.modRevision { throw .modified(resource.gvr, name) }
@@ -29,7 +42,12 @@ extension Registry {
                     resource.gvk, name,
                     [.init(.invalid, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")])
             }
-            if let result = try await replace(entry, old, with: new, resource, namespace, subresource, scope) {
+            let owners =
+                managed
+                ?? fieldsOfUpdated(&new, shownOld, current, resource, subresource: subresource, scope)
+            if let result = try await replace(
+                entry, old, with: new, owners, resource, namespace, subresource, scope)
+            {
                 return result
             }
             if retries.map({ attempt >= $0 }) ?? (asked != 0) || Task.isCancelled {
@@ -40,8 +58,8 @@ extension Registry {
 
     /// nil: somebody else was faster.
     private func replace(
-        _ entry: StoreEntry, _ old: KubeObject, with new: KubeObject, _ resource: ServedResource, _ namespace: String,
-        _ subresource: String, _ scope: RequestScope
+        _ entry: StoreEntry, _ old: KubeObject, with new: KubeObject, _ owners: ManagedFields?,
+        _ resource: ServedResource, _ namespace: String, _ subresource: String, _ scope: RequestScope
     ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject)? {
         var object = new
         object.metadata.withObject { keepSystemFields(&$0, of: old.metadata) }
@@ -49,6 +67,7 @@ extension Registry {
             .update, resource.gvr, resource.gvk, subresource: subresource, namespace: namespace, name: old.name,
             object: object, old: old, scope: scope)
         object = KubeObject(.null)
+        defer { scope.finish() }
         try await admission.mutate(&request, self)
         object = request.object
         request.object = KubeObject(.null)
@@ -80,7 +99,7 @@ extension Registry {
         let written: EncodedObject
         do throws(StoreError) {
             written = try await commit(
-                object, over: entry, old, storage, subresource: subresource, dryRun: scope.dryRun)
+                object, owners, over: entry, old, storage, subresource: subresource, dryRun: scope.dryRun)
         } catch {
             reservation.rollback()
             if case .conflict = error { return nil }
@@ -94,11 +113,14 @@ extension Registry {
     }
 
     /// Writes, unless nothing changed; removes an object that was only waiting for its last finalizer.
+    /// - Parameter owners: nil: as they are.
     func commit(
-        _ object: KubeObject, over entry: StoreEntry, _ old: KubeObject, _ resource: ServedResource,
+        _ object: KubeObject, _ owners: ManagedFields? = nil, over entry: StoreEntry, _ old: KubeObject,
+        _ resource: ServedResource,
         subresource: String, dryRun: Bool
     ) async throws(StoreError) -> EncodedObject {
-        let template = ObjectTemplate(object)
+        let managed = owners.map(StoredManagedFields.encode) ?? ObjectTemplate.managedFields(in: entry.value)
+        let template = ObjectTemplate(object, managed: owners?.isEmpty == true ? [] : managed)
         if template.matches(entry.value) {
             return EncodedObject(bytes: entry.value, resourceVersion: entry.modRevision)
         }
@@ -145,7 +167,7 @@ extension Registry {
     /// What no client may change comes from the stored object; where a client sent something else, validation will
     /// have seen it as a conflict or it is ignored as upstream does.
     private func keepSystemFields(_ metadata: inout JSONObject, of old: JSON) {
-        for key in ["namespace", "generateName", "selfLink", "uid", "generation", "managedFields"] {
+        for key in ["namespace", "generateName", "selfLink", "uid", "generation"] {
             metadata[key] = old[key].isNull ? nil : old[key]
         }
         for key in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]

@@ -41,7 +41,8 @@ package final class Registry: Sendable {
     func show(_ object: EncodedObject, _ resource: ServedResource) throws(APIError) -> EncodedObject {
         guard let view = resource.view else { return object }
         let shown = canonical(view.show(try object.decode()), resource)
-        let bytes = ObjectTemplate(shown).encoded(revision: object.resourceVersion)
+        let bytes = ObjectTemplate(shown, managed: ObjectTemplate.managedFields(in: object.stored))
+            .encoded(revision: object.resourceVersion)
         return EncodedObject(bytes: bytes, resourceVersion: object.resourceVersion)
     }
 

@@ -1,5 +1,5 @@
-package import Codecs
-package import KubeAPI
+internal import Codecs
+internal import KubeAPI
 internal import Store
 
 /// Subresources that are more than a view of the object itself: binding, eviction, tokens, scale.
@@ -87,34 +87,6 @@ package final class SubresourceEngine: Sendable {
             pod.resourceVersion = binding.resourceVersion == 0 ? pod.resourceVersion : binding.resourceVersion
             return pod
         }
-        return Self.success(code: 201)
-    }
-
-    private func evict(
-        _ pods: ServedResource, namespace: String, pod name: String, _ eviction: KubeObject, _ scope: RequestScope
-    ) async throws(APIError) -> KubeObject {
-        if !eviction.name.isEmpty, eviction.name != name {
-            throw .badRequest("name in URL does not match name in Eviction object: \"\(eviction.name)\" != \"\(name)\"")
-        }
-        let options = try DeleteOptions(json: eviction["deleteOptions"])
-        let dryRun = scope.dryRun || !eviction["deleteOptions"]["dryRun"].elements.isEmpty
-        let scope =
-            dryRun == scope.dryRun
-            ? scope : RequestScope(user: scope.user, now: scope.now, dryRun: dryRun, fieldManager: scope.fieldManager)
-        let pod = try registry.get(pods, namespace: namespace, name: name).decode()
-        if !pod.isBeingDeleted, !["Succeeded", "Failed"].contains(pod.status["phase"].string ?? "") {
-            _ = try await registry.update(
-                pods, namespace: namespace, name: name, subresource: "status", scope, retries: 5
-            ) {
-                pod throws(APIError) in
-                var pod = pod
-                pod.setCondition(
-                    "DisruptionTarget", status: "True", reason: "EvictionByEvictionAPI",
-                    message: "Eviction API: evicting", now: scope.now)
-                return pod
-            }
-        }
-        _ = try await registry.delete(pods, namespace: namespace, name: name, options, scope)
         return Self.success(code: 201)
     }
 

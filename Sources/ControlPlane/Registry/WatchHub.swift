@@ -22,6 +22,7 @@ final class WatchHub: Sendable {
         let revision: Int64
         let kind: WatchEvent.Kind
         let prefix: String
+        let isProtobuf: Bool
         let bytes: [UInt8]
     }
 
@@ -39,17 +40,26 @@ final class WatchHub: Sendable {
 
     // MARK: - Frames
 
-    /// `{"type":...,"object":...}` and a line end; made once however many watches send it.
-    func frame(_ kind: WatchEvent.Kind, _ object: EncodedObject, of resource: ServedResource) -> [UInt8] {
+    /// The event as it is sent; made once however many watches send it.
+    func frame(
+        _ kind: WatchEvent.Kind, _ object: EncodedObject, of resource: ServedResource,
+        _ form: WatchFrames = WatchFrames(isProtobuf: false)
+    ) -> [UInt8] {
         let revision = object.resourceVersion
         let known = frames.withLock { state in
-            state.ring.last { $0.revision == revision && $0.kind == kind && $0.prefix == resource.prefix }?.bytes
+            state.ring.last {
+                $0.revision == revision && $0.kind == kind && $0.prefix == resource.prefix
+                    && $0.isProtobuf == form.isProtobuf
+            }?.bytes
         }
         if resource.view == nil, let known { return known }
-        let made = Self.frame(kind, object.bytes)
+        let made = form.frame(kind.rawValue, object.bytes)
         guard resource.view == nil else { return made }
         frames.withLock { state in
-            state.ring.append(Frame(revision: revision, kind: kind, prefix: resource.prefix, bytes: made))
+            state.ring.append(
+                Frame(
+                    revision: revision, kind: kind, prefix: resource.prefix, isProtobuf: form.isProtobuf, bytes: made)
+            )
             state.bytes += made.count
             while state.ring.count > Self.frameCount || state.bytes > Self.frameBytes, let first = state.ring.first {
                 state.bytes -= first.bytes.count
@@ -61,6 +71,7 @@ final class WatchHub: Sendable {
 
     static func frame(_ kind: WatchEvent.Kind, _ object: [UInt8]) -> [UInt8] { frame(type: kind.rawValue, object) }
 
+    /// `{"type":...,"object":...}` and a line end.
     static func frame(type: String, _ object: [UInt8]) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(object.count + 40)

@@ -20,6 +20,9 @@ struct ClusterState: Sendable {
         var key: String
         var value: String
         var effect: String
+        init(key: String, value: String, effect: String) {
+            (self.key, self.value, self.effect) = (key, value, effect)
+        }
         init(_ json: JSON) {
             key = json["key"].string ?? ""
             value = json["value"].string ?? ""

@@ -5,18 +5,30 @@ internal import KubeAPI
 /// Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins.
 struct NodeFilters: Sendable {
     let demand: PodDemand
-    private let nodeName: String
     private let selector: [String: String]
     private let affinity: JSON
     private let tolerations: [JSON]
 
     init(_ pod: KubeObject) {
         demand = PodDemand(pod)
-        nodeName = pod.spec["nodeName"].string ?? ""
         selector = pod.spec["nodeSelector"].stringMap
         affinity = pod.spec["affinity"]["nodeAffinity"]
         tolerations = pod.spec["tolerations"].elements
     }
+
+    /// Whether taking pods away from the node could not help: it is not (only) room that is missing.
+    func isHopeless(_ reasons: [String], on node: ClusterState.Node) -> Bool {
+        let wants = demand.requests
+        let there = node.allocatable
+        if wants.milliCPU > there.milliCPU || wants.memory > there.memory
+            || wants.ephemeralStorage > there.ephemeralStorage
+            || wants.scalars.contains(where: { $0.value > there.scalars[$0.key] ?? 0 })
+        {
+            return true
+        }
+        return reasons.contains { $0.hasPrefix("node(s)") && $0 != Self.noPorts }
+    }
+    private static let noPorts = "node(s) didn't have free ports for the requested pod ports"
 
     /// Empty: it fits.
     func reasons(against node: ClusterState.Node) -> [String] {
@@ -26,11 +38,11 @@ struct NodeFilters: Sendable {
         for taint in node.taints where taint.effect == "NoSchedule" || taint.effect == "NoExecute" {
             if !tolerates(taint.key, taint.value, taint.effect) { return ["node(s) had untolerated taint(s)"] }
         }
-        guard selector.allSatisfy({ node.labels[$0.key] == $0.value }), matchesRequiredAffinity(node) else {
+        guard matchesSelectors(node) else {
             return ["node(s) didn't match Pod's node affinity/selector"]
         }
         if demand.ports.contains(where: { port in node.ports.contains { PodDemand.conflict(port, $0) } }) {
-            return ["node(s) didn't have free ports for the requested pod ports"]
+            return [Self.noPorts]
         }
         var reasons: [String] = []
         if node.pods + 1 > node.podLimit { reasons.append("Too many pods") }
@@ -49,12 +61,21 @@ struct NodeFilters: Sendable {
     }
 
     private func tolerates(_ key: String, _ value: String, _ effect: String) -> Bool {
-        tolerations.contains { toleration in
-            if let wanted = toleration["effect"].string, !wanted.isEmpty, wanted != effect { return false }
-            let name = toleration["key"].string ?? ""
-            if toleration["operator"].string == "Exists" { return name.isEmpty || name == key }
-            return name == key && (toleration["value"].string ?? "") == value
-        }
+        let taint = ClusterState.Taint(key: key, value: value, effect: effect)
+        return tolerations.contains { Self.tolerates($0, taint) }
+    }
+
+    static func tolerates(_ toleration: JSON, _ taint: ClusterState.Taint) -> Bool {
+        let (key, value, effect) = (taint.key, taint.value, taint.effect)
+        if let wanted = toleration["effect"].string, !wanted.isEmpty, wanted != effect { return false }
+        let name = toleration["key"].string ?? ""
+        if toleration["operator"].string == "Exists" { return name.isEmpty || name == key }
+        return name == key && (toleration["value"].string ?? "") == value
+    }
+
+    /// Node selector and required node affinity.
+    func matchesSelectors(_ node: ClusterState.Node) -> Bool {
+        selector.allSatisfy { node.labels[$0.key] == $0.value } && matchesRequiredAffinity(node)
     }
 
     private func matchesRequiredAffinity(_ node: ClusterState.Node) -> Bool {

@@ -84,7 +84,7 @@ struct PodDemand: Sendable, Equatable {
             var own = Amounts(container["resources"]["requests"])
             if container["restartPolicy"].string == "Always" {
                 sum += own
-                sumScored += own
+                sumScored += Self.withDefaults(own)
                 sidecars += own
                 own = sidecars
                 ports += Self.ports(of: container, hostNetwork: spec["hostNetwork"].bool ?? false)
@@ -95,6 +95,16 @@ struct PodDemand: Sendable, Equatable {
         }
         sum.formMaximum(peak)
         sumScored.formMaximum(peak)
+        // What is asked for the pod as a whole takes the place of its containers' sum (KEP-2837).
+        let whole = Amounts(spec["resources"]["requests"])
+        for amount in [\Amounts.milliCPU, \Amounts.memory] where whole[keyPath: amount] > 0 {
+            sum[keyPath: amount] = whole[keyPath: amount]
+            sumScored[keyPath: amount] = whole[keyPath: amount]
+        }
+        for (name, amount) in whole.scalars {
+            sum.scalars[name] = amount
+            sumScored.scalars[name] = amount
+        }
         let overhead = Amounts(spec["overhead"])
         sum += overhead
         sumScored += overhead

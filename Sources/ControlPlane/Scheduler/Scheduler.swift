@@ -14,7 +14,8 @@ package final class Scheduler: Controller {
 
     private struct State {
         var cluster = ClusterState()
-        var unschedulable: Set<ObjectKey> = []
+        /// With the generation that did not fit: a changed pod is tried again.
+        var unschedulable: [ObjectKey: Int64] = [:]
         /// Breaks ties between equal nodes in turn.
         var turn = 0
     }
@@ -45,8 +46,8 @@ package final class Scheduler: Controller {
                     var keys: [ObjectKey] = []
                     if state.cluster.update(pod: pod, deleted: kind == .deleted) { keys = Self.waiting(&state) }
                     if kind == .deleted {
-                        state.unschedulable.remove(pod.key)
-                    } else if Self.isOurs(pod), kind == .added || !state.unschedulable.contains(pod.key) {
+                        state.unschedulable[pod.key] = nil
+                    } else if Self.isOurs(pod), kind == .added || state.unschedulable[pod.key] != pod.generation {
                         keys.append(pod.key)
                     }
                     return keys
@@ -56,8 +57,8 @@ package final class Scheduler: Controller {
     }
 
     private static func waiting(_ state: inout State) -> [ObjectKey] {
-        defer { state.unschedulable = [] }
-        return Array(state.unschedulable)
+        defer { state.unschedulable = [:] }
+        return Array(state.unschedulable.keys)
     }
 
     private static func isOurs(_ pod: KubeObject) -> Bool {
@@ -77,12 +78,14 @@ package final class Scheduler: Controller {
         let choice = state.withLock { state -> Choice in
             let nodes = state.cluster.existing
             var reasons: [String: Int] = [:]
+            var hopeless = 0
             var best: [String] = []
             var bestScore = Int64.min
             for node in nodes {
                 let against = filters.reasons(against: node)
                 guard against.isEmpty else {
                     for reason in against { reasons[reason, default: 0] += 1 }
+                    if filters.isHopeless(against, on: node) { hopeless += 1 }
                     continue
                 }
                 let score = filters.score(node)
@@ -90,8 +93,9 @@ package final class Scheduler: Controller {
                 if score == bestScore { best.append(node.name) }
             }
             guard !best.isEmpty else {
-                state.unschedulable.insert(key)
-                return .none(Self.message(total: nodes.count, reasons))
+                state.unschedulable[key] = pod.generation
+                let preempts = pod.spec["preemptionPolicy"].string != "Never"
+                return .none(Self.message(total: nodes.count, reasons, hopeless: hopeless, preempts: preempts))
             }
             best.sort()
             state.turn &+= 1
@@ -118,6 +122,10 @@ package final class Scheduler: Controller {
             _ = try await client.create(.pods, binding, subresource: "binding", name: pod.name)
         } catch {
             state.withLock { _ = $0.cluster.remove(pod.uid) }
+            // Where another scheduler was faster, the pod is on that one's node; the event may have come before.
+            if let there = try await client.getIfPresent(.pods, namespace: pod.namespace, name: pod.name) {
+                state.withLock { _ = $0.cluster.update(pod: there, deleted: false) }
+            }
             throw error
         }
         await events.event(
@@ -136,11 +144,14 @@ package final class Scheduler: Controller {
     }
 
     /// "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: ..."
-    static func message(total: Int, _ reasons: [String: Int]) -> String {
+    static func message(total: Int, _ reasons: [String: Int], hopeless: Int, preempts: Bool) -> String {
         guard total > 0 else { return "no nodes available to schedule pods" }
         let texts = reasons.map { "\($0.value) \($0.key)" }.sorted()
-        return
-            "0/\(total) nodes are available: \(texts.joined(separator: ", ")). preemption: 0/\(total) nodes are available: "
-            + "\(total) Preemption is not helpful for scheduling."
+        let head = "0/\(total) nodes are available: \(texts.joined(separator: ", ")). preemption: "
+        guard preempts else { return head + "not eligible due to preemptionPolicy=Never." }
+        var preemption: [String] = []
+        if total > hopeless { preemption.append("\(total - hopeless) No preemption victims found for incoming pod") }
+        if hopeless > 0 { preemption.append("\(hopeless) Preemption is not helpful for scheduling") }
+        return head + "0/\(total) nodes are available: \(preemption.sorted().joined(separator: ", "))."
     }
 }

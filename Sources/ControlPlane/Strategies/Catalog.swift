@@ -22,7 +22,12 @@ enum Catalog {
                 default: false
                 }
             }
-            if info.subresources.count != known || !info.isServed {
+            let verbs = info.verbs
+            // Clients that want to know whether a kind is a custom one ask for the list; there is no more to it yet.
+            if info.gvr == GroupVersionResource("apiextensions.k8s.io", "v1", "customresourcedefinitions") {
+                (info.verbs, info.subresources) = ([.get, .list, .watch], [])
+            }
+            if info.subresources.count != known || info.verbs != verbs || !info.isServed {
                 info.isServed = true
                 schema.addResource(info)
             }
@@ -38,7 +43,16 @@ enum Catalog {
         case ("v1", let resource): core(resource)
         case ("apps/v1", "deployments"): WorkloadStrategy(kind: .deployment)
         case ("apps/v1", "replicasets"): WorkloadStrategy(kind: .replicaSet)
+        case ("networking.k8s.io/v1", "ingresses"): IngressStrategy()
+        case ("networking.k8s.io/v1", "networkpolicies"): NetworkPolicyStrategy()
+        case ("networking.k8s.io/v1", "ipaddresses"): IPAddressStrategy()
+        case ("networking.k8s.io/v1", "servicecidrs"): ServiceCIDRStrategy()
         case ("apps/v1", "controllerrevisions"): ControllerRevisionStrategy()
+        case ("apps/v1", "daemonsets"): DaemonSetStrategy()
+        case ("apps/v1", "statefulsets"): StatefulSetStrategy()
+        case ("batch/v1", "jobs"): JobStrategy()
+        case ("batch/v1", "cronjobs"): CronJobStrategy()
+        case ("policy/v1", "poddisruptionbudgets"): PodDisruptionBudgetStrategy()
         case ("coordination.k8s.io/v1", "leases"): LeaseStrategy()
         case ("discovery.k8s.io/v1", "endpointslices"): EndpointSliceStrategy()
         case ("events.k8s.io/v1", "events"): EventStrategy()
@@ -47,13 +61,14 @@ enum Catalog {
         case ("rbac.authorization.k8s.io/v1", "clusterroles"): RoleStrategy(namespaced: false)
         case ("rbac.authorization.k8s.io/v1", "rolebindings"): RoleBindingStrategy(namespaced: true)
         case ("rbac.authorization.k8s.io/v1", "clusterrolebindings"): RoleBindingStrategy(namespaced: false)
+        case ("apiextensions.k8s.io/v1", "customresourcedefinitions"): PlainStrategy()
         case ("authentication.k8s.io/v1", "tokenreviews"), ("authentication.k8s.io/v1", "selfsubjectreviews"),
             ("authorization.k8s.io/v1", "subjectaccessreviews"),
             ("authorization.k8s.io/v1", "selfsubjectaccessreviews"),
             ("authorization.k8s.io/v1", "localsubjectaccessreviews"),
             ("authorization.k8s.io/v1", "selfsubjectrulesreviews"):
             reviews ? PlainStrategy() : nil
-        default: nil
+        default: gvr.version == "v1" ? SimpleKinds.strategy(gvr) : nil
         }
     }
 
@@ -69,6 +84,11 @@ enum Catalog {
         case "serviceaccounts": ServiceAccountStrategy()
         case "events": EventStrategy()
         case "podtemplates": PodTemplateStrategy()
+        case "replicationcontrollers": WorkloadStrategy(kind: .replicationController)
+        case "persistentvolumes": PersistentVolumeStrategy()
+        case "persistentvolumeclaims": PersistentVolumeClaimStrategy()
+        case "resourcequotas": ResourceQuotaStrategy()
+        case "limitranges": LimitRangeStrategy()
         case "bindings": PlainStrategy()
         default: nil
         }

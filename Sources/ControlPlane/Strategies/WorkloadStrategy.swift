@@ -1,34 +1,54 @@
 internal import Codecs
 internal import KubeAPI
 
-/// Deployments and replica sets: a selector, a pod template and a number.
-/// Source: pkg/apis/apps/validation.
+/// Deployments, replica sets and replication controllers: a selector, a pod template and a number.
+/// Source: pkg/apis/apps/validation, pkg/apis/core/validation.
 struct WorkloadStrategy: ResourceStrategy {
-    enum Kind { case deployment, replicaSet }
+    enum Kind { case deployment, replicaSet, replicationController }
     let kind: Kind
 
     var tracksGeneration: Bool { true }
+    /// The oldest kind keeps the oldest behaviour.
+    var orphansDependents: Bool { kind == .replicationController }
     var selectableFields: [SelectableField] {
-        kind == .replicaSet ? [SelectableField("status.replicas", absent: "0")] : []
+        kind == .deployment ? [] : [SelectableField("status.replicas", absent: "0")]
+    }
+
+    func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
+        if kind != .deployment { object.json["status"] = ["replicas": 0] }
     }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         let spec = object.spec
         check.nonNegative(spec["replicas"], "spec.replicas")
         check.nonNegative(spec["minReadySeconds"], "spec.minReadySeconds")
-        Selectors.check(
-            spec["selector"], template: spec["template"], kind: kind == .deployment ? "deployment" : "replicaset",
-            &check)
-        Self.checkTemplate(spec["template"], "spec.template", &check)
-        guard kind == .deployment else { return }
-        check.nonNegative(spec["revisionHistoryLimit"], "spec.revisionHistoryLimit")
-        RollingUpdate.check(spec["strategy"], &check)
-        if let deadline = spec["progressDeadlineSeconds"].int {
+        switch kind {
+        case .deployment:
+            Selectors.check(spec["selector"], template: spec["template"], kind: "deployment", &check)
+            PodTemplate.checkLasting(spec["template"], "spec.template", kind: "ReplicaSet", &check)
+            check.nonNegative(spec["revisionHistoryLimit"], "spec.revisionHistoryLimit")
+            RollingUpdate.check(spec["strategy"], &check)
+            guard let deadline = spec["progressDeadlineSeconds"].int else { return }
             check.nonNegative(spec["progressDeadlineSeconds"], "spec.progressDeadlineSeconds")
             if deadline <= spec["minReadySeconds"].int ?? 0 {
                 check.add(
                     .invalid("spec.progressDeadlineSeconds", .int(deadline), "must be greater than minReadySeconds"))
             }
+        case .replicaSet:
+            Selectors.check(spec["selector"], template: spec["template"], kind: "replicaset", &check)
+            PodTemplate.checkLasting(spec["template"], "spec.template", kind: "ReplicaSet", &check)
+        case .replicationController:
+            Registry.validateLabels(spec["selector"], "spec.selector", &check)
+            if spec["selector"].stringMap.isEmpty { check.add(.required("spec.selector")) }
+            if spec["template"].isNull {
+                check.add(.required("spec.template"))
+                return
+            }
+            let labels = spec["template"]["metadata"]["labels"]
+            if !LabelSelector.equal(spec["selector"].stringMap).matches(labels: labels) {
+                check.add(Selectors.mismatch(labels))
+            }
+            PodTemplate.checkLasting(spec["template"], "spec.template", kind: "ReplicationController", &check)
         }
     }
 
@@ -36,42 +56,52 @@ struct WorkloadStrategy: ResourceStrategy {
         switch subresource {
         case "":
             validateCreate(object, &check)
-            check.immutable(object.spec["selector"], old.spec["selector"], "spec.selector")
-        case "status": validateStatus(object.status, &check)
+            if kind != .replicationController {
+                check.immutable(object.spec["selector"], old.spec["selector"], "spec.selector")
+            }
+        case "status":
+            check.counts(
+                object.status, of: "replicas",
+                ["updatedReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"],
+                besides: ["unavailableReplicas", "observedGeneration", "collisionCount"])
         default: break
         }
     }
+}
 
-    private func validateStatus(_ status: JSON, _ check: inout Validation) {
-        let counts = [
-            "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas",
-            "fullyLabeledReplicas",
-        ]
-        for key in counts { check.nonNegative(status[key], "status.\(key)") }
-        let all = status["replicas"].int ?? 0
-        for key in counts.dropFirst() where key != "unavailableReplicas" {
-            if let number = status[key].int, number > all {
-                check.add(.invalid("status.\(key)", .int(number), "cannot be greater than status.replicas"))
-            }
-        }
-        if let available = status["availableReplicas"].int, available > status["readyReplicas"].int ?? 0 {
-            check.add(.invalid("status.availableReplicas", .int(available), "cannot be greater than readyReplicas"))
-        }
-    }
-
-    /// A template whose pods are to run for ever.
-    static func checkTemplate(_ template: JSON, _ path: String, _ check: inout Validation) {
+/// Pod templates of workloads.
+enum PodTemplate {
+    static func check(_ template: JSON, _ path: String, _ check: inout Validation) {
         Registry.validateLabels(template["metadata"]["labels"], "\(path).labels", &check)
         Registry.validateAnnotations(template["metadata"]["annotations"], "\(path).annotations", &check)
         PodSpecValidation.check(template["spec"], "\(path).spec", &check)
+    }
+
+    /// A template whose pods are to run for ever.
+    static func checkLasting(_ template: JSON, _ path: String, kind: String, _ check: inout Validation) {
+        self.check(template, path, &check)
         let policy = template["spec"]["restartPolicy"]
         if policy.string == "OnFailure" || policy.string == "Never" {
             check.add(.notSupported("\(path).spec.restartPolicy", policy, ["Always"]))
         }
         if !template["spec"]["activeDeadlineSeconds"].isNull {
             check.add(
-                .forbidden("\(path).spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
-            )
+                .forbidden("\(path).spec.activeDeadlineSeconds", "activeDeadlineSeconds in \(kind) is not Supported"))
+        }
+    }
+}
+
+extension Validation {
+    /// Numbers of a status: none is negative, and no part of a whole is more than the whole; what is available is ready.
+    mutating func counts(_ status: JSON, of whole: String, _ parts: [String], besides others: [String] = []) {
+        for key in [whole] + parts + others { nonNegative(status[key], "status.\(key)") }
+        let all = status[whole].int ?? 0
+        for key in parts {
+            guard let number = status[key].int, number > all else { continue }
+            add(.invalid("status.\(key)", .int(number), "cannot be greater than status.\(whole)"))
+        }
+        if let available = status["availableReplicas"].int, available > status["readyReplicas"].int ?? 0 {
+            add(.invalid("status.availableReplicas", .int(available), "cannot be greater than readyReplicas"))
         }
     }
 }
@@ -91,11 +121,14 @@ enum Selectors {
         }
         let labels = template["metadata"]["labels"]
         if !parsed.matches(labels: labels) {
-            check.add(
-                .invalid(
-                    "spec.template.metadata.labels", labels.isNull ? [:] : labels,
-                    "`selector` does not match template `labels`"))
+            check.add(mismatch(labels))
         }
+    }
+
+    static func mismatch(_ labels: JSON) -> FieldError {
+        .invalid(
+            "spec.template.metadata.labels", labels.isNull ? [:] : labels, "`selector` does not match template `labels`"
+        )
     }
 
     static func validate(_ selector: JSON, _ path: String, _ check: inout Validation) {
@@ -126,61 +159,6 @@ enum Selectors {
             if let problem = LabelSyntax.keyProblem(expression["key"].string ?? "") {
                 check.add(.invalid("\(place).key", expression["key"], problem))
             }
-        }
-    }
-}
-
-/// A deployment's strategy.
-enum RollingUpdate {
-    static func check(_ strategy: JSON, _ check: inout Validation) {
-        let type = strategy["type"].string ?? ""
-        let update = strategy["rollingUpdate"]
-        switch type {
-        case "Recreate":
-            if !update.isNull {
-                check.add(
-                    .forbidden(
-                        "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"))
-            }
-        case "RollingUpdate":
-            guard !update.isNull else {
-                check.add(.required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil"))
-                return
-            }
-            let path = "spec.strategy.rollingUpdate"
-            amount(update["maxUnavailable"], "\(path).maxUnavailable", &check)
-            amount(update["maxSurge"], "\(path).maxSurge", &check)
-            if value(update["maxUnavailable"]) == 0, value(update["maxSurge"]) == 0 {
-                check.add(
-                    .invalid(
-                        "\(path).maxUnavailable", update["maxUnavailable"], "may not be 0 when `maxSurge` is 0"))
-            }
-            if let percent = percent(update["maxUnavailable"]), percent > 100 {
-                check.add(.invalid("\(path).maxUnavailable", update["maxUnavailable"], "must not be greater than 100%"))
-            }
-        default: check.add(.notSupported("spec.strategy.type", .string(type), ["Recreate", "RollingUpdate"]))
-        }
-    }
-
-    private static func percent(_ value: JSON) -> Int64? {
-        guard let text = value.string, text.hasSuffix("%") else { return nil }
-        let digits = text.dropLast()
-        return digits.utf8.allSatisfy { $0 &- 48 < 10 } ? Int64(digits) : nil
-    }
-
-    private static func value(_ amount: JSON) -> Int64? { amount.int ?? percent(amount) }
-
-    private static func amount(_ amount: JSON, _ path: String, _ check: inout Validation) {
-        if let text = amount.string {
-            if percent(amount) == nil {
-                check.add(
-                    .invalid(
-                        path, .string(text),
-                        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
-                            + "regex used for validation is '[0-9]+%')"))
-            }
-        } else {
-            check.nonNegative(amount, path)
         }
     }
 }

@@ -72,18 +72,26 @@ struct TableCells: Sendable {
         case ("apps", _): apps(gvr.resource)
         case ("events.k8s.io", "events"): TableCells(make: EventCells.newer)
         case ("rbac.authorization.k8s.io", _): rbac(gvr.resource)
-        case ("coordination.k8s.io", "leases"):
-            TableCells { object, now in
-                [.string(object.name), .string(object.spec["holderIdentity"].string ?? ""), .string(object.age(now))]
-            }
+        case ("batch", "jobs"): TableCells(make: BatchCells.job)
+        case ("batch", "cronjobs"): TableCells(make: BatchCells.cronJob)
+        case ("policy", "poddisruptionbudgets"): TableCells(make: WorkloadCells.disruptionBudget)
+        case ("autoscaling", _):
+            TableCells(make: gvr.version == "v1" ? PolicyCells.oldAutoscaler : PolicyCells.autoscaler)
+        case ("coordination.k8s.io", "leases"): TableCells("name", "text:spec.holderIdentity", "age")
         case ("discovery.k8s.io", "endpointslices"): TableCells(make: ServiceCells.slice)
         case ("scheduling.k8s.io", "priorityclasses"):
-            TableCells { object, now in
-                [
-                    .string(object.name), .int(object["value"].int ?? 0), .bool(object["globalDefault"].bool ?? false),
-                    .string(object.age(now)), .string(object["preemptionPolicy"].string ?? ""),
-                ]
-            }
+            TableCells("name", "int:value", "bool:globalDefault", "age", "text:preemptionPolicy")
+        case ("node.k8s.io", "runtimeclasses"): TableCells("name", "text:handler", "age")
+        case ("certificates.k8s.io", "certificatesigningrequests"): TableCells(make: PolicyCells.signingRequest)
+        case ("networking.k8s.io", _): networking(gvr.resource)
+        case ("storage.k8s.io", _): storage(gvr.resource)
+        case ("admissionregistration.k8s.io", _): admission(gvr.resource)
+        case ("flowcontrol.apiserver.k8s.io", "flowschemas"): TableCells(make: PolicyCells.flowSchema)
+        case ("flowcontrol.apiserver.k8s.io", _): TableCells(make: PolicyCells.priorityLevel)
+        case ("resource.k8s.io", "resourceclaims"): TableCells(make: PolicyCells.resourceClaim)
+        case ("resource.k8s.io", "resourceslices"):
+            TableCells("name", "text:spec.nodeName:<unset>", "text:spec.driver", "text:spec.pool.name", "age")
+        case ("resource.k8s.io", _): TableCells("name", "age")
         default: plain
         }
     }
@@ -91,6 +99,47 @@ struct TableCells: Sendable {
     /// Name and creation: what a kind without a printer of its own shows.
     static let plain = TableCells { object, _ in
         [.string(object.name), .string(object.creationTimestamp?.rfc3339 ?? "<unknown>")]
+    }
+
+    private static func networking(_ resource: String) -> TableCells {
+        switch resource {
+        case "ingresses": TableCells(make: PolicyCells.ingress)
+        case "ingressclasses": TableCells(make: PolicyCells.ingressClass)
+        case "ipaddresses": TableCells(make: PolicyCells.ipAddress)
+        case "servicecidrs": TableCells(make: PolicyCells.serviceCIDR)
+        case "networkpolicies":
+            TableCells { object, now in
+                [
+                    .string(object.name), .string(TableText.selector(object.spec["podSelector"])),
+                    .string(object.age(now)),
+                ]
+            }
+        default: plain
+        }
+    }
+
+    private static func storage(_ resource: String) -> TableCells {
+        switch resource {
+        case "storageclasses": TableCells(make: StorageCells.storageClass)
+        case "csidrivers": TableCells(make: StorageCells.csiDriver)
+        case "csinodes": TableCells("name", "count:spec.drivers", "age")
+        case "csistoragecapacities": TableCells("name", "text:storageClassName", "text:capacity:<unset>")
+        case "volumeattachments":
+            TableCells(
+                "name", "text:spec.attacher", "text:spec.source.persistentVolumeName", "text:spec.nodeName",
+                "bool:status.attached", "age")
+        case "volumeattributesclasses": TableCells("name", "text:driverName", "age")
+        default: plain
+        }
+    }
+
+    private static func admission(_ resource: String) -> TableCells {
+        switch resource {
+        case "mutatingwebhookconfigurations", "validatingwebhookconfigurations":
+            TableCells("name", "count:webhooks", "age")
+        case "mutatingadmissionpolicies", "validatingadmissionpolicies": TableCells(make: PolicyCells.admissionPolicy)
+        default: TableCells(make: PolicyCells.admissionPolicyBinding)
+        }
     }
 
     private static func core(_ resource: String) -> TableCells {
@@ -120,6 +169,10 @@ struct TableCells: Sendable {
             TableCells { object, now in
                 [.string(object.name), .string(object.status["phase"].string ?? ""), .string(object.age(now))]
             }
+        case "replicationcontrollers": TableCells(make: WorkloadCells.replicationController)
+        case "persistentvolumes": TableCells(make: StorageCells.volume)
+        case "persistentvolumeclaims": TableCells(make: StorageCells.claim)
+        case "resourcequotas": TableCells(make: StorageCells.quota)
         case "podtemplates":
             TableCells { object, _ in
                 let (names, images) = WorkloadCells.containers(object["template"])
@@ -136,6 +189,8 @@ struct TableCells: Sendable {
         switch resource {
         case "deployments": TableCells(make: WorkloadCells.deployment)
         case "replicasets": TableCells(make: WorkloadCells.replicaSet)
+        case "daemonsets": TableCells(make: WorkloadCells.daemonSet)
+        case "statefulsets": TableCells(make: WorkloadCells.statefulSet)
         case "controllerrevisions":
             TableCells { object, now in
                 let owner = object.controller.map { owner in

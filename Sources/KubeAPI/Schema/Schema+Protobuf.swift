@@ -6,7 +6,7 @@ package import Codecs
 extension Schema {
     package static let protobufType = "application/vnd.kubernetes.protobuf"
     /// "k8s\0", before the envelope.
-    private static let magic: [UInt8] = [0x6B, 0x38, 0x73, 0x00]
+    static let magic: [UInt8] = [0x6B, 0x38, 0x73, 0x00]
 
     /// `kind`: what the body is, if its envelope does not say so.
     package func decodeProtobuf(_ bytes: [UInt8], expecting kind: GroupVersionKind) throws(ProtobufError) -> JSON {
@@ -92,10 +92,12 @@ private struct ProtobufDecoder {
             // they say is in the envelope).
             if let field = type.fields.last(where: { Int($0.number) == number && $0.wrapper == wrapper }) {
                 try set(field, value, in: &object, depth: depth)
-            } else if wrapper == 0, case .bytes(let inner) = value,
-                type.fields.contains(where: { Int($0.wrapper) == number })
-            {
-                try read(inner, type, wrapper: UInt16(number), into: &object, depth: depth + 1)
+            } else if wrapper < 256, number < 256, case .bytes(let inner) = value {
+                let nested = wrapper == 0 ? UInt16(number) : wrapper | UInt16(number) << 8
+                let mask: UInt16 = wrapper == 0 ? 0xFF : 0xFFFF
+                if type.fields.contains(where: { $0.wrapper & mask == nested }) {
+                    try read(inner, type, wrapper: nested, into: &object, depth: depth + 1)
+                }
             }
         }
     }
@@ -242,10 +244,35 @@ private struct ProtobufDecoder {
                 }
             }
             return .null
-        case (.schemaOrBool, _), (.schemaOrArray, _), (.schemaOrStrings, _):
-            throw ProtobufError("JSON schemas are accepted as JSON or YAML only")
+        case (.schemaOrBool, .bytes(let inner)), (.schemaOrArray, .bytes(let inner)),
+            (.schemaOrStrings, .bytes(let inner)):
+            return try union(type, inner, depth: depth)
         default: throw ProtobufError("proto: wrong wireType")
         }
+    }
+
+    /// JSONSchemaPropsOrBool (allows, schema), JSONSchemaPropsOrArray (schema, jSONSchemas),
+    /// JSONSchemaPropsOrStringArray (schema, property).
+    private func union(
+        _ type: ValueType, _ bytes: ArraySlice<UInt8>, depth: Int
+    ) throws(ProtobufError) -> JSON {
+        guard let id = schema.id(named: "apiextensions/v1.JSONSchemaProps") else { return .null }
+        var reader = ProtobufReader(bytes)
+        var allows = false
+        var whole: JSON = .null
+        var list: [JSON] = []
+        while let (number, value) = try reader.next() {
+            switch (type, number, value) {
+            case (.schemaOrBool, 1, .varint(let n)): allows = n != 0
+            case (.schemaOrBool, 2, _), (.schemaOrArray, 1, _), (.schemaOrStrings, 1, _):
+                whole = try single(.object(id), value, depth: depth + 1)
+            case (.schemaOrArray, 2, _): list.append(try single(.object(id), value, depth: depth + 1))
+            case (.schemaOrStrings, 2, .bytes(let text)): list.append(.string(String(decoding: text, as: UTF8.self)))
+            default: break
+            }
+        }
+        if !whole.isNull { return whole }
+        return type == .schemaOrBool ? .bool(allows) : .array(list)
     }
 
     /// "1h30m0s", "1.5s", "0s": as Go prints a duration.

@@ -30,7 +30,8 @@ struct TypeLineParser {
             for inner in schema.type(inlined).fields {
                 fields.append(
                     FieldSchema(
-                        name: inner.name, type: inner.type, number: inner.number, wrapper: field.number,
+                        name: inner.name, type: inner.type, number: inner.number,
+                        wrapper: field.number | inner.wrapper << 8,
                         flags: inner.flags, extras: inner.extras))
             }
         }

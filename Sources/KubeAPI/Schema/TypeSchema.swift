@@ -61,7 +61,8 @@ package struct FieldSchema: Sendable {
 
     package let name: String
     package let type: ValueType
-    /// Protobuf: the field's number, and the number of the message that holds it where JSON has it inlined (0: none).
+    /// Protobuf: the field's number, and the number of the message that holds it where JSON has it inlined (0: none; the
+    /// upper byte has that of a message in this message).
     package let number: UInt16
     package let wrapper: UInt16
     package let flags: Flags

@@ -1,3 +1,4 @@
+internal import ClusterDNS
 internal import Codecs
 package import Iptables
 internal import KubeAPI
@@ -50,17 +51,19 @@ final class ServiceFollower: Sendable {
 
     init(context: NodeContext, proxy: (any ServiceProxying)?) {
         (self.context, self.proxy) = (context, proxy)
-        state = Mutex(State(mapping: ServiceMapping(node: context.configuration.name)))
+        var mapping = ServiceMapping(node: context.configuration.name)
+        if let names = context.names { mapping.ownNames[names.address] = names.port }
+        state = Mutex(State(mapping: mapping))
         (news, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.follow(.services) { self.serviceChanged($0) } }
-            if self.proxy != nil {
+            if self.proxy != nil || self.context.names != nil {
                 group.addTask { await self.follow(.endpointSlices) { self.sliceChanged($0) } }
-                group.addTask { await self.apply() }
             }
+            if self.proxy != nil { group.addTask { await self.apply() } }
             await group.waitForAll()
         }
     }
@@ -78,6 +81,7 @@ final class ServiceFollower: Sendable {
         case .reset(let items):
             let services = items.compactMap { try? $0.decode() }
             context.services.reset(services)
+            context.names?.reset(services)
             guard proxy != nil else { return }
             state.withLock { state in
                 let present = Set(services.map(\.key))
@@ -94,6 +98,7 @@ final class ServiceFollower: Sendable {
         case .changed(let encoded):
             guard let service = try? encoded.decode() else { return }
             context.services.set(service)
+            context.names?.set(service)
             guard proxy != nil else { return }
             state.withLock { state in
                 state.ids.formUnion(state.mapping.set(service))
@@ -102,6 +107,7 @@ final class ServiceFollower: Sendable {
         case .removed(let encoded):
             guard let service = try? encoded.decode() else { return }
             context.services.remove(service.key)
+            context.names?.remove(service.key)
             guard proxy != nil else { return }
             state.withLock { state in
                 state.ids.formUnion(state.mapping.remove(service: service.key))
@@ -112,7 +118,7 @@ final class ServiceFollower: Sendable {
     }
 
     private func sliceChanged(_ change: Follower.Change) {
-        let isNews = state.withLock { state -> Bool in
+        let (isNews, names) = state.withLock { state -> (Bool, [(ObjectKey, [DNSEndpoint])]) in
             var touched: Set<ObjectKey> = []
             switch change {
             case .reset(let items):
@@ -123,18 +129,18 @@ final class ServiceFollower: Sendable {
                 }
                 for slice in slices { touched.formUnion(state.mapping.set(slice: slice)) }
                 state.slices = true
-                state.dirty.formUnion(touched)
-                return true
             case .changed(let encoded):
-                guard let slice = try? encoded.decode() else { return false }
+                guard let slice = try? encoded.decode() else { return (false, []) }
                 touched = state.mapping.set(slice: slice)
             case .removed(let encoded):
-                guard let slice = try? encoded.decode() else { return false }
+                guard let slice = try? encoded.decode() else { return (false, []) }
                 touched = state.mapping.remove(slice: slice.key)
             }
-            state.dirty.formUnion(touched)
-            return !touched.isEmpty
+            let isNews = if case .reset = change { true } else { !touched.isEmpty }
+            if proxy != nil { state.dirty.formUnion(touched) }
+            return (isNews, context.names == nil ? [] : touched.map { ($0, state.mapping.names(of: $0)) })
         }
+        for (key, endpoints) in names { context.names?.set(endpoints, of: key) }
         if isNews { poke.yield() }
     }
 

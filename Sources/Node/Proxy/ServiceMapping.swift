@@ -1,7 +1,8 @@
+package import ClusterDNS
 internal import Codecs
 package import Iptables
 package import KubeAPI
-internal import Netlink
+package import Netlink
 
 /// Services and their endpoints as the proxy takes them. Pure; what is kept of an object is what the proxy needs.
 package struct ServiceMapping: Sendable {
@@ -10,6 +11,7 @@ package struct ServiceMapping: Sendable {
         var isReady: Bool
         var isServing: Bool
         var isLocal: Bool
+        var hostname: String?
     }
     package struct Slice: Sendable, Equatable {
         struct Port: Sendable, Equatable {
@@ -27,6 +29,8 @@ package struct ServiceMapping: Sendable {
     }
 
     let node: String
+    /// Addresses that this node answers itself, with the port of its name server: on 53 nothing is translated.
+    package var ownNames: [IPAddress: UInt16] = [:]
     private var services: [ObjectKey: [Port]] = [:]
     /// By service, then by name.
     private var slices: [ObjectKey: [String: Slice]] = [:]
@@ -137,7 +141,7 @@ package struct ServiceMapping: Sendable {
                 guard let address = text.string.flatMap({ IPAddress($0) }) else { return nil }
                 return Endpoint(
                     address: address, isReady: ready, isServing: conditions["serving"].bool ?? ready,
-                    isLocal: entry["nodeName"].string == node)
+                    isLocal: entry["nodeName"].string == node, hostname: entry["hostname"].string)
             }
         }
         return Slice(ports: ports, endpoints: endpoints)
@@ -148,8 +152,13 @@ package struct ServiceMapping: Sendable {
     /// The ports of a service with the endpoints that take traffic: the ready ones; where there is none, those that
     /// still serve while they end. The same for this node's own where a traffic policy is Local.
     package func ports(of key: ObjectKey) -> [ServicePort] {
-        (services[key] ?? []).map { entry in
+        (services[key] ?? []).compactMap { entry -> ServicePort? in
             var port = entry.port
+            if let own = port.clusterIPs.lazy.compactMap({ ownNames[$0] }).first {
+                if own == port.port { return nil }
+                port.endpoints = port.clusterIPs.map { ProxyEndpoint($0, own, isLocal: true) }
+                return port
+            }
             var seen: Set<ProxyEndpoint> = []
             var ready: [ProxyEndpoint] = []
             var ending: [ProxyEndpoint] = []
@@ -169,5 +178,19 @@ package struct ServiceMapping: Sendable {
             port.endpoints = ready
             return port
         }
+    }
+
+    /// The ready endpoints of a service as the cluster's names have them.
+    package func names(of key: ObjectKey) -> [DNSEndpoint] {
+        var out: [DNSEndpoint] = []
+        for (_, slice) in (slices[key] ?? [:]).sorted(by: { $0.key < $1.key }) {
+            let ports = slice.ports.map {
+                DNSService.Port(name: $0.name.lowercased(), transport: $0.transport.description, port: $0.port)
+            }
+            for endpoint in slice.endpoints where endpoint.isReady {
+                out.append(DNSEndpoint(endpoint.address, hostname: endpoint.hostname, ports: ports))
+            }
+        }
+        return out
     }
 }

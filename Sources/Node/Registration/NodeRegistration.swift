@@ -239,7 +239,11 @@ package final class NodeRegistration: Sendable {
             switch change {
             case .reset(let items):
                 let nodes = items.compactMap { try? $0.decode() }
-                self.state.withLock { $0.peers = [:] }
+                let before = self.state.withLock { state in
+                    defer { state.peers = [:] }
+                    return Set(state.peers.keys)
+                }
+                for name in before.subtracting(nodes.map(\.name)) { self.context.names?.node(name, nil) }
                 for node in nodes { self.take(node) }
                 if !nodes.contains(where: { $0.name == self.configuration.name }) { self.poke.yield() }
                 await self.tellPeers()
@@ -248,6 +252,7 @@ package final class NodeRegistration: Sendable {
                 if self.take(node) { await self.tellPeers() }
             case .removed(let encoded):
                 guard let node = try? encoded.decode() else { return }
+                self.context.names?.node(node.name, nil)
                 if node.name == self.configuration.name {
                     self.state.withLock { $0.lastStatus = nil }
                     self.poke.yield()
@@ -263,6 +268,7 @@ package final class NodeRegistration: Sendable {
     /// True: a peer has changed in what the network needs.
     @discardableResult
     private func take(_ node: KubeObject) -> Bool {
+        context.names?.node(node.name, node)
         if node.name == configuration.name {
             state.withLock { $0.own = node }
             applyOwn(node)
@@ -306,6 +312,7 @@ package final class NodeRegistration: Sendable {
         do throws(PodNetworkingError) {
             try await context.network.configure(podCIDRs: ranges)
             state.withLock { $0.podCIDRs = ranges }
+            if let names = context.names { Task { await names.networkIsUp(podCIDRs: ranges, self.context) } }
             // Who waits for the network need not wait for a timer.
             for worker in context.pods?.workers ?? [] { await worker.wake() }
         } catch {

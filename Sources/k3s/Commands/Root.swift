@@ -1,5 +1,6 @@
 import CShims
 import KubeAPI
+import Linux
 
 /// What `k3s` does with its first argument. Helpers of the runtime come before anything else is set up.
 enum Root {
@@ -16,10 +17,11 @@ enum Root {
            \(Version.git) (\(String(cString: k3s_commit())))
 
         COMMANDS:
-           server   Run management server
-           crictl   Run crictl
-           ctr      Run ctr
-           help, h  Shows a list of commands or help for one command
+           server        Run management server
+           check-config  Run config check
+           crictl        Run crictl
+           ctr           Run ctr
+           help, h       Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
            --help, -h     show help
@@ -35,8 +37,13 @@ enum Root {
         case "server": return ServerCommand.run(Array(arguments.dropFirst()))
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
+        case "check-config":
+            return CheckConfigCommand.run(
+                Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
-            if arguments.dropFirst().first == "server" { return ServerCommand.run(["--help"]) }
+            if let topic = arguments.dropFirst().first, ["server", "check-config", "crictl", "ctr"].contains(topic) {
+                return run([topic, "--help"])
+            }
             print(help)
             return 0
         case "--help", "-h", "-help":

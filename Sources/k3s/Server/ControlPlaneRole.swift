@@ -64,6 +64,8 @@ struct ControlPlaneRole: Sendable {
         server.clock = clock
         server.authorizer = rbac
         server.authenticator = RequestAuthenticator(authorizer: rbac, authenticateToken: checkToken) { _ in false }
+        server.admission.plugins.append(
+            .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
         server.reviews = AccessReviews(
             authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
@@ -73,7 +75,7 @@ struct ControlPlaneRole: Sendable {
         let advertised = configuration.advertiseAddress ?? nodeAddress
         if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
-        tokens.attach(api.client(as: .system))
+        tokens.attach(api.registry)
 
         let certificate = try ListenerCertificate.prepare(
             pki: pki, names: try Certificate.load(pki.path("serving-kube-apiserver.crt"))[0].alternativeNames.all,
@@ -136,11 +138,18 @@ struct ControlPlaneRole: Sendable {
         }
         let resources = api.registry.resources
         // Views of what is stored under another name (events.k8s.io) would be looked at twice.
-        let stored = resources.all.filter { $0.isStored && $0.info.verbs.contains(.list) }
+        let stored = resources.all.filter { $0.isStored && $0.info.verbs.isSuperset(of: [.list, .watch]) }
         let controllers: [any Controller] = [
             rbac, ClusterRoleAggregationController(client: client),
+            QuotaStatusController(
+                client: client, registry: api.registry, ledger: api.quotas,
+                resources: stored.filter(\.namespaced).map(\.gvr)),
             Scheduler(client: client, clock: clock),
             DeploymentController(client: client, clock: clock), ReplicaSetController(client: client, clock: clock),
+            ReplicaSetController.replicationControllers(client: client, clock: clock),
+            DaemonSetController(client: client, clock: clock), StatefulSetController(client: client, clock: clock),
+            JobController(client: client, clock: clock), CronJobController(client: client, clock: clock),
+            DisruptionController(client: client, clock: clock),
             EndpointSliceController(client: client, clock: clock),
             ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
             NamespaceController(client: client, clock: clock, resources: { stored.filter(\.namespaced).map(\.gvr) }),

@@ -1,3 +1,4 @@
+import ClusterDNS
 import Codecs
 import Containers
 import ControlPlane
@@ -118,15 +119,43 @@ struct NodeRole: Sendable {
         node.kubernetesVersion = Version.git
         node.kubeletPort = UInt16(configuration.kubeletPort)
         if let file = configuration.resolvConf { node.resolvConf = file }
+        let names = try clusterNames()
+        defer { names?.server.stop() }
         let agent = NodeAgent(
             client: plane.client, runtime: runtime, network: network,
-            proxy: KernelServiceProxy(proxy: proxy, settings: settings), configuration: node, logger: logger)
+            proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names, configuration: node,
+            logger: logger)
 
         let kubelet = KubeletServer(agent)
         plane.nodes.connect(configuration.nodeName, kubelet.handler)
         let listener = try await serve(kubelet, plane)
         defer { Task { await listener.stop() } }
         try await agent.run()
+    }
+
+    /// The cluster's name server, on its service address of this machine.
+    private func clusterNames() throws -> ClusterNames? {
+        guard let address = IPAddress(configuration.clusterDNS) else {
+            throw StartupError("--cluster-dns: \"\(configuration.clusterDNS)\" is not an IP address")
+        }
+        if configuration.disabled.contains("coredns") {
+            try DNSAddress.remove(address)
+            return nil
+        }
+        guard
+            let zone = ClusterZone(domain: configuration.clusterDomain, serverAddresses: [address])
+        else { throw StartupError("--cluster-domain: \"\(configuration.clusterDomain)\" is not a domain name") }
+        try DNSAddress.add(address)
+        let server = DNSServer(zone: zone, resolvConf: configuration.resolvConf ?? "/etc/resolv.conf")
+        do throws(SysError) {
+            return ClusterNames(server: server, address: address, port: try server.listen(on: address, port: 53))
+        } catch {
+            // Another name server of this machine serves all addresses: the service proxy leads to ours.
+            guard error.code == EADDRINUSE else { throw error }
+            let port = try server.listen(on: address, port: 0)
+            logger.warning("cluster DNS: port 53 of \(address) is taken by another program; serving on port \(port)")
+            return ClusterNames(server: server, address: address, port: port)
+        }
     }
 
     /// The node's own API on port 10250, for those with a certificate that the API server has.

@@ -47,6 +47,7 @@ struct Cluster {
         var json: JSON
         var text: String
         var headers: HTTPHeaderFields
+        var bytes: [UInt8] = []
         var message: String { json["message"].string ?? "" }
         var reason: String { json["reason"].string ?? "" }
     }
@@ -79,7 +80,7 @@ struct Cluster {
         return Answer(
             code: response.status, json: (try? JSON.parse(bytes)) ?? .null,
             text: String(decoding: bytes, as: UTF8.self),
-            headers: response.headers)
+            headers: response.headers, bytes: bytes)
     }
 
     /// Opens a watch; the events come one by one.

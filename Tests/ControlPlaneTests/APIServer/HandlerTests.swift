@@ -166,14 +166,17 @@ import Transport
         #expect(broken.message.contains("yaml: "), "\(broken.message)")
     }
 
-    @Test func clientsThatPreferProtobufGetJSON() async throws {
+    @Test func clientsThatPreferCBORGetJSON() async throws {
         let cluster = try await Cluster()
         let mixed = try await cluster.call(
-            "GET", Self.maps, headers: ["Accept": "application/vnd.kubernetes.protobuf,application/json"])
+            "GET", Self.maps, headers: ["Accept": "application/cbor,application/json"])
         #expect(mixed.code == 200 && mixed.headers["Content-Type"] == "application/json")
-        let only = try await cluster.call("GET", Self.maps, headers: ["Accept": "application/vnd.kubernetes.protobuf"])
+        let only = try await cluster.call("GET", Self.maps, headers: ["Accept": "application/cbor"])
         #expect(only.code == 406)
-        #expect(only.message == "only the following media types are accepted: application/json, application/yaml")
+        #expect(
+            only.message
+                == "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        )
         let body = try await cluster.send("POST", Self.maps, [0xD9, 0xD9, 0xF7, 0xA0], type: "application/cbor")
         #expect(body.code == 415)
         #expect(

@@ -60,12 +60,22 @@ struct PolicySubject: Sendable, Hashable {
 
     init?(_ json: JSON, bindingNamespace: String) {
         name = json["name"].string ?? ""
-        namespace = json["namespace"].string ?? bindingNamespace
+        let given = json["namespace"].string ?? ""
+        namespace = given.isEmpty ? bindingNamespace : given
         switch json["kind"].string ?? "" {
         case "User": kind = .user
         case "Group": kind = .group
         case "ServiceAccount": kind = .serviceAccount
         default: return nil
+        }
+    }
+
+    /// As a decision's reason names it.
+    var text: String {
+        switch kind {
+        case .user: "User \"\(name)\""
+        case .group: "Group \"\(name)\""
+        case .serviceAccount: "ServiceAccount \"\(name)/\(namespace)\""
         }
     }
 

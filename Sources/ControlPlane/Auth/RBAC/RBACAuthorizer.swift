@@ -14,8 +14,13 @@ package final class RBACAuthorizer: Authorizer, Controller {
         /// Name of a ClusterRole, or of a Role in the binding's namespace.
         var role: String
         var isClusterRole: Bool
-        /// As the reason of a decision says it.
+        /// The beginning of a decision's reason.
         var text: String
+
+        func reason(for user: UserInfo) -> String {
+            let subject = subjects.first { $0.matches(user) }
+            return "RBAC: allowed by \(text) to \(subject?.text ?? "")"
+        }
     }
     private struct Policy: Sendable {
         var clusterRoles: [String: [PolicyRule]] = [:]
@@ -73,7 +78,9 @@ package final class RBACAuthorizer: Authorizer, Controller {
                 PolicySubject($0, bindingNamespace: object.namespace)
             },
             role: role, isClusterRole: kind == "ClusterRole",
-            text: "RBAC: allowed by \(object.kind) \"\(object.key)\" of \(kind) \"\(role)\"")
+            text:
+                "\(object.kind) \"\(object.name)\(object.namespace.isEmpty ? "" : "/" + object.namespace)\" of \(kind) "
+                + "\"\(role)\"")
     }
 
     package func authorize(_ attributes: AuthorizationAttributes) async -> AuthorizationDecision {
@@ -82,7 +89,7 @@ package final class RBACAuthorizer: Authorizer, Controller {
             var decision = AuthorizationDecision.deny(reason: "")
             Self.visit(policy, attributes.user, namespace: attributes.namespace) { rules, binding in
                 guard rules.contains(where: { $0.allows(attributes) }) else { return true }
-                decision = .allow(reason: binding.text)
+                decision = .allow(reason: binding.reason(for: attributes.user))
                 return false
             }
             return decision

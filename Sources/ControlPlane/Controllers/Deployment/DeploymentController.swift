@@ -118,7 +118,7 @@ package struct DeploymentController: Controller {
         if let new = rollout.new {
             var updated = new
             updated.inheritAnnotations(from: rollout.deployment)
-            if updated.revision < revision { updated.setRevision(revision) }
+            if updated.revision < revision { updated.renumber(revision) }
             updated.spec["minReadySeconds"] = rollout.deployment.spec["minReadySeconds"]
             if updated != new { rollout.new = try await client.update(.replicaSets, updated) }
             rollout.deploymentRevision = max(revision, updated.revision)
@@ -186,13 +186,13 @@ package struct DeploymentController: Controller {
     /// Old sets beyond the history limit go.
     private func cleanUp(_ rollout: inout Rollout) async throws(APIError) {
         let limit = rollout.deployment.spec["revisionHistoryLimit"].int(or: 10)
-        let idle = rollout.old.filter {
-            $0.specReplicas == 0 && $0.status["replicas"].int(or: 0) == 0 && !$0.isBeingDeleted
-                && $0.status["observedGeneration"].int(or: 0) >= $0.generation
-        }
-        let excess = Int64(rollout.old.count) - limit
+        let old = rollout.old.filter { !$0.isBeingDeleted }
+        let excess = Int64(old.count) - limit
         guard excess > 0 else { return }
-        for set in idle.sorted(by: { $0.revision < $1.revision }).prefix(Int(clamping: excess)) {
+        for set in old.sorted(by: { $0.revision < $1.revision }).prefix(Int(clamping: excess))
+        where set.specReplicas == 0 && set.status["replicas"].int(or: 0) == 0
+            && set.status["observedGeneration"].int(or: 0) >= set.generation
+        {
             do throws(APIError) {
                 try await client.delete(
                     .replicaSets, namespace: set.namespace, name: set.name, options: DeleteOptions(uid: set.uid))

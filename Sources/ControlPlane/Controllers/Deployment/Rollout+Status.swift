@@ -63,6 +63,7 @@ extension Rollout {
         count("readyReplicas", total("readyReplicas"))
         count("availableReplicas", available)
         count("unavailableReplicas", max(0, Swift.max(all, self.all.reduce(0) { $0 + $1.specReplicas }) - available))
+        status["terminatingReplicas"] = .int(total("terminatingReplicas"))
         status["collisionCount"] = deployment.status["collisionCount"]
         var conditions = self.conditions
         if available >= replicas - maxUnavailable {
@@ -74,7 +75,9 @@ extension Rollout {
                 &conditions, type: "Available", status: "False", reason: "MinimumReplicasUnavailable",
                 message: "Deployment does not have minimum availability.", now: now, updateTime: true)
         }
-        let failure = new?.condition("ReplicaFailure") ?? .null
+        // Those of the new set first.
+        let failure =
+            ((new.map { [$0] } ?? []) + old).lazy.map { $0.condition("ReplicaFailure") }.first { !$0.isNull } ?? .null
         if failure.isNull {
             conditions = .array(conditions.elements.filter { $0["type"].string != "ReplicaFailure" })
         } else {
@@ -91,7 +94,11 @@ extension Rollout {
 
     /// Complete, moving, or stuck past the deadline.
     mutating func updateProgress() {
-        guard deployment.hasProgressDeadline, !isPaused, !deployment.isBeingDeleted else { return }
+        guard !isPaused, !deployment.isBeingDeleted else { return }
+        guard deployment.hasProgressDeadline else {
+            conditions = .array(conditions.elements.filter { $0["type"].string != "Progressing" })
+            return
+        }
         let name = new.map { "ReplicaSet \"\($0.name)\"" } ?? "Deployment \"\(deployment.name)\""
         let before = deployment.status
         let updated = new?.status["replicas"].int(or: 0) ?? 0

@@ -6,6 +6,7 @@ struct Rollout: Sendable {
     static let revisionKey = "deployment.kubernetes.io/revision"
     static let desiredKey = "deployment.kubernetes.io/desired-replicas"
     static let maxKey = "deployment.kubernetes.io/max-replicas"
+    static let historyKey = "deployment.kubernetes.io/revision-history"
     static let hashLabel = "pod-template-hash"
 
     var deployment: KubeObject
@@ -20,12 +21,14 @@ struct Rollout: Sendable {
         self.deployment = deployment
         now = clock.now()
         conditions = deployment.status["conditions"]
-        let sorted = sets.sorted {
-            ($0.creationTimestamp?.nanoseconds ?? 0, $0.name) < ($1.creationTimestamp?.nanoseconds ?? 0, $1.name)
-        }
+        let sorted = sets.sorted(by: Self.isOlder)
         let current = sorted.first { Self.sameTemplate($0, deployment) }
         new = current
         old = sorted.filter { $0.uid != current?.uid }
+    }
+
+    private static func isOlder(_ a: KubeObject, _ b: KubeObject) -> Bool {
+        (a.creationTimestamp?.nanoseconds ?? 0, a.name) < (b.creationTimestamp?.nanoseconds ?? 0, b.name)
     }
 
     var all: [KubeObject] { old + (new.map { [$0] } ?? []) }
@@ -155,12 +158,10 @@ struct Rollout: Sendable {
         let allowed = replicas > 0 ? replicas + maxSurge : 0
         let toAdd = allowed - total
         // The largest set takes the most; among equals the newer one grows, the older one shrinks.
-        let ordered = active.enumerated().sorted { a, b in
-            if a.element.specReplicas != b.element.specReplicas {
-                return a.element.specReplicas > b.element.specReplicas
-            }
-            return toAdd > 0 ? a.offset > b.offset : a.offset < b.offset
-        }.map(\.element)
+        let ordered = active.sorted { a, b in
+            if a.specReplicas != b.specReplicas { return a.specReplicas > b.specReplicas }
+            return toAdd > 0 ? Self.isOlder(b, a) : Self.isOlder(a, b)
+        }
         var added: Int64 = 0
         var sizes: [(KubeObject, Int64)] = []
         for set in ordered {
@@ -168,7 +169,7 @@ struct Rollout: Sendable {
             if toAdd != 0 {
                 let fraction = proportion(of: set)
                 let left = toAdd - added
-                share = toAdd > 0 ? max(0, min(fraction, left)) : min(0, max(fraction, left))
+                if left != 0 { share = toAdd > 0 ? min(fraction, left) : max(fraction, left) }
             }
             sizes.append((set, set.specReplicas + share))
             added += share
@@ -179,8 +180,8 @@ struct Rollout: Sendable {
 
     private func proportion(of set: KubeObject) -> Int64 {
         if replicas == 0 { return -set.specReplicas }
-        let before =
-            set.annotations[Self.maxKey].flatMap { Int64($0) } ?? deployment.status["replicas"].int(or: 0)
+        let noted = set.annotations[Self.maxKey].flatMap { Int64($0) } ?? 0
+        let before = noted > 0 ? noted : deployment.status["replicas"].int(or: 0)
         guard before > 0 else { return 0 }
         let size = (Double(set.specReplicas * (replicas + maxSurge)) / Double(before)).rounded()
         return Int64(size) - set.specReplicas
@@ -195,6 +196,16 @@ extension KubeObject {
     mutating func setRevision(_ revision: Int64) {
         metadata["annotations"][Rollout.revisionKey] = .string(String(revision))
     }
+    /// A set that is rolled back to gets a new number; those that it had are kept, up to 2,000 characters.
+    mutating func renumber(_ revision: Int64) {
+        if let previous = annotations[Rollout.revisionKey] {
+            var past = (annotations[Rollout.historyKey] ?? "").split(separator: ",").map(String.init)
+            past.append(previous)
+            while past.count > 1, past.reduce(past.count - 1, { $0 + $1.utf8.count }) > 2000 { past.removeFirst() }
+            metadata["annotations"][Rollout.historyKey] = .string(past.joined(separator: ","))
+        }
+        setRevision(revision)
+    }
     mutating func setSizes(desired: Int64, max: Int64) {
         metadata["annotations"][Rollout.desiredKey] = .string(String(desired))
         metadata["annotations"][Rollout.maxKey] = .string(String(max))
@@ -204,7 +215,7 @@ extension KubeObject {
     mutating func inheritAnnotations(from deployment: KubeObject) {
         let own: Set = [
             "kubectl.kubernetes.io/last-applied-configuration", Rollout.revisionKey, Rollout.desiredKey, Rollout.maxKey,
-            "deployment.kubernetes.io/revision-history", "deprecated.deployment.rollback.to",
+            Rollout.historyKey, "deprecated.deployment.rollback.to",
         ]
         for (key, value) in deployment.annotations.sorted(by: { $0.key < $1.key }) where !own.contains(key) {
             metadata["annotations"][key] = .string(value)

@@ -1,35 +1,62 @@
 internal import Codecs
 package import KubeAPI
+import Synchronization
 
 /// Watches over nodes: gives each its pod network, notices when one stops renewing its lease, keeps the taints that follow
-/// from its conditions, and removes pods of nodes that no longer exist.
-/// Source: k8s.io/kubernetes/pkg/controller/{nodelifecycle,nodeipam,podgc}.
-package struct NodeController: Controller {
+/// from its conditions, sends away the pods that do not tolerate them, and removes pods of nodes that no longer exist.
+/// Source: k8s.io/kubernetes/pkg/controller/{nodelifecycle,nodeipam,tainteviction,podgc}.
+package final class NodeController: Controller {
     package let name = "node-controller"
-    private let client: any KubeClient
-    private let clock: any KubeClock
-    private let events: EventRecorder
+    let client: any KubeClient
+    let clock: any KubeClock
+    let events: EventRecorder
     /// "10.42.0.0/16", out of which each node gets a /24.
     private let clusterCIDR: String
     /// A node that has not renewed for this long is not trusted any more (upstream's node-monitor-grace-period).
     static let grace = Duration.seconds(50)
+
+    /// What was observed of a node, and when: periods count from there, so that neither another machine's clock nor the
+    /// time that this server was down counts against a node.
+    struct Observed: Sendable {
+        var renewal = ""
+        var renewedAt: Timestamp
+        /// Of each NoExecute taint ("key=value@time added").
+        var tainted: [String: Timestamp] = [:]
+        /// Pods were told that they are not ready, or may have been by an earlier process.
+        var mayHaveUnreadyPods = true
+        var goneSince: Timestamp?
+    }
+    let observed = Mutex<[String: Observed]>([:])
 
     package init(client: any KubeClient, clock: any KubeClock, clusterCIDR: String) {
         (self.client, self.clock, self.clusterCIDR) = (client, clock, clusterCIDR)
         events = EventRecorder(client: client, clock: clock, component: "node-controller")
     }
 
-    package var sources: [WatchSource] { [.own(.nodes)] }
+    package var sources: [WatchSource] {
+        [
+            .own(.nodes),
+            // Pods only matter on nodes that are tainted or not there; those of the first list all come once.
+            WatchSource(.pods) { [self] pod, kind in
+                guard kind != .deleted, let node = pod.spec["nodeName"].string, !node.isEmpty else { return [] }
+                let isQuiet = observed.withLock { observed in
+                    observed[node].map { $0.tainted.isEmpty && $0.goneSince == nil } ?? false
+                }
+                return isQuiet ? [] : [ObjectKey(name: node)]
+            },
+        ]
+    }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
         guard var node = try await client.getIfPresent(.nodes, namespace: "", name: key.name) else {
-            try await removePods(of: key.name)
-            return nil
+            return try await collectPods(ofAbsent: key.name)
         }
         if (node.spec["podCIDR"].string ?? "").isEmpty { node = try await assignPodNetwork(node) }
-        let again = try await checkLease(&node)
-        try await updateTaints(node)
-        return again
+        let check = try await checkLease(&node)
+        node = try await updateTaints(node)
+        try await tellPods(of: node)
+        let eviction = try await evictPods(of: node)
+        return [check, eviction].compactMap { $0 }.min()
     }
 
     // MARK: - Pod network
@@ -68,10 +95,17 @@ package struct NodeController: Controller {
     /// Returns when to look again.
     private func checkLease(_ node: inout KubeObject) async throws(APIError) -> Duration? {
         let lease = try await client.getIfPresent(.leases, namespace: "kube-node-lease", name: node.name)
-        let renewed =
-            lease?.spec["renewTime"].string.flatMap { Timestamp($0) } ?? node.creationTimestamp ?? clock.now()
-        let deadline = renewed.advanced(by: Self.grace)
         let now = clock.now()
+        let renewal = lease?.spec["renewTime"].string ?? ""
+        let name = node.name
+        let renewed = observed.withLock { observed -> Timestamp in
+            var known = observed[name] ?? Observed(renewedAt: now)
+            if known.renewal != renewal { (known.renewal, known.renewedAt) = (renewal, now) }
+            known.goneSince = nil
+            observed[name] = known
+            return known.renewedAt
+        }
+        let deadline = renewed.advanced(by: Self.grace)
         guard deadline <= now else { return deadline.duration(since: now) }
         let ready = node.condition("Ready")
         guard ready["status"].string != "Unknown" else { return Self.grace }
@@ -90,7 +124,7 @@ package struct NodeController: Controller {
         return Self.grace
     }
 
-    private func updateTaints(_ node: KubeObject) async throws(APIError) {
+    private func updateTaints(_ node: KubeObject) async throws(APIError) -> KubeObject {
         let ready = node.condition("Ready")["status"].string ?? "Unknown"
         var wanted: [(key: String, effect: String)] = []
         switch ready {
@@ -125,28 +159,12 @@ package struct NodeController: Controller {
             if want.effect == "NoExecute" { taint["timeAdded"] = .string(clock.now().rfc3339) }
             taints.append(taint)
         }
-        guard taints != old else { return }
-        _ = try await client.patch(
+        guard taints != old else { return node }
+        return try await client.patch(
             .nodes, namespace: "", name: node.name,
             [
                 "metadata": ["resourceVersion": .string(String(node.resourceVersion))],
                 "spec": ["taints": taints.isEmpty ? .null : .array(taints)],
             ], type: .merge, subresource: nil)
-    }
-
-    // MARK: - Pods of a node that is gone
-
-    private func removePods(of node: String) async throws(APIError) {
-        let options = ListOptions(fields: .equal("spec.nodeName", node))
-        let pods = try await client.list(.pods, namespace: nil, options: options).decoded()
-        try await concurrently(pods) { [client] pod throws(APIError) in
-            do throws(APIError) {
-                try await client.delete(
-                    .pods, namespace: pod.namespace, name: pod.name,
-                    options: DeleteOptions(gracePeriodSeconds: 0, uid: pod.uid))
-            } catch {
-                if !error.isNotFound && !error.isConflict { throw error }
-            }
-        }
     }
 }
