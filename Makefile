@@ -2,7 +2,7 @@
 SWIFT ?= swift
 # Fully static, non-PIE, for size, unused and equal code dropped: docs/footprint.md says what each saves.
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
-	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName
+	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections
 
 .PHONY: build run test unit e2e bench lint generate clean deps
 

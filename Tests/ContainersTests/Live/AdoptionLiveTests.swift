@@ -100,7 +100,8 @@ struct AdoptionLiveTests {
         let sandbox = try await node.sandbox()
         let counter = try await node.start(
             "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); echo $i; printf half >&2; usleep 2000; done; read line; exit 7",
-            in: sandbox) { $0.stdin = true }
+            in: sandbox
+        ) { $0.stdin = true }
         let reader = try await node.start("read line; echo got $line; exit 3", in: sandbox) {
             ($0.name, $0.logPath, $0.stdin) = ("reader", "reader.log", true)
         }
