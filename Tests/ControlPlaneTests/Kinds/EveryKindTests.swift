@@ -129,7 +129,7 @@ import Transport
                 GroupVersionResource(group, parts[parts.count - 2], parts[parts.count - 1])])
         let collection = Self.collection(path, namespaced: row.namespaced)
         let text = #"{"metadata":{"name":"x","labels":{"l":"1"}}"# + (body.isEmpty ? "" : "," + body) + "}"
-        let watch = try await cluster.watch(collection + "?watch=1")
+        let watch = try await cluster.watch(collection + "?watch=1&fieldSelector=metadata.name%3Dx")
         let made = try await cluster.send("POST", collection + "?fieldValidation=Strict", Array(text.utf8))
         #expect(made.code == 201, "\(made.text)")
         #expect(made.json["kind"].string == row.gvk.kind)

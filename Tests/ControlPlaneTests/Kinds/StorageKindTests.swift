@@ -38,9 +38,15 @@ import Transport
 
     @Test func aClaimGrowsOnceItIsBound() async throws {
         let cluster = try await Cluster()
+        _ = try await cluster.call(
+            "POST", "/apis/storage.k8s.io/v1/storageclasses",
+            ["metadata": ["name": "elastic"], "provisioner": "acme.io/disk", "allowVolumeExpansion": true])
         let claim: JSON = [
             "metadata": ["name": "c"],
-            "spec": ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "2Gi"]]],
+            "spec": [
+                "accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "2Gi"]],
+                "storageClassName": "elastic",
+            ],
         ]
         let made = try await cluster.call("POST", Self.claims, claim)
         #expect(made.code == 201 && made.json["status"]["phase"] == "Pending", "\(made.text)")
