@@ -82,6 +82,7 @@ struct shim {
     struct process *processes;
     struct attach *free_attached; // closed in this round of events
     uint32_t stalled;
+    const char *directory; // for people who look at the command line
     int lock; // of the directory, held for as long as there is a shim
 };
 

@@ -300,6 +300,7 @@ int k3s_shim_main(int argc, char *const argv[]) {
         dprintf(2, "k3s shim: --directory is missing\n");
         return 2;
     }
+    shim.directory = directory ? directory : "";
     // Small and staying small: one arena, no slack kept at the top of the heap.
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_TOP_PAD, 4096);

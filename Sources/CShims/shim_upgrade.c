@@ -130,7 +130,7 @@ int upgrade(const struct k3s_shim_message *request, int program) {
     keep_descriptors(memfd, 1);
     char number[16];
     snprintf(number, sizeof number, "%d", memfd);
-    char *arguments[] = {"k3s", "shim", "--resume", number, NULL}, *environment[] = {
+    char *arguments[] = {"k3s", "shim", "--directory", (char *)shim.directory, "--resume", number, NULL}, *environment[] = {
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     syscall(SYS_execveat, program, "", arguments, environment, AT_EMPTY_PATH);
     int code = errno;

@@ -222,6 +222,7 @@ int k3s_interface_up(const char *name) {
     return result < 0 ? result : 0;
 }
 
+int k3s_accept(int listener) { return RESULT(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 int k3s_pipe(int ends[2], int flags) { return RESULT(pipe2(ends, flags)); }
 int k3s_prctl(int option, unsigned long a, unsigned long b) { return RESULT(prctl(option, a, b, 0ul, 0ul)); }
 int k3s_fcntl(int fd, int command, int argument) { return RESULT(fcntl(fd, command, argument)); }

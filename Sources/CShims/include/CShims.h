@@ -120,6 +120,8 @@ unsigned k3s_minor(uint64_t device);
 int k3s_set_window_size(int fd, uint16_t columns, uint16_t rows);
 /// Brings interface `name` up in the calling thread's network namespace; 0 or -errno.
 int k3s_interface_up(const char *name);
+/// accept4(2): non-blocking, close-on-exec.
+int k3s_accept(int listener);
 /// pipe2(2)
 int k3s_pipe(int ends[2], int flags);
 /// prctl with integer arguments (the C function is variadic, which Swift cannot call).

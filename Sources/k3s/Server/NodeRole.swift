@@ -100,6 +100,13 @@ struct NodeRole: Sendable {
         // The warnings are the store's own.
         let collecting = Task { await images.collectGarbage(ImageGCPolicy()) { _ in } }
         defer { collecting.cancel() }
+        let control = ControlServer(runtime: runtime, images: images, logger: logger)
+        let controlling = Task { [logger] in
+            do throws(SysError) { try await control.run() } catch {
+                if !Task.isCancelled { logger.error("k3s ctr and k3s crictl do not work: \(error)") }
+            }
+        }
+        defer { controlling.cancel() }
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
         node.isServer = true

@@ -99,8 +99,8 @@ struct AdoptionLiveTests {
         let pid = try await node.runtime.shimPID()
         let sandbox = try await node.sandbox()
         let counter = try await node.start(
-            "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); echo $i; printf half >&2; usleep 2000; done; exit 7",
-            in: sandbox)
+            "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); echo $i; printf half >&2; usleep 2000; done; read line; exit 7",
+            in: sandbox) { $0.stdin = true }
         let reader = try await node.start("read line; echo got $line; exit 3", in: sandbox) {
             ($0.name, $0.logPath, $0.stdin) = ("reader", "reader.log", true)
         }
@@ -127,7 +127,10 @@ struct AdoptionLiveTests {
             node.container("exit 9") { $0.logPath = "fresh.log" }, sandbox: sandbox.id)
         try await second.startContainer(fresh)
         #expect(try await node.exited(fresh, in: second).exitCode == 9)
+        let attached = try await second.attach(counter, AttachRequest(stdin: true))
+        try await attached.writeStdin(Array("enough\n".utf8))
         let status = try await node.exited(counter, seconds: 120, in: second)
+        await attached.close()
         #expect(status.exitCode == 7)
         let lines = try LogLine.read(status.logPath)
         #expect(lines.filter { $0.stream == "stdout" }.compactMap { Int($0.text.dropLast()) } == Array(1...1500))
