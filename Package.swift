@@ -76,9 +76,10 @@ let package = Package(
         // The process that the store's crash test kills in the midst of writing; with "bench" it measures the store.
         .executableTarget(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
-        // Measures the cluster's name server.
+        // Measures service proxy and name server.
         .executableTarget(
-            name: "dns-exerciser", dependencies: ["ClusterDNS", "Netlink", "Linux"], path: "Tests/DNSExerciser",
+            name: "network-exerciser", dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux"],
+            path: "Tests/NetworkExerciser",
             swiftSettings: strict),
         // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
         .target(
@@ -98,6 +99,10 @@ let package = Package(
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
         tests(
-            "Node", ["Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "Iptables", "Netlink", "Linux", log]),
+            "Node",
+            [
+                "Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "ClusterDNS", "Iptables", "Netlink",
+                "Linux", log,
+            ]),
     ]
 )

@@ -14,6 +14,6 @@ if [ "${BENCH_MODULES:-1}" = 1 ]; then
     .build/release/store-exerciser bench "$folder"
     .build/release/store-exerciser read "$folder"
     rm -rf "$folder"
-    swift build -c release --product dns-exerciser >/dev/null
-    .build/release/dns-exerciser
+    swift build -c release --product network-exerciser >/dev/null
+    .build/release/network-exerciser
 fi

@@ -15,10 +15,12 @@ package final class NodeAgent: Sendable {
     let objects: ObjectWatcher
     let registration: NodeRegistration
     private let proxy: ServiceFollower
+    private let health: HealthPorts?
 
     package init(
         client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
-        proxy: (any ServiceProxying)? = nil, names: ClusterNames? = nil, configuration: NodeConfiguration,
+        proxy: (any ServiceProxying)? = nil, names: ClusterNames? = nil, listen: PlainListener? = nil,
+        configuration: NodeConfiguration,
         clock: any KubeClock = SystemClock(),
         logger: Logger = Logger(label: "node"), mounter: any VolumeMounter = KernelMounter(),
         actions: (any ActionRunner)? = nil, secureProbes: SecureProbes? = nil
@@ -43,7 +45,10 @@ package final class NodeAgent: Sendable {
             }
         }
         registration = NodeRegistration(context: context)
-        self.proxy = ServiceFollower(context: context, proxy: proxy)
+        health = listen.map { HealthPorts(listen: $0, logger: logger) }
+        self.proxy = ServiceFollower(context: context, proxy: proxy, health: health)
+        let follower = self.proxy
+        registration.observeLabels { [weak follower] in follower?.setZone($0["topology.kubernetes.io/zone"]) }
         context.connect(probes: probes, objects: objects, pods: pods)
     }
 
@@ -57,6 +62,7 @@ package final class NodeAgent: Sendable {
             group.addTask { await self.context.events.run() }
             group.addTask { await self.registration.run() }
             group.addTask { await self.proxy.run() }
+            if let balancer = self.context.balancer { group.addTask { await balancer.run(self.context) } }
             group.addTask {
                 if let names = self.context.names {
                     await names.run(self.context)
@@ -68,6 +74,7 @@ package final class NodeAgent: Sendable {
             group.addTask { await self.pods.run() }
             await group.waitForAll()
         }
+        await health?.stop()
         await pods.shutdown()
         probes.stop()
         objects.stop()

@@ -19,6 +19,9 @@ package struct NodeConfiguration: Sendable {
     /// The file that pods with dnsPolicy Default get.
     package var resolvConf = "/etc/resolv.conf"
 
+    /// servicelb: services of type LoadBalancer get the nodes' addresses (on a server).
+    package var balancesServices = false
+
     package var maximumPods: Int64 = 110
     package var kubeletPort: UInt16 = 10250
     package var kubernetesVersion = "v1.36.0+k3s1"

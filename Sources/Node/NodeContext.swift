@@ -21,6 +21,8 @@ final class NodeContext: Sendable {
     let resources: NodeResources
     /// nil: somebody else answers for the cluster's names.
     let names: ClusterNames?
+    /// nil: not this node's, or somebody else gives load balancers their addresses.
+    let balancer: ServiceLoadBalancer?
     /// Set by the agent, which owns them both.
     private struct Late {
         var probes: ProbeManager?
@@ -35,6 +37,7 @@ final class NodeContext: Sendable {
         actions: any ActionRunner, resources: NodeResources, names: ClusterNames? = nil
     ) {
         self.names = names
+        balancer = configuration.isServer && configuration.balancesServices ? ServiceLoadBalancer() : nil
         self.client = client
         self.runtime = runtime
         self.network = network

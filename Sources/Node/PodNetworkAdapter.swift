@@ -68,6 +68,8 @@ package final class PodNetworkAdapter: PodNetworking {
         }
     }
 
+    package func verify() async throws -> Bool { try await opened?.verifyRules() ?? false }
+
     package func detach(sandbox: String) async { try? await opened?.detach(sandboxID: sandbox) }
 
     package func addresses(sandbox: String) async -> [String] {

@@ -13,6 +13,12 @@ package protocol PodNetworking: Sendable {
     func detach(sandbox: String) async
     /// Addresses of a sandbox attached earlier (also by a previous process).
     func addresses(sandbox: String) async -> [String]
+    /// Compares the network's rules with what was loaded and repairs them; true: they were changed by others.
+    func verify() async throws -> Bool
+}
+
+extension PodNetworking {
+    package func verify() async throws -> Bool { false }
 }
 
 package struct PodNetworkingError: Error, Sendable, CustomStringConvertible {

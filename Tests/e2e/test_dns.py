@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import harness_images
 from harness import run, wait_until
@@ -125,3 +127,37 @@ def test_custom_configuration_counts_and_what_is_not_understood_is_an_event(ns):
     finally:
         ns.node.kubectl("delete", "configmap", "coredns-custom", "-n", "kube-system")
     wait_until("the name is gone", lambda: dig(ns, "printer.test") == [])
+
+
+LISTENER = """
+import socket, time
+for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+    s = socket.socket(socket.AF_INET, kind)
+    s.bind(("0.0.0.0", 53))
+    if kind == socket.SOCK_STREAM: s.listen()
+    globals()[str(kind)] = s
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def test_another_name_server_on_port_53_does_not_matter(own_node):
+    """dnsmasq, Pi-hole and named take port 53 of every address; the cluster's names are served all the same."""
+    other = subprocess.Popen(
+        own_node.netns.command(sys.executable, "-c", LISTENER), stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    try:
+        assert other.stdout.readline() == "up\n"
+        own_node.start()
+        assert "port 53 of 10.43.0.10 is taken by another program" in own_node.tail(200)
+        own_node.kubectl("apply", "-f", "-", input=pod("client", "sleep 600"))
+        own_node.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")
+        lookup = lambda: own_node.kubectl(
+            "exec", "client", "--", "nslookup", "kubernetes.default.svc.cluster.local", check=False
+        ).stdout
+        wait_until("the name from a pod", lambda: "10.43.0.1" in lookup().split("Name:")[-1])
+        host = own_node.netns.run("dig", "@10.43.0.10", "+short", "kubernetes.default.svc.cluster.local").stdout
+        assert host == "10.43.0.1\n"
+    finally:
+        other.kill()
+        other.wait()

@@ -10,6 +10,8 @@ extension ClusterNames {
         "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
     ]
     private static let ports: [(name: String, transport: String)] = [("dns", "UDP"), ("dns-tcp", "TCP")]
+    /// CoreDNS's port for Prometheus.
+    package static let metricsPort = 9153
 
     /// Makes the Service, or gives it the cluster DNS address again; tries until it is there.
     func publishService(_ context: NodeContext) async {
@@ -44,7 +46,15 @@ extension ClusterNames {
                         "name": .string(port.name), "port": 53, "targetPort": .int(Int64(self.port)),
                         "protocol": .string(port.transport),
                     ]
-                }),
+                } + [
+                    [
+                        "name": "metrics", "port": .int(Int64(Self.metricsPort)),
+                        "targetPort": .int(Int64(Self.metricsPort)), "protocol": "TCP",
+                    ]
+                ]),
+        ]
+        service.annotations = [
+            "prometheus.io/scrape": "true", "prometheus.io/port": String(Self.metricsPort),
         ]
         _ = try await context.client.create(.services, service)
     }

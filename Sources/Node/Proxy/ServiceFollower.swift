@@ -12,6 +12,12 @@ package protocol ServiceProxying: Sendable {
     /// All services there are: what else is loaded goes.
     func load(_ ports: [ServicePort]) async throws
     func update(_ changed: [ServicePort], removing removed: Set<String>) async throws
+    /// Compares with what was loaded and repairs it; what was found if it was not as it should be.
+    func verify() async throws -> String?
+}
+
+extension ServiceProxying {
+    package func verify() async throws -> String? { nil }
 }
 
 /// The nf_tables proxy, off the cooperative pool: netlink calls block.
@@ -29,6 +35,11 @@ package struct KernelServiceProxy: ServiceProxying {
         try await BlockingPool.shared.run { () throws(NetlinkError) in _ = try proxy.update(changed, removing: removed)
         }
     }
+    package func verify() async throws -> String? {
+        let found = try await BlockingPool.shared.run { () throws(NetlinkError) in try proxy.verify() }
+        if case .reloaded(let reason) = found { return reason }
+        return nil
+    }
 }
 
 /// Follows services (also for pods' environment) and endpoint slices, and hands the proxy what has changed: the first
@@ -45,12 +56,13 @@ final class ServiceFollower: Sendable {
     }
     private let context: NodeContext
     private let proxy: (any ServiceProxying)?
+    private let health: HealthPorts?
     private let state: Mutex<State>
     private let news: AsyncStream<Void>
     private let poke: AsyncStream<Void>.Continuation
 
-    init(context: NodeContext, proxy: (any ServiceProxying)?) {
-        (self.context, self.proxy) = (context, proxy)
+    init(context: NodeContext, proxy: (any ServiceProxying)?, health: HealthPorts? = nil) {
+        (self.context, self.proxy, self.health) = (context, proxy, health)
         var mapping = ServiceMapping(node: context.configuration.name)
         if let names = context.names { mapping.ownNames[names.address] = names.port }
         state = Mutex(State(mapping: mapping))
@@ -63,7 +75,10 @@ final class ServiceFollower: Sendable {
             if self.proxy != nil || self.context.names != nil {
                 group.addTask { await self.follow(.endpointSlices) { self.sliceChanged($0) } }
             }
-            if self.proxy != nil { group.addTask { await self.apply() } }
+            if self.proxy != nil {
+                group.addTask { await self.apply() }
+                group.addTask { await self.verify() }
+            }
             await group.waitForAll()
         }
     }
@@ -82,6 +97,7 @@ final class ServiceFollower: Sendable {
             let services = items.compactMap { try? $0.decode() }
             context.services.reset(services)
             context.names?.reset(services)
+            context.balancer?.reset(services)
             guard proxy != nil else { return }
             state.withLock { state in
                 let present = Set(services.map(\.key))
@@ -99,6 +115,7 @@ final class ServiceFollower: Sendable {
             guard let service = try? encoded.decode() else { return }
             context.services.set(service)
             context.names?.set(service)
+            context.balancer?.set(service)
             guard proxy != nil else { return }
             state.withLock { state in
                 state.ids.formUnion(state.mapping.set(service))
@@ -108,6 +125,7 @@ final class ServiceFollower: Sendable {
             guard let service = try? encoded.decode() else { return }
             context.services.remove(service.key)
             context.names?.remove(service.key)
+            context.balancer?.remove(service.key)
             guard proxy != nil else { return }
             state.withLock { state in
                 state.ids.formUnion(state.mapping.remove(service: service.key))
@@ -144,6 +162,37 @@ final class ServiceFollower: Sendable {
         if isNews { poke.yield() }
     }
 
+    /// The node's zone, from its labels: endpoints may be meant for some zones only.
+    func setZone(_ zone: String?) {
+        let changed = state.withLock { state -> Bool in
+            guard state.mapping.zone != zone else { return false }
+            state.mapping.zone = zone
+            state.dirty.formUnion(state.mapping.keys)
+            return true
+        }
+        if changed, proxy != nil { poke.yield() }
+    }
+
+    /// Every half minute one look at the kernel's generation counter, which costs microseconds; all is read back only if
+    /// somebody changed something.
+    private func verify() async {
+        while !Task.isCancelled {
+            await context.clock.sleep(for: .seconds(30))
+            guard let proxy, state.withLock({ $0.loaded }) else { continue }
+            do {
+                if let reason = try await proxy.verify() {
+                    context.logger.warning(
+                        "service proxy: the rules were changed by others (\(reason)) and loaded again")
+                }
+                if try await context.network.verify() {
+                    context.logger.warning("pod network: the rules were changed by others and loaded again")
+                }
+            } catch {
+                context.logger.error("service proxy: check: \(error)")
+            }
+        }
+    }
+
     private enum Work {
         case nothing
         case load([ServicePort])
@@ -154,14 +203,20 @@ final class ServiceFollower: Sendable {
         guard let proxy else { return }
         var delay: Duration = .seconds(1)
         for await _ in news {
-            let work = state.withLock { state -> Work in
-                guard state.services, state.slices else { return .nothing }
+            let (work, checks) = state.withLock { state -> (Work, [(ObjectKey, HealthPorts.Check?)]) in
+                guard state.services, state.slices else { return (.nothing, []) }
                 defer { (state.dirty, state.ids, state.loaded) = ([], [], true) }
-                if !state.loaded { return .load(state.mapping.keys.sorted().flatMap { state.mapping.ports(of: $0) }) }
+                let checks = state.dirty.union(state.loaded ? [] : state.mapping.keys).map { key in
+                    (key, state.mapping.healthCheck(of: key).map { HealthPorts.Check(port: $0, localEndpoints: $1) })
+                }
+                if !state.loaded {
+                    return (.load(state.mapping.keys.sorted().flatMap { state.mapping.ports(of: $0) }), checks)
+                }
                 let ports = state.dirty.sorted().flatMap { state.mapping.ports(of: $0) }
                 let removed = state.ids.subtracting(ports.map(\.id))
-                return ports.isEmpty && removed.isEmpty ? .nothing : .update(ports, removed)
+                return (ports.isEmpty && removed.isEmpty ? .nothing : .update(ports, removed), checks)
             }
+            if let health { for (key, check) in checks { await health.set(key, check) } }
             do {
                 switch work {
                 case .nothing: continue

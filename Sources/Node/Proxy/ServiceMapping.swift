@@ -12,6 +12,9 @@ package struct ServiceMapping: Sendable {
         var isServing: Bool
         var isLocal: Bool
         var hostname: String?
+        /// Nodes and zones that it is meant for; empty: any.
+        var nodeHints: [String] = []
+        var zoneHints: [String] = []
     }
     package struct Slice: Sendable, Equatable {
         struct Port: Sendable, Equatable {
@@ -26,11 +29,15 @@ package struct ServiceMapping: Sendable {
     struct Port: Sendable, Equatable {
         var name: String
         var port: ServicePort
+        /// Where load balancers ask for endpoints of this node.
+        var healthCheckPort: UInt16?
     }
 
     let node: String
     /// Addresses that this node answers itself, with the port of its name server: on 53 nothing is translated.
     package var ownNames: [IPAddress: UInt16] = [:]
+    /// topology.kubernetes.io/zone of this node.
+    package var zone: String?
     private var services: [ObjectKey: [Port]] = [:]
     /// By service, then by name.
     private var slices: [ObjectKey: [String: Slice]] = [:]
@@ -72,6 +79,9 @@ package struct ServiceMapping: Sendable {
             ? UInt32(clamping: spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].int ?? 10800) : nil
         let balancers = service.status["loadBalancer"]["ingress"].elements
             .filter { $0["ipMode"].string != "Proxy" }.compactMap { $0["ip"].string.flatMap { IPAddress($0) } }
+        let checksHealth =
+            spec["type"].string == "LoadBalancer" && spec["externalTrafficPolicy"].string == "Local"
+        let healthCheckPort = checksHealth ? spec["healthCheckNodePort"].int.flatMap { UInt16(exactly: $0) } : nil
         return spec["ports"].elements.compactMap { entry in
             guard let number = entry["port"].int.flatMap({ UInt16(exactly: $0) }),
                 let transport = TransportProtocol(name: entry["protocol"].string ?? "TCP")
@@ -87,7 +97,7 @@ package struct ServiceMapping: Sendable {
             port.sessionAffinityTimeoutSeconds = affinity
             port.externalTrafficLocal = spec["externalTrafficPolicy"].string == "Local"
             port.internalTrafficLocal = spec["internalTrafficPolicy"].string == "Local"
-            return Port(name: name, port: port)
+            return Port(name: name, port: port, healthCheckPort: healthCheckPort.flatMap { $0 > 0 ? $0 : nil })
         }
     }
 
@@ -141,7 +151,9 @@ package struct ServiceMapping: Sendable {
                 guard let address = text.string.flatMap({ IPAddress($0) }) else { return nil }
                 return Endpoint(
                     address: address, isReady: ready, isServing: conditions["serving"].bool ?? ready,
-                    isLocal: entry["nodeName"].string == node, hostname: entry["hostname"].string)
+                    isLocal: entry["nodeName"].string == node, hostname: entry["hostname"].string,
+                    nodeHints: entry["hints"]["forNodes"].elements.compactMap { $0["name"].string },
+                    zoneHints: entry["hints"]["forZones"].elements.compactMap { $0["name"].string })
             }
         }
         return Slice(ports: ports, endpoints: endpoints)
@@ -155,29 +167,53 @@ package struct ServiceMapping: Sendable {
         (services[key] ?? []).compactMap { entry -> ServicePort? in
             var port = entry.port
             if let own = port.clusterIPs.lazy.compactMap({ ownNames[$0] }).first {
-                if own == port.port { return nil }
+                // Its other ports (metrics) are served under their own number.
+                if port.port != 53 || own == 53 { return nil }
                 port.endpoints = port.clusterIPs.map { ProxyEndpoint($0, own, isLocal: true) }
                 return port
             }
             var seen: Set<ProxyEndpoint> = []
             var ready: [ProxyEndpoint] = []
             var ending: [ProxyEndpoint] = []
+            var hints: [ProxyEndpoint: Endpoint] = [:]
             for (_, slice) in (slices[key] ?? [:]).sorted(by: { $0.key < $1.key }) {
                 for target in slice.ports where target.name == entry.name && target.transport == port.transport {
                     for endpoint in slice.endpoints where endpoint.isReady || endpoint.isServing {
                         let value = ProxyEndpoint(endpoint.address, target.port, isLocal: endpoint.isLocal)
                         guard seen.insert(value).inserted else { continue }
                         if endpoint.isReady { ready.append(value) } else { ending.append(value) }
+                        if !endpoint.nodeHints.isEmpty || !endpoint.zoneHints.isEmpty { hints[value] = endpoint }
                     }
                 }
             }
             if ready.isEmpty { ready = ending }
+            if !port.externalTrafficLocal, !port.internalTrafficLocal { ready = near(ready, hints) }
             if port.externalTrafficLocal || port.internalTrafficLocal, !ready.contains(where: \.isLocal) {
                 ready += ending.filter { $0.isLocal && !ready.contains($0) }
             }
             port.endpoints = ready
             return port
         }
+    }
+
+    /// Those that are meant for this node or its zone, as long as every endpoint says for whom it is and one is for here
+    /// (traffic distribution; k8s.io/kubernetes/pkg/proxy/topology.go).
+    private func near(_ endpoints: [ProxyEndpoint], _ hints: [ProxyEndpoint: Endpoint]) -> [ProxyEndpoint] {
+        guard !hints.isEmpty, hints.count >= endpoints.count else { return endpoints }
+        if endpoints.allSatisfy({ hints[$0]?.nodeHints.isEmpty == false }) {
+            let here = endpoints.filter { hints[$0]?.nodeHints.contains(node) == true }
+            if !here.isEmpty { return here }
+        }
+        guard let zone, endpoints.allSatisfy({ hints[$0]?.zoneHints.isEmpty == false }) else { return endpoints }
+        let here = endpoints.filter { hints[$0]?.zoneHints.contains(zone) == true }
+        return here.isEmpty ? endpoints : here
+    }
+
+    /// The health check node port of a service and how many of its ready endpoints are on this node; nil: it has none.
+    package func healthCheck(of key: ObjectKey) -> (port: UInt16, localEndpoints: Int)? {
+        guard let port = services[key]?.lazy.compactMap(\.healthCheckPort).first else { return nil }
+        let local = (slices[key] ?? [:]).values.flatMap(\.endpoints).filter { $0.isReady && $0.isLocal }
+        return (port, Set(local.map(\.address)).count)
     }
 
     /// The ready endpoints of a service as the cluster's names have them.

@@ -13,6 +13,7 @@ package final class NodeRegistration: Sendable {
         var lastReport: Timestamp?
         var podCIDRs: [String] = []
         var peers: [String: NetworkPeer] = [:]
+        var labelsObserver: (@Sendable ([String: String]) -> Void)?
         var facts = HostFacts()
     }
     private let context: NodeContext
@@ -35,6 +36,11 @@ package final class NodeRegistration: Sendable {
         state.withLock { $0.facts = facts }
         context.resources.set(allocatable: object.allocatable)
         context.resources.set(labels: configuration.labels.merging(object.labels) { mine, _ in mine })
+    }
+
+    /// Called with the node's labels whenever its object changes.
+    func observeLabels(_ observer: @escaping @Sendable ([String: String]) -> Void) {
+        state.withLock { $0.labelsObserver = observer }
     }
 
     /// Something that the node's status shows may have changed (an image, the network's readiness).
@@ -243,7 +249,7 @@ package final class NodeRegistration: Sendable {
                     defer { state.peers = [:] }
                     return Set(state.peers.keys)
                 }
-                for name in before.subtracting(nodes.map(\.name)) { self.context.names?.node(name, nil) }
+                for name in before.subtracting(nodes.map(\.name)) { self.gone(name) }
                 for node in nodes { self.take(node) }
                 if !nodes.contains(where: { $0.name == self.configuration.name }) { self.poke.yield() }
                 await self.tellPeers()
@@ -252,7 +258,7 @@ package final class NodeRegistration: Sendable {
                 if self.take(node) { await self.tellPeers() }
             case .removed(let encoded):
                 guard let node = try? encoded.decode() else { return }
-                self.context.names?.node(node.name, nil)
+                self.gone(node.name)
                 if node.name == self.configuration.name {
                     self.state.withLock { $0.lastStatus = nil }
                     self.poke.yield()
@@ -265,10 +271,16 @@ package final class NodeRegistration: Sendable {
         }
     }
 
+    private func gone(_ name: String) {
+        context.names?.node(name, nil)
+        context.balancer?.node(name, nil)
+    }
+
     /// True: a peer has changed in what the network needs.
     @discardableResult
     private func take(_ node: KubeObject) -> Bool {
         context.names?.node(node.name, node)
+        context.balancer?.node(node.name, node)
         if node.name == configuration.name {
             state.withLock { $0.own = node }
             applyOwn(node)
@@ -287,6 +299,7 @@ package final class NodeRegistration: Sendable {
 
     private func applyOwn(_ node: KubeObject) {
         context.resources.set(labels: node.labels)
+        state.withLock { $0.labelsObserver }?(node.labels)
         // Extended resources that were patched into the status can be asked for.
         var allocatable = object.allocatable
         for (name, text) in node.status["allocatable"].stringMap where allocatable[name] == nil {

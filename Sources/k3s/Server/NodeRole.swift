@@ -110,6 +110,7 @@ struct NodeRole: Sendable {
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
         node.isServer = true
+        node.balancesServices = !configuration.disabled.contains("servicelb")
         node.labels = configuration.nodeLabels
         node.rootDirectory = configuration.kubeletRoot
         node.podLogs = configuration.podLogs
@@ -118,13 +119,20 @@ struct NodeRole: Sendable {
         node.clusterDomain = configuration.clusterDomain
         node.kubernetesVersion = Version.git
         node.kubeletPort = UInt16(configuration.kubeletPort)
-        if let file = configuration.resolvConf { node.resolvConf = file }
+        node.resolvConf =
+            try configuration.resolvConf ?? ResolvConfChoice.path(generated: agentDirectory + "/etc/resolv.conf")
         let names = try clusterNames()
         defer { names?.server.stop() }
+        let metrics = await serveMetrics(of: names)
+        defer { Task { await metrics?.stop() } }
         let agent = NodeAgent(
             client: plane.client, runtime: runtime, network: network,
-            proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names, configuration: node,
-            logger: logger)
+            proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names,
+            listen: { [group] port, handler in
+                let server = HTTPServer(group: group, handler: handler)
+                try await server.start(host: "0.0.0.0", port: Int(port))
+                return server
+            }, configuration: node, logger: logger)
 
         let kubelet = KubeletServer(agent)
         plane.nodes.connect(configuration.nodeName, kubelet.handler)
@@ -155,6 +163,22 @@ struct NodeRole: Sendable {
             let port = try server.listen(on: address, port: 0)
             logger.warning("cluster DNS: port 53 of \(address) is taken by another program; serving on port \(port)")
             return ClusterNames(server: server, address: address, port: port)
+        }
+    }
+
+    /// The name server's metrics, where Prometheus finds CoreDNS's.
+    private func serveMetrics(of names: ClusterNames?) async -> HTTPServer? {
+        guard let names else { return nil }
+        let server = HTTPServer(group: group) { request in
+            request.path == "/metrics"
+                ? .text(names.server.metrics) : .text("404 page not found\n", status: 404)
+        }
+        do {
+            try await server.start(host: names.address.description, port: ClusterNames.metricsPort)
+            return server
+        } catch {
+            logger.warning("cluster DNS: metrics on \(names.address):\(ClusterNames.metricsPort): \(error)")
+            return nil
         }
     }
 

@@ -1,7 +1,9 @@
-// `dns-exerciser`: how many queries a second the cluster's name server answers over UDP, for `make bench`. The clients
-// share the machine with the server, so the figure per core is of the CPU time of the server's own thread.
+// `network-exerciser`: the figures of service proxy and name server for `make bench`. How many queries a second are
+// answered over UDP: the clients share the machine with the server, so the figure per core is of the CPU time of the
+// server's own thread. The proxy's are of real nf_tables in a network namespace of its own (root).
 
 import ClusterDNS
+import Iptables
 import Linux
 import Netlink
 
@@ -88,3 +90,7 @@ for (title, name) in [
     for fd in descriptors { close(fd) }
 }
 server.stop()
+
+if getuid() == 0 {
+    for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
+}
