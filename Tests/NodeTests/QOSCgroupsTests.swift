@@ -1,6 +1,7 @@
 import Codecs
 import Containers
 import KubeAPI
+import Synchronization
 import Testing
 
 @testable import Node
