@@ -97,7 +97,7 @@ let package = Package(
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
-        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
+        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix]),
         tests(
             "Node",
             [
