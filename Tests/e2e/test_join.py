@@ -277,8 +277,8 @@ def test_a_node_that_was_deleted_joins_again(joined):
     agent.start()
     assert "node-3.node-password" in secrets()
     server.kubectl("rollout", "status", "daemonset/spread", "--timeout=60s")
-    nodes = server.jsonpath("pods", "-l", "app=spread", "{.items[*].spec.nodeName}").split()
-    assert sorted(nodes) == ["node-1", "node-2", "node-3"]
+    nodes = lambda: sorted(server.jsonpath("pods", "-l", "app=spread", "{.items[*].spec.nodeName}").split())
+    wait_until("a pod on each node", lambda: nodes() == ["node-1", "node-2", "node-3"], timeout=60)
     # While it runs, too: the kubelet registers anew.
     server.kubectl("delete", "node", "node-3")
     wait_until("node-3 is there again", agent.is_ready, timeout=60)
