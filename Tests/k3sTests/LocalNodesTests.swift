@@ -249,6 +249,22 @@ private func withBench(
         }
     }
 
+    @Test func aDeletedNodeLosesItsTunnel() async throws {
+        try await withBench { bench in
+            try await bench.addNode(address: Self.nowhere)
+            let (session, running) = try await bench.join()
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let controller = NodeDepartureController(
+                client: bench.client, passwords: NodePasswords(api: bench.api, logger: logger), tunnels: bench.tunnels)
+            _ = try await controller.reconcile(ObjectKey(name: "one"))
+            #expect(bench.tunnels.nodes == ["one"])
+            try await bench.client.delete(.nodes, namespace: "", name: "one", options: DeleteOptions())
+            _ = try await controller.reconcile(ObjectKey(name: "one"))
+            await running.value
+            #expect(session.isEnded && bench.tunnels.nodes.isEmpty)
+        }
+    }
+
     @Test func aRefusalOfTheAgentIsTold() async throws {
         try await withBench { bench in
             try await bench.addNode(address: Self.nowhere)
@@ -335,7 +351,8 @@ private enum Curl {
     static func run(_ arguments: [String]) async throws -> String {
         try await BlockingPool.shared.run { () throws(SysError) in
             var ends: [Int32] = [-1, -1]
-            guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SysError(errno, "pipe2") }
+            guard pipe(&ends) == 0 else { throw SysError(errno, "pipe") }
+            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
             var actions = posix_spawn_file_actions_t()
             posix_spawn_file_actions_init(&actions)
             posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
