@@ -53,7 +53,10 @@ private final class TunnelBench: Sendable {
         let tls = TLSServerConfiguration(
             certificate: TLSCertificate(chainPEM: certificate.chainPEM, keyPEM: certificate.key.pem),
             clientCAPEM: pki.client.pem)
-        listener = HTTPServer(group: Self.group, tls: try TLSServerContext(tls)) { request in
+        // A starved machine takes its time.
+        var patient = HTTPServerConfiguration()
+        (patient.limits.handshakeTimeout, patient.limits.headerTimeout) = (120, 120)
+        listener = HTTPServer(group: Self.group, tls: try TLSServerContext(tls), configuration: patient) { request in
             await supervisor.handle(request) ?? .text("not found", status: 404)
         }
         port = try await listener.start(host: "127.0.0.1", port: 0)
@@ -62,7 +65,7 @@ private final class TunnelBench: Sendable {
         let chain = try pki.issue(.kubeletServing(nodeName: "one", addresses: []), for: key.publicKey)
         let serving = TLSServerConfiguration(
             certificate: TLSCertificate(chainPEM: chain, keyPEM: key.pem), clientCAPEM: pki.client.pem)
-        kubelet = HTTPServer(group: Self.group, tls: try TLSServerContext(serving)) { request in
+        kubelet = HTTPServer(group: Self.group, tls: try TLSServerContext(serving), configuration: patient) { request in
             guard request.peer?.organizations == ["system:masters"] else { return .text("who?", status: 401) }
             if request.wantsUpgrade(to: "websocket") {
                 return WebSocketHandshake.accept(request, protocols: []) { socket, _ in
