@@ -53,7 +53,10 @@ private final class TunnelBench: Sendable {
         let tls = TLSServerConfiguration(
             certificate: TLSCertificate(chainPEM: certificate.chainPEM, keyPEM: certificate.key.pem),
             clientCAPEM: pki.client.pem)
-        listener = HTTPServer(group: Self.group, tls: try TLSServerContext(tls)) { request in
+        // A starved machine takes its time.
+        var patient = HTTPServerConfiguration()
+        (patient.limits.handshakeTimeout, patient.limits.headerTimeout) = (120, 120)
+        listener = HTTPServer(group: Self.group, tls: try TLSServerContext(tls), configuration: patient) { request in
             await supervisor.handle(request) ?? .text("not found", status: 404)
         }
         port = try await listener.start(host: "127.0.0.1", port: 0)
@@ -62,7 +65,7 @@ private final class TunnelBench: Sendable {
         let chain = try pki.issue(.kubeletServing(nodeName: "one", addresses: []), for: key.publicKey)
         let serving = TLSServerConfiguration(
             certificate: TLSCertificate(chainPEM: chain, keyPEM: key.pem), clientCAPEM: pki.client.pem)
-        kubelet = HTTPServer(group: Self.group, tls: try TLSServerContext(serving)) { request in
+        kubelet = HTTPServer(group: Self.group, tls: try TLSServerContext(serving), configuration: patient) { request in
             guard request.peer?.organizations == ["system:masters"] else { return .text("who?", status: 401) }
             if request.wantsUpgrade(to: "websocket") {
                 return WebSocketHandshake.accept(request, protocols: []) { socket, _ in
@@ -249,6 +252,22 @@ private func withBench(
         }
     }
 
+    @Test func aDeletedNodeLosesItsTunnel() async throws {
+        try await withBench { bench in
+            try await bench.addNode(address: Self.nowhere)
+            let (session, running) = try await bench.join()
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let controller = NodeDepartureController(
+                client: bench.client, passwords: NodePasswords(api: bench.api, logger: logger), tunnels: bench.tunnels)
+            _ = try await controller.reconcile(ObjectKey(name: "one"))
+            #expect(bench.tunnels.nodes == ["one"])
+            try await bench.client.delete(.nodes, namespace: "", name: "one", options: DeleteOptions())
+            _ = try await controller.reconcile(ObjectKey(name: "one"))
+            await running.value
+            #expect(session.isEnded && bench.tunnels.nodes.isEmpty)
+        }
+    }
+
     @Test func aRefusalOfTheAgentIsTold() async throws {
         try await withBench { bench in
             try await bench.addNode(address: Self.nowhere)
@@ -335,7 +354,8 @@ private enum Curl {
     static func run(_ arguments: [String]) async throws -> String {
         try await BlockingPool.shared.run { () throws(SysError) in
             var ends: [Int32] = [-1, -1]
-            guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SysError(errno, "pipe2") }
+            guard pipe(&ends) == 0 else { throw SysError(errno, "pipe") }
+            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
             var actions = posix_spawn_file_actions_t()
             posix_spawn_file_actions_init(&actions)
             posix_spawn_file_actions_adddup2(&actions, ends[1], 1)

@@ -84,6 +84,20 @@ import Testing
         #expect(json["Token"].isNull && json["AgentToken"].isNull)
     }
 
+    @Test func tokensComeAsTextOrInAFile() throws {
+        func configuration(_ arguments: [String]) throws -> ServerConfiguration {
+            try ServerConfiguration(
+                try FlagParser(flags: ServerFlags.all).parse(
+                    arguments, environment: { $0 == "K3S_AGENT_TOKEN" ? "from-environment" : nil }),
+                environment: { _ in nil }, isRoot: true, hostname: "h")
+        }
+        #expect(try configuration([]).agentToken == "from-environment")
+        #expect(try configuration(["--agent-token", "text"]).agentToken == "text")
+        #expect(try configuration(["--token", "t"]).token == "t")
+        #expect(throws: UsageError.self) { try configuration(["--agent-token=", "--agent-token-file", "/nowhere/x"]) }
+        #expect(throws: UsageError.self) { try configuration(["--token-file", "/nowhere/x"]) }
+    }
+
     @Test func anUnknownEgressModeIsRefused() throws {
         let flags = try FlagParser(flags: ServerFlags.all).parse(
             ["--egress-selector-mode", "all"], environment: { _ in nil })

@@ -133,6 +133,41 @@ import Transport
     }
 }
 
+@Suite struct NodeComponentRoleTests {
+    private func may(
+        _ rbac: RBACAuthorizer, _ user: String, _ verb: String, _ resource: String, _ group: String = "",
+        namespace: String = "", name: String = ""
+    ) async -> Bool {
+        await rbac.authorize(
+            AuthorizationAttributes(
+                user: UserInfo(user, groups: ["system:authenticated"]), verb: verb, group: group, resource: resource,
+                namespace: namespace, name: name)
+        ).isAllowed
+    }
+
+    @Test func theOtherCertificatesOfANodeDoTheirPart() async throws {
+        let rbac = RBACAuthorizer()
+        for role in BootstrapPolicy.defaultClusterRoles() { rbac.observe(.clusterRoles, role, deleted: false) }
+        for binding in BootstrapPolicy.defaultClusterRoleBindings() {
+            rbac.observe(.clusterRoleBindings, binding, deleted: false)
+        }
+        let proxy = "system:kube-proxy"
+        for resource in ["services", "nodes"] { #expect(await may(rbac, proxy, "watch", resource)) }
+        #expect(await may(rbac, proxy, "list", "endpointslices", "discovery.k8s.io"))
+        #expect(await !may(rbac, proxy, "list", "pods"))
+        let own = "system:k3s-controller"
+        for resource in ["nodes", "pods", "namespaces", "services"] { #expect(await may(rbac, own, "watch", resource)) }
+        #expect(await may(rbac, own, "watch", "networkpolicies", "networking.k8s.io"))
+        #expect(await may(rbac, own, "patch", "nodes", name: "any"))
+        #expect(await may(rbac, own, "watch", "configmaps", namespace: "kube-system", name: "coredns-custom"))
+        for resource in ["secrets", "configmaps"] {
+            #expect(await !may(rbac, own, "list", resource, namespace: "kube-system"))
+        }
+        #expect(await !may(rbac, own, "delete", "nodes", name: "any"))
+        #expect(await !may(rbac, "system:node:a", "get", "nodes", name: "a"))
+    }
+}
+
 @Suite struct NodeRestrictionTests {
     private func client(_ bench: SupervisorBench, _ node: String) -> LocalClient {
         bench.api.client(as: UserInfo("system:node:" + node, groups: ["system:nodes"]))
