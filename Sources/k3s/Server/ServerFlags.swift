@@ -30,7 +30,7 @@ enum ServerFlags {
         -|flannel-backend|||s|vxlan|networking|Backend (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')
         -|flannel-ipv6-masq|||b||networking|Enable IPv6 masquerading for pods
         -|flannel-external-ip|||b||networking|Use node external IP addresses for Flannel traffic
-        -|egress-selector-mode|||s|agent|networking|One of 'agent', 'cluster', 'pod', 'disabled'
+        +|egress-selector-mode|||s|agent|networking|One of 'agent', 'cluster', 'pod', 'disabled'
         -|servicelb-namespace|||s|kube-system|networking|Namespace of the pods for the servicelb component
         +|write-kubeconfig|o|K3S_KUBECONFIG_OUTPUT|s|/etc/rancher/k3s/k3s.yaml|client|Write kubeconfig for admin client to this file
         +|write-kubeconfig-mode||K3S_KUBECONFIG_MODE|s|0600|client|Write kubeconfig with this mode
@@ -39,8 +39,8 @@ enum ServerFlags {
         -|helm-job-image|||s||helm|Default image to use for helm jobs
         +|token|t|K3S_TOKEN|s||cluster|Shared secret used to join a server or agent to a cluster
         +|token-file||K3S_TOKEN_FILE|s||cluster|File containing the token
-        x|agent-token||K3S_AGENT_TOKEN|s||cluster|Shared secret used to join agents to the cluster, but not servers
-        x|agent-token-file||K3S_AGENT_TOKEN_FILE|s||cluster|File containing the agent secret
+        +|agent-token||K3S_AGENT_TOKEN|s||cluster|Shared secret used to join agents to the cluster, but not servers
+        +|agent-token-file||K3S_AGENT_TOKEN_FILE|s||cluster|File containing the agent secret
         x|server|s|K3S_URL|s||cluster|Server to connect to, used to join a cluster
         -|cluster-init||K3S_CLUSTER_INIT|b||cluster|Initialize a new cluster using embedded Etcd
         x|cluster-reset||K3S_CLUSTER_RESET|b||cluster|Forget all peers and become sole member of a new cluster
@@ -94,9 +94,9 @@ enum ServerFlags {
         -|supervisor-metrics|||b||components|Enable serving k3s internal metrics on the supervisor port
         +|disable-agent|||b||agent/node|Run the control plane without a node on this machine
         +|node-name||K3S_NODE_NAME|s||agent/node|Node name
-        -|with-node-id|||b||agent/node|Append id to node name
+        +|with-node-id|||b||agent/node|Append id to node name
         +|node-label|||l||agent/node|Registering and starting kubelet with set of labels
-        -|node-taint|||l||agent/node|Registering kubelet with set of taints
+        +|node-taint|||l||agent/node|Registering kubelet with set of taints
         -|image-credential-provider-bin-dir|||s|/var/lib/rancher/credentialprovider/bin|agent/node|The path to the directory where credential provider plugin binaries are located
         -|image-credential-provider-config|||s|/var/lib/rancher/credentialprovider/config.yaml|agent/node|The path to the credential provider plugin config file
         x|docker|||b||agent/runtime|Use cri-dockerd instead of containerd
@@ -113,7 +113,7 @@ enum ServerFlags {
         +|state-dir||K3S_STATE_DIR|s|/run/k3s|agent/runtime|Folder for sockets and namespaces of running pods
         +|cgroup-root||K3S_CGROUP_ROOT|s|/|agent/runtime|Cgroup below which the pods' cgroups are made
         +|node-ip|i||l||agent/networking|IPv4/IPv6 addresses to advertise for node
-        -|node-external-ip|||l||agent/networking|IPv4/IPv6 external IP addresses to advertise for node
+        +|node-external-ip|||l||agent/networking|IPv4/IPv6 external IP addresses to advertise for node
         -|node-internal-dns|||l||agent/networking|internal DNS addresses to advertise for node
         -|node-external-dns|||l||agent/networking|external DNS addresses to advertise for node
         +|resolv-conf||K3S_RESOLV_CONF|s||agent/networking|Kubelet resolv.conf file
