@@ -49,7 +49,7 @@ let package = Package(
         module("Netlink", ["Linux"]),
         module("Iptables", ["Netlink", "Linux"]),
         module("Containers", ["Linux", "CShims", "Codecs", "CSeccomp", "CZlib", "CZstd", log]),
-        module("PodNetwork", ["Linux", "Netlink", "Iptables"]),
+        module("PodNetwork", ["Linux", "Netlink", "Iptables", "Codecs"]),
         module("ClusterDNS", ["Linux", "Netlink"]),
 
         // API side.
@@ -92,7 +92,7 @@ let package = Package(
         tests("Linux"), tests("Netlink", ["Linux", "NetworkTesting"]),
         tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
-        tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
+        tests("PodNetwork", ["Netlink", "Linux", "Iptables", "Codecs", "NetworkTesting"]),
         tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "Linux"]),
