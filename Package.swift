@@ -78,7 +78,8 @@ let package = Package(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
         // Measures service proxy and name server.
         .executableTarget(
-            name: "network-exerciser", dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux"],
+            name: "network-exerciser",
+            dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux", "PodNetwork", "NetworkTesting"],
             path: "Tests/NetworkExerciser",
             swiftSettings: strict),
         // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
@@ -97,7 +98,7 @@ let package = Package(
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
-        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux"]),
+        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix]),
         tests(
             "Node",
             [

@@ -160,8 +160,11 @@ package final class NodeRegistration: Sendable {
         let now = context.now()
         let due = lastReport.map { now.duration(since: $0) >= configuration.statusReport } ?? true
         guard force || due || fingerprint != last else { return }
+        // The list's merge key is the type, but there are two InternalIPs in dual stack: it is replaced, as the kubelet does.
+        var patch = status
+        patch["addresses"].append(["$patch": "replace"])
         let written = try await context.client.patch(
-            .nodes, namespace: "", name: configuration.name, ["status": status], type: .strategic, subresource: "status"
+            .nodes, namespace: "", name: configuration.name, ["status": patch], type: .strategic, subresource: "status"
         )
         state.withLock { state in
             state.own = written
@@ -244,7 +247,7 @@ package final class NodeRegistration: Sendable {
 
     private func followNodes() async {
         let follower = Follower(
-            client: context.client, resource: .nodes, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.clusterClient, resource: .nodes, namespace: nil, clock: context.clock, logger: context.logger)
         await follower.run { change in
             switch change {
             case .reset(let items):

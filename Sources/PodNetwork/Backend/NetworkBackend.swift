@@ -153,18 +153,21 @@ package final class NetworkBackend: Sendable {
         return wanted.problems
     }
 
-    /// Everything in one datagram; should anything be refused, once more one by one, to see what.
+    /// Many messages in a datagram (its answers have to fit the socket's buffer); should any be refused, all once more one by
+    /// one, to see which.
     private func write(_ changes: ForwardingChanges) -> [String] {
-        var batch = MessageBuffer(capacity: 4096)
         let operations = changes.operations
-        for operation in operations { operation.encode(into: &batch) }
+        do throws(NetlinkError) { try tunnels(changes) } catch { return ["\(error)"] }
         do throws(NetlinkError) {
-            try tunnels(changes)
-            if batch.count > 0 { try route.request(&batch, "write routes to other nodes") }
+            for start in stride(from: 0, to: operations.count, by: 100) {
+                var batch = MessageBuffer(capacity: 8192)
+                for operation in operations[start..<min(start + 100, operations.count)] {
+                    operation.encode(into: &batch)
+                }
+                try route.request(&batch, "write routes to other nodes")
+            }
             return []
-        } catch {
-            if error.operation != "write routes to other nodes" { return ["\(error)"] }
-        }
+        } catch {}
         var failures: [String] = []
         for operation in operations {
             var one = MessageBuffer(capacity: 256)

@@ -182,9 +182,10 @@ package final class CNINetwork: Sendable {
             return (key, value)
         }
         for (name, value) in json["capabilityArgs"].object ?? JSONObject() { attachment.capabilities[name] = value }
+        // A JSON of its own reads `nil` as null: the absent result has to be an Optional's.
+        let result = json["result"]
         return CacheEntry(
-            configuration: configuration, attachment: attachment,
-            result: json["result"].isNull ? nil : json["result"])
+            configuration: configuration, attachment: attachment, result: result.isNull ? Optional.none : result)
     }
 }
 

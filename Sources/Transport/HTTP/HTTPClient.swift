@@ -231,7 +231,7 @@ package final class HTTPClient: Sendable {
         return connection
     }
 
-    private static func dialError(_ error: any Error, _ peer: String) -> any Error {
+    static func dialError(_ error: any Error, _ peer: String) -> any Error {
         switch error {
         case let error as TLSError: error
         case ChannelError.connectTimeout: HTTPClientError.connectTimedOut(peer)

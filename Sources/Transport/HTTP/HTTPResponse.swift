@@ -14,7 +14,7 @@ package struct HTTPResponse: Sendable {
         /// that runs the closure is cancelled when the client goes away. Throwing, or writing another number of bytes
         /// than `length`, breaks the connection: that is how a client sees that the body is not whole.
         case stream(length: Int64?, @Sendable (HTTPBodyWriter) async throws -> Void)
-        /// After status 101: the closure owns the connection's bytes in both directions; the connection closes when
+        /// After status 101, or 200 to CONNECT: the closure owns the connection's bytes in both directions; the connection closes when
         /// it returns. Set `Upgrade` in the headers (`HTTPResponse.upgrade`).
         case upgrade(@Sendable (any ByteStream) async -> Void)
     }
@@ -111,9 +111,14 @@ package protocol ByteStream: Sendable {
 
     /// Ends both directions. What was sent before still goes out.
     func close()
+
+    /// Ends both directions at once: for a peer that is thought dead.
+    func abort()
 }
 
 extension ByteStream {
+    package func abort() { close() }
+
     /// `send` with backpressure. Throws once the peer is gone.
     package func write(_ bytes: [UInt8]) async throws {
         send(bytes)

@@ -120,4 +120,8 @@ final class ChannelByteStream: ByteStream, @unchecked Sendable {
             output.finish()
         }
     }
+
+    func abort() {
+        channel.close(promise: nil)
+    }
 }

@@ -49,15 +49,39 @@ package struct ClusterCredentials: Sendable, CustomStringConvertible {
             shared = hex(try SecureRandom.bytes(48))
             try files.write("cred/ipsec.psk", Array(shared.utf8), mode: 0o600, precious: true)
         }
+        return try written(passwords, sharedKey: shared, ca: ca, &files)
+    }
+
+    /// Gives the cluster another server token, and the agents too unless they have one of their own.
+    /// - Parameter newToken: in any form; empty: a random password.
+    package static func rotate(
+        serverDirectory: String, newToken: String, keepsAgentToken: Bool, ca: [UInt8]
+    ) throws(PKIError) -> ClusterCredentials {
+        var files = PKIDirectory(path: serverDirectory)
+        let known = try Passwords(parsing: files.read("cred/passwd") ?? [], what: files.full("cred/passwd"))
+        guard let old = known.server, let shared = try files.read("cred/ipsec.psk") else {
+            throw .malformed(what: files.full("cred/passwd"), reason: "no server token was found")
+        }
+        let new = newToken.isEmpty ? try ClusterToken.newPassword() : try Self.password(newToken, "new token")
+        let node = known.node.flatMap { keepsAgentToken || $0 != old ? $0 : nil } ?? new
+        let passwords = Passwords(node: node, server: new)
+        try files.write("cred/passwd", passwords.encoded, mode: 0o600, precious: true)
+        return try written(passwords, sharedKey: String(decoding: shared, as: UTF8.self), ca: ca, &files)
+    }
+
+    /// Writes the files that follow from the passwords.
+    private static func written(
+        _ passwords: Passwords, sharedKey: String, ca: [UInt8], _ files: inout PKIDirectory
+    ) throws(PKIError) -> ClusterCredentials {
+        let (agent, server) = (passwords.node ?? "", passwords.server ?? "")
         let hash = try ClusterToken.hash(ofCA: ca)
         let result = ClusterCredentials(
-            serverToken: ClusterToken(
-                caHash: hash, credentials: .password(user: "server", password: serverPassword)),
-            agentToken: ClusterToken(caHash: hash, credentials: .password(user: "node", password: agentPassword)),
-            sharedKey: shared)
+            serverToken: ClusterToken(caHash: hash, credentials: .password(user: "server", password: server)),
+            agentToken: ClusterToken(caHash: hash, credentials: .password(user: "node", password: agent)),
+            sharedKey: sharedKey)
         try files.write("token", Array((result.serverToken.text + "\n").utf8), mode: 0o600)
         try files.link("node-token", to: "token")
-        if agentPassword == serverPassword {
+        if agent == server {
             try files.link("agent-token", to: "token")
         } else {
             try files.removeLink("agent-token")

@@ -24,6 +24,7 @@ package final class WebSocketConnection: Sendable {
         var opcode: WebSocketOpcode?
         var partial: [UInt8] = []
         var closed = false
+        var last = ContinuousClock.now
     }
 
     private let stream: any ByteStream
@@ -73,8 +74,17 @@ package final class WebSocketConnection: Sendable {
                 throw error
             }
             guard let bytes = try await stream.read() else { throw HTTPConnectionError.peerGone }
-            incoming.withLock { $0.decoder.feed(bytes) }
+            incoming.withLock { incoming in
+                incoming.decoder.feed(bytes)
+                incoming.last = .now
+            }
         }
+    }
+
+    /// Since any byte came in: data, pings and pongs alike. Only what `receive` reads counts.
+    package var secondsSinceReceipt: Double {
+        let (seconds, attoseconds) = (ContinuousClock.now - incoming.withLock { $0.last }).components
+        return Double(seconds) + Double(attoseconds) * 1e-18
     }
 
     private enum Event {
@@ -165,6 +175,11 @@ package final class WebSocketConnection: Sendable {
     /// Until the task that receives has seen the end of the connection or a close frame.
     func waitUntilClosed() async {
         try? await receivingEnded.wait()
+    }
+
+    /// Ends the connection without a closing handshake.
+    package func abort() {
+        stream.abort()
     }
 
     package func ping() {

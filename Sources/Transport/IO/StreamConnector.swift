@@ -1,0 +1,87 @@
+import NIOCore
+import NIOPosix
+
+/// Makes plain connections as byte streams: what a tunnel's far end dials, what a load balancer copies to.
+package enum StreamConnector {
+    /// Dials TCP. `host` is an address or a name.
+    /// - Throws: `HTTPClientError.connectFailed` or `.connectTimedOut` with the kernel's reason.
+    package static func connect(
+        host: String, port: Int, group: any EventLoopGroup, timeout seconds: Double = 30
+    ) async throws -> any ByteStream {
+        let bootstrap = bootstrap(group)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connectTimeout(.nanoseconds(Int64(seconds * 1e9)))
+        do {
+            if let address = try? SocketAddress(ipAddress: host, port: port) {
+                return try await stream(of: try await bootstrap.connect(to: address).get())
+            }
+            return try await stream(of: try await bootstrap.connect(host: host, port: port).get())
+        } catch {
+            throw HTTPClient.dialError(error, host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
+        }
+    }
+
+    /// A stream over a socket that is connected already; the descriptor is taken over.
+    package static func stream(over descriptor: Int32, group: any EventLoopGroup) async throws -> any ByteStream {
+        try await stream(of: try await bootstrap(group).withConnectedSocket(descriptor).get())
+    }
+
+    private static func bootstrap(_ group: any EventLoopGroup) -> ClientBootstrap {
+        ClientBootstrap(group: group)
+            .channelOption(.autoRead, value: false)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: SmallReadAllocator())
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(StreamHandler(channel))
+                }
+            }
+    }
+
+    private static func stream(of channel: any Channel) async throws -> any ByteStream {
+        try await channel.pipeline.handler(type: StreamHandler.self).get().stream
+    }
+}
+
+/// Passes a channel's events to a `ChannelByteStream`.
+final class StreamHandler: ChannelInboundHandler, @unchecked Sendable {
+    typealias InboundIn = ByteBuffer
+
+    let channel: any Channel
+    let stream: ChannelByteStream
+
+    init(_ channel: any Channel) {
+        self.channel = channel
+        stream = ChannelByteStream(
+            channel: channel, output: TransportOutput(channel: channel, tls: nil, loop: .of(channel.eventLoop)))
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        channel.read()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        stream.received(unwrapInboundIn(data))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        stream.readCompleted()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        stream.writabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .some(.inputClosed) = event as? ChannelEvent { stream.inputClosed() }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        stream.becameInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        channel.close(promise: nil)
+    }
+}
