@@ -94,3 +94,4 @@ server.stop()
 if getuid() == 0 {
     for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
 }
+if getuid() == 0 { try await PodNetworkBench.run() }

@@ -97,7 +97,8 @@ struct Agent: Sendable {
 
     private func startBalancer(_ group: any EventLoopGroup, _ files: AgentFiles) async throws -> LoadBalancer? {
         guard let port = configuration.balancerPort else { return nil }
-        let balancer = LoadBalancer(group: group, defaultServer: configuration.serverAddress) { [logger] address, state in
+        let balancer = LoadBalancer(group: group, defaultServer: configuration.serverAddress) {
+            [logger] address, state in
             logger.debug("load balancer: server \(address) is \(state)")
         }
         balancer.set(files.knownServers(of: configuration.server.description))

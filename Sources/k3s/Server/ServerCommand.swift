@@ -24,7 +24,9 @@ enum ServerCommand {
             notes += try parser.withoutEffect(flags).map { "--\($0) is accepted, but has no effect yet" }
             var checked = try ServerConfiguration(
                 flags, environment: environment, isRoot: geteuid() == 0, hostname: hostname())
-            if checked.hasNodeID { checked.nodeName += try "-" + NodeIdentity.id(besidePassword: checked.nodePasswordFile) }
+            if checked.hasNodeID {
+                checked.nodeName += try "-" + NodeIdentity.id(besidePassword: checked.nodePasswordFile)
+            }
             configuration = checked
         } catch {
             Terminal.error("Error: \(error)")
