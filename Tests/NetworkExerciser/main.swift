@@ -93,4 +93,5 @@ server.stop()
 
 if getuid() == 0 {
     for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
+    try PolicyFigures.run()
 }
