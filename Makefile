@@ -31,7 +31,7 @@ e2e: deps-test
 	hack/e2e.sh
 
 bench: build deps-test
-	hack/bench.sh
+	RELEASE="$(RELEASE)" hack/bench.sh
 
 lint:
 	hack/lint.sh

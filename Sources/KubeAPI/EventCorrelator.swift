@@ -35,19 +35,53 @@ package enum EventType: String, Sendable { case normal = "Normal", warning = "Wa
 /// Source: k8s.io/client-go/tools/record/events_cache.go.
 package struct EventCorrelator: Sendable {
     package struct Write: Sendable {
-        package var namespace: String
-        package var name: String
-        package var count: Int64
-        package var last: Timestamp
-        package var message: String
-        /// The object to create; a later one only raises the count.
-        package var object: KubeObject
+        let source: Source
+        let subject: EventSubject
+        let type: EventType
+        let reason: String
+        package let message: String
+        package let name: String
+        package let count: Int64
+        let first: Timestamp
+        package let last: Timestamp
+
+        package var namespace: String { subject.namespace.isEmpty ? "default" : subject.namespace }
         package var isFirst: Bool { count == 1 }
 
         /// A merge patch that raises the count.
         package var patch: JSON {
             ["count": .int(count), "lastTimestamp": .string(last.rfc3339), "message": .string(message)]
         }
+
+        /// The object to create; a later write needs it only where the first one's is gone.
+        package var object: KubeObject {
+            var event = KubeObject(GroupVersionKind("", "v1", "Event"), name: name, namespace: namespace)
+            var involved: JSON = ["kind": .string(subject.kind), "name": .string(subject.name)]
+            if !subject.namespace.isEmpty { involved["namespace"] = .string(subject.namespace) }
+            if !subject.uid.isEmpty { involved["uid"] = .string(subject.uid) }
+            if !subject.apiVersion.isEmpty { involved["apiVersion"] = .string(subject.apiVersion) }
+            if !subject.resourceVersion.isEmpty { involved["resourceVersion"] = .string(subject.resourceVersion) }
+            if !subject.fieldPath.isEmpty { involved["fieldPath"] = .string(subject.fieldPath) }
+            event["involvedObject"] = involved
+            event["reason"] = .string(reason)
+            event["message"] = .string(message)
+            var origin: JSON = ["component": .string(source.component)]
+            if !source.host.isEmpty { origin["host"] = .string(source.host) }
+            event["source"] = origin
+            event["firstTimestamp"] = .string(first.rfc3339)
+            event["lastTimestamp"] = .string(last.rfc3339)
+            event["count"] = .int(count)
+            event["type"] = .string(type.rawValue)
+            event["reportingComponent"] = .string(source.component)
+            event["reportingInstance"] = .string(source.host)
+            return event
+        }
+    }
+
+    /// Who tells.
+    struct Source: Sendable {
+        let component: String
+        let host: String
     }
 
     private struct Key: Hashable {
@@ -76,8 +110,7 @@ package struct EventCorrelator: Sendable {
         var reason: String
     }
 
-    private let component: String
-    private let host: String
+    private let source: Source
     private let limit: Int
     private var entries: [Key: Entry] = [:]
     private var buckets: [String: Bucket] = [:]
@@ -91,7 +124,7 @@ package struct EventCorrelator: Sendable {
 
     /// `component` and `host`: who tells. `limit`: events remembered.
     package init(component: String, host: String = "", limit: Int = 1024) {
-        (self.component, self.host, self.limit) = (component, host, limit)
+        (source, self.limit) = (Source(component: component, host: host), limit)
     }
 
     /// nil: the subject has caused too many.
@@ -129,10 +162,9 @@ package struct EventCorrelator: Sendable {
         entry.used = now
         entries[key] = entry
         bound(now)
-        let object = object(subject, type, reason, message, entry)
         return Write(
-            namespace: object.namespace, name: entry.name, count: entry.count, last: now, message: message,
-            object: object)
+            source: source, subject: subject, type: type, reason: reason, message: message, name: entry.name,
+            count: entry.count, first: entry.first, last: now)
     }
 
     /// The event is not there (any more): its like is created afresh.
@@ -170,32 +202,5 @@ package struct EventCorrelator: Sendable {
             similar = similar.filter { now.duration(since: $0.value.since) < Self.similarWindow }
             if similar.count > limit { similar = [:] }
         }
-    }
-
-    private func object(
-        _ subject: EventSubject, _ type: EventType, _ reason: String, _ message: String, _ entry: Entry
-    ) -> KubeObject {
-        var event = KubeObject(
-            GroupVersionKind("", "v1", "Event"), name: entry.name,
-            namespace: subject.namespace.isEmpty ? "default" : subject.namespace)
-        var involved: JSON = ["kind": .string(subject.kind), "name": .string(subject.name)]
-        if !subject.namespace.isEmpty { involved["namespace"] = .string(subject.namespace) }
-        if !subject.uid.isEmpty { involved["uid"] = .string(subject.uid) }
-        if !subject.apiVersion.isEmpty { involved["apiVersion"] = .string(subject.apiVersion) }
-        if !subject.resourceVersion.isEmpty { involved["resourceVersion"] = .string(subject.resourceVersion) }
-        if !subject.fieldPath.isEmpty { involved["fieldPath"] = .string(subject.fieldPath) }
-        event["involvedObject"] = involved
-        event["reason"] = .string(reason)
-        event["message"] = .string(message)
-        var source: JSON = ["component": .string(component)]
-        if !host.isEmpty { source["host"] = .string(host) }
-        event["source"] = source
-        event["firstTimestamp"] = .string(entry.first.rfc3339)
-        event["lastTimestamp"] = .string(entry.used.rfc3339)
-        event["count"] = .int(entry.count)
-        event["type"] = .string(type.rawValue)
-        event["reportingComponent"] = .string(component)
-        event["reportingInstance"] = .string(host)
-        return event
     }
 }

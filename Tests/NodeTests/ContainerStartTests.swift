@@ -19,7 +19,7 @@ import Testing
             node.client.eventTexts().contains(
                 "Failed: Failed to pull image \"busybox:1\": docker.io/library/busybox:1: not found")
         }
-        #expect(node.client.eventTexts().contains("Failed: Error: ErrImagePull"))
+        try await node.until("event") { node.client.eventTexts().contains("Failed: Error: ErrImagePull") }
         node.clock.advance(by: .seconds(2))
         try await node.until("ImagePullBackOff") {
             node.containerStatus("web")["state"]["waiting"]["reason"].string == "ImagePullBackOff"

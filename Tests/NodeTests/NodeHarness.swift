@@ -156,7 +156,7 @@ final class NodeHarness: Sendable {
 
     /// Waits, in real time, until something has become true; time stands still meanwhile unless `ticking`.
     func until(
-        _ what: String, ticking: Duration? = nil, limit: Int = 3000, location: SourceLocation = #_sourceLocation,
+        _ what: String, ticking: Duration? = nil, limit: Int = 20_000, location: SourceLocation = #_sourceLocation,
         _ condition: @Sendable () async -> Bool
     ) async throws {
         for _ in 0..<limit {

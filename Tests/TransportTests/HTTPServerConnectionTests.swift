@@ -102,8 +102,7 @@ import Testing
         var configuration = HTTPServerConfiguration()
         configuration.limits.headerTimeout = 0.5
         try await withServer(configuration: configuration, handler: echoHandler) { port, server in
-            let raw = try RawConnection(port: port)
-            try await raw.write("GET / HTTP/1.1\r\nX: ")
+            let raw = try RawConnection(port: port, opening: "GET / HTTP/1.1\r\nX: ")
             let reader = Task { try await raw.readToEnd() }
             // Bytes that trickle in do not extend the time.
             for _ in 0..<20 {
@@ -121,8 +120,8 @@ import Testing
         var configuration = HTTPServerConfiguration()
         configuration.limits.bodyPauseTimeout = 0.3
         try await withServer(configuration: configuration, handler: echoHandler) { port, _ in
-            let raw = try RawConnection(port: port)
-            try await raw.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+            let raw = try RawConnection(
+                port: port, opening: "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
             #expect(try await raw.readToEnd().hasPrefix("HTTP/1.1 408 "))
         }
     }

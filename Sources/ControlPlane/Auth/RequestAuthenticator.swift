@@ -103,28 +103,10 @@ package struct RequestAuthenticator: Authenticator {
         return headers.fields.compactMap { field in
             let name = field.name.lowercased()
             guard name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count else { return nil }
-            return (percentDecoded(name.utf8.dropFirst(prefix.utf8.count)), field.value)
+            let key = name.dropFirst(prefix.utf8.count)
+            // The text itself where the encoding is broken.
+            return (percentDecoded(key.utf8, plusIsSpace: false) ?? String(key), field.value)
         }
-    }
-
-    /// The text itself where the encoding is broken.
-    private static func percentDecoded(_ text: Substring.UTF8View) -> String {
-        let bytes = Array(text)
-        var out: [UInt8] = []
-        var at = 0
-        while at < bytes.count {
-            if bytes[at] == UInt8(ascii: "%") {
-                guard at + 2 < bytes.count,
-                    let byte = UInt8(String(decoding: bytes[at + 1...at + 2], as: UTF8.self), radix: 16)
-                else { return String(decoding: bytes, as: UTF8.self) }
-                out.append(byte)
-                at += 3
-            } else {
-                out.append(bytes[at])
-                at += 1
-            }
-        }
-        return String(decoding: out, as: UTF8.self)
     }
 
     private static func decodeURL(_ text: some StringProtocol) -> String? {

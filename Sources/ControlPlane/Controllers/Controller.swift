@@ -24,6 +24,20 @@ extension Controller {
     package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? { nil }
 }
 
+extension KubeClient {
+    /// Writes the status that an object's controller has worked out, where it differs from the one that was read;
+    /// whatever else has changed meanwhile, the status is the controller's.
+    func writeStatus(
+        _ status: JSON, of object: KubeObject, _ resource: GroupVersionResource
+    ) async throws(APIError) {
+        guard status != object.status else { return }
+        var updated = object
+        updated.status = status
+        updated.resourceVersion = 0
+        _ = try await updateStatus(resource, updated)
+    }
+}
+
 /// Which events concern a controller, and whom they wake.
 package struct WatchSource: Sendable {
     package let resource: GroupVersionResource

@@ -72,7 +72,6 @@ package struct NamespaceController: Controller {
         _ namespace: KubeObject, _ left: [(GroupVersionResource, Int, [String: Int])]
     ) async throws(APIError) {
         let now = clock.now()
-        var updated = namespace
         var conditions = namespace.status["conditions"]
         let contents = left.map { "\($0.0.resource).\($0.0.group) has \($0.1) resource instances" }
             .joined(separator: ", ")
@@ -101,9 +100,8 @@ package struct NamespaceController: Controller {
                 &conditions, type: "NamespaceFinalizersRemaining", status: "False",
                 reason: "ContentHasNoFinalizers", message: "All content-preserving finalizers finished", now: now)
         }
-        updated.status["conditions"] = conditions
-        guard updated.status != namespace.status else { return }
-        updated.resourceVersion = 0
-        _ = try await client.updateStatus(.namespaces, updated)
+        var status = namespace.status
+        status["conditions"] = conditions
+        try await client.writeStatus(status, of: namespace, .namespaces)
     }
 }

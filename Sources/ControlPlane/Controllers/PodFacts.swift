@@ -48,8 +48,11 @@ extension JSON {
     /// "25%" or 3, of a total.
     package func scaled(of total: Int64, roundUp: Bool) -> Int64 {
         if let n = int { return n }
-        guard let text = string, text.hasSuffix("%"), let percent = Int64(text.dropLast()) else { return 0 }
-        let product = percent * total
+        guard let percent = IntOrPercent.percent(self) else { return 0 }
+        let (high, low) = percent.multipliedFullWidth(by: total)
+        // More than everything, whatever it is.
+        guard high == 0, low < 1 << 62 else { return Int64.max / 100 }
+        let product = Int64(low)
         return roundUp ? (product + 99) / 100 : product / 100
     }
 }

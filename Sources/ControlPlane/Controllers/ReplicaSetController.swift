@@ -145,7 +145,6 @@ package struct ReplicaSetController: Controller {
             if isAvailable { available += 1 }
             if let after { again = min(again ?? after, after) }
         }
-        var updated = set
         var status: JSON = ["replicas": .int(Int64(pods.count))]
         if labelled > 0 { status["fullyLabeledReplicas"] = .int(labelled) }
         if ready > 0 { status["readyReplicas"] = .int(ready) }
@@ -165,10 +164,7 @@ package struct ReplicaSetController: Controller {
             conditions = kept.isEmpty ? .null : .array(kept)
         }
         status["conditions"] = conditions
-        guard status != set.status else { return again }
-        updated.status = status
-        updated.resourceVersion = 0
-        _ = try await client.updateStatus(resource, updated)
+        try await client.writeStatus(status, of: set, resource)
         return again
     }
 }

@@ -23,7 +23,7 @@ extension Registry {
         let base = object.metadata["generateName"].string ?? ""
         let generates = object.name.isEmpty && !base.isEmpty
         let owners = managed ?? fieldsOfCreated(&object, resource, scope)
-        let managed = owners.isEmpty ? [] : StoredManagedFields.encode(owners)
+        let managed = StoredManagedFields.encode(owners)
         var attempt = 1
         while true {
             do throws(APIError) {

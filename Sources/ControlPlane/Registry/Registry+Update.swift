@@ -120,7 +120,7 @@ extension Registry {
         subresource: String, dryRun: Bool
     ) async throws(StoreError) -> EncodedObject {
         let managed = owners.map(StoredManagedFields.encode) ?? ObjectTemplate.managedFields(in: entry.value)
-        let template = ObjectTemplate(object, managed: owners?.isEmpty == true ? [] : managed)
+        let template = ObjectTemplate(object, managed: managed)
         if template.matches(entry.value) {
             return EncodedObject(bytes: entry.value, resourceVersion: entry.modRevision)
         }

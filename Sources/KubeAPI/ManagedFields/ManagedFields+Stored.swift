@@ -49,7 +49,9 @@ package enum StoredManagedFields {
 
     // MARK: - Encoding
 
+    /// Nothing for nothing: an object that nobody owns fields of has no trailer.
     package static func encode(_ managed: ManagedFields) -> [UInt8] {
+        if managed.isEmpty { return [] }
         var out: [UInt8] = []
         out.reserveCapacity(96)
         append(UInt64(managed.entries.count), to: &out)

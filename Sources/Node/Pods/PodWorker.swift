@@ -47,6 +47,7 @@ actor PodWorker {
 
     // What woke the worker.
     private var dirty = false
+    private var hasLooked = false
     var changedContainers: Set<String> = []
     var volumesChanged = true
     private var loop: Task<Void, Never>?
@@ -77,8 +78,10 @@ actor PodWorker {
     }
 
     func update(_ object: EncodedObject) {
+        let old = decode()
         desired = object
         guard let pod = decode() else { return }
+        if hasLooked, let old, isReport(pod, since: old) { return }
         if pod.object.isBeingDeleted {
             let grace = pod.gracePeriod
             if stage == .setup || stage == .running || (graceInUse.map { grace < $0 } ?? false) { loop?.cancel() }
@@ -87,6 +90,24 @@ actor PodWorker {
             volumesChanged = true
         }
         wake()
+    }
+
+    /// Whether only what nodes report has changed, most likely by this one: then there is nothing to do.
+    private func isReport(_ pod: Pod, since old: Pod) -> Bool {
+        func wanted(_ pod: Pod) -> JSON {
+            var metadata = pod.object.metadata
+            for key in ["resourceVersion", "managedFields"] { metadata[key] = .null }
+            return metadata
+        }
+        // Conditions of others may be readiness gates, and a controller may call the pod ended.
+        func othersConditions(_ pod: Pod) -> [JSON] {
+            let mine = conditionsSeen.elements
+            return pod.status["conditions"].elements.filter { theirs in
+                !mine.contains { $0["type"].string == theirs["type"].string }
+            }
+        }
+        return pod.spec == old.spec && pod.isTerminal == old.isTerminal && wanted(pod) == wanted(old)
+            && othersConditions(pod) == othersConditions(old)
     }
 
     /// The object has gone from the API.
@@ -164,6 +185,7 @@ actor PodWorker {
 
     private func step() async {
         guard let pod = decode() else { return }
+        hasLooked = true
         await refresh()
         let wantsEnd = isGone || pod.object.isBeingDeleted
         // A pod that the API calls ended (by an earlier process, or by a controller) is not started again.

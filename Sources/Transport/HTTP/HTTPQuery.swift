@@ -70,7 +70,7 @@ package struct HTTPQuery: Sendable, Equatable {
 // MARK: - Percent coding (RFC 3986 2.1)
 
 /// nil when an escape is malformed or the result is not UTF-8.
-func percentDecoded<C: Collection<UInt8>>(_ bytes: C, plusIsSpace: Bool) -> String? {
+package func percentDecoded<C: Collection<UInt8>>(_ bytes: C, plusIsSpace: Bool) -> String? {
     var out: [UInt8] = []
     out.reserveCapacity(bytes.count)
     var iterator = bytes.makeIterator()

@@ -29,19 +29,15 @@ struct ConfigurationFile {
             throw UsageError("configuration file \(path): only local files are supported")
         }
         var order: [String] = []
-        var values: [String: (list: [String], appends: Bool)] = [:]
+        var values: [String: [String]] = [:]
         for file in try Self.files(path) {
             guard let bytes = try Self.read(file) else { continue }
             for (key, list) in try Self.entries(bytes, file) {
                 let appends = key.hasSuffix("+")
                 let name = appends ? String(key.dropLast()) : key
-                if let known = values[name] {
-                    // An earlier value is kept only as long as each later one asks for it.
-                    values[name] = appends ? (known.list + list, true) : (list, false)
-                } else {
-                    order.append(name)
-                    values[name] = (list, appends)
-                }
+                if values[name] == nil { order.append(name) }
+                // An earlier value is kept only as long as each later one asks for it.
+                values[name] = (appends ? values[name] ?? [] : []) + list
             }
         }
         let names = Set(flags.flatMap { [$0.name] + ($0.alias.map { [$0] } ?? []) })
@@ -51,7 +47,7 @@ struct ConfigurationFile {
                 continue
             }
             let dashes = name.count == 1 ? "-" : "--"
-            arguments += (values[name]?.list ?? []).map { "\(dashes)\(name)=\($0)" }
+            arguments += (values[name] ?? []).map { "\(dashes)\(name)=\($0)" }
         }
     }
 

@@ -11,6 +11,12 @@ struct ControlClient {
 
     let path: String
 
+    /// What a pull request says of `--creds USER:PASSWORD` and the like.
+    static func credentials(_ text: String) -> [String: JSON] {
+        let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+        return ["username": .string(parts.first ?? ""), "password": .string(parts.count > 1 ? parts[1] : "")]
+    }
+
     init(state: String = "/run/k3s") { path = state + "/containerd/" + ControlServer.socketName }
 
     private func connect() throws -> Int32 {

@@ -93,11 +93,8 @@ struct CrictlCommand {
         case "pods", "p": try pods()
         case "images", "image", "img": try images()
         case "pull":
-            var request: [String: JSON] = ["id": .string(try argument())]
-            if let parts = options["--creds"]?.split(separator: ":", maxSplits: 1).map(String.init) {
-                request["username"] = .string(parts.first ?? "")
-                request["password"] = .string(parts.count > 1 ? parts[1] : "")
-            }
+            var request = options["--creds"].map(ControlClient.credentials) ?? [:]
+            request["id"] = .string(try argument())
             print("Image is up to date for \(try client.call("pull", request)["id"].string ?? "")")
         case "rmi":
             _ = try argument()

@@ -69,9 +69,7 @@ struct CtrCommand {
             var request: [String: JSON] = [:]
             var reference = names.last
             if let at = rest.firstIndex(where: { $0 == "-u" || $0 == "--user" }), at + 1 < rest.count {
-                let parts = rest[at + 1].split(separator: ":", maxSplits: 1).map(String.init)
-                request["username"] = .string(parts.first ?? "")
-                request["password"] = .string(parts.count > 1 ? parts[1] : "")
+                request = ControlClient.credentials(rest[at + 1])
                 if at + 1 == rest.count - 1 { reference = nil }
             }
             guard let reference else {

@@ -94,6 +94,19 @@ import Testing
         #expect((sizes.first?.1 ?? step.old.spec) == step.oldSize, "\(step.note)")
     }
 
+    @Test(arguments: [
+        ("25%", 10, true, 3), ("25%", 10, false, 2), ("0%", 10, true, 0), ("100%", 10, false, 10),
+        ("many", 10, true, 0),
+    ])
+    func percentOfATotal(_ text: String, _ total: Int64, _ up: Bool, _ expected: Int64) {
+        #expect(JSON.string(text).scaled(of: total, roundUp: up) == expected)
+    }
+
+    @Test func percentBeyondAllNumbersIsMoreThanEverything() {
+        let percent = JSON.string("\(Int64.max)%")
+        #expect(percent.scaled(of: Int64(Int32.max), roundUp: true) > Int64(Int32.max))
+    }
+
     @Test func oldSetsGiveUpWhatIsNotAvailableOldestFirst() {
         let rollout = Rollout(
             deployment: Self.deployment(10, surge: 0, unavailable: 3),

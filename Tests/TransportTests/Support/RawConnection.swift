@@ -10,7 +10,9 @@ final class RawConnection: Sendable {
 
     private let fd: Int32
 
-    init(port: Int, receiveBuffer: Int32? = nil) throws {
+    /// Connects and sends `opening` without a suspension in between: the server's clock for a header starts when it accepts,
+    /// and a test's task may wait seconds for a thread while others block theirs.
+    init(port: Int, receiveBuffer: Int32? = nil, opening: String = "") throws {
         fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard fd >= 0 else { throw Failure(call: "socket", code: errno) }
         if var size = receiveBuffer { setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4) }
@@ -26,6 +28,10 @@ final class RawConnection: Sendable {
             }
         }
         guard result == 0 else { throw Failure(call: "connect", code: errno) }
+        let bytes = Array(opening.utf8)
+        guard bytes.isEmpty || Linux.send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw Failure(call: "send", code: errno)
+        }
     }
 
     deinit {

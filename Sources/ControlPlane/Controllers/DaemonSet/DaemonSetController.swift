@@ -85,13 +85,7 @@ package final class DaemonSetController: Controller {
         try await history.cleanUp(set, client, countsUsed: true) {
             live.contains($0.labels[RevisionHistory.hashLabel] ?? "")
         }
-        let status = plan.status(collisions: history.collisions)
-        if status != set.status {
-            var updated = set
-            updated.status = status
-            updated.resourceVersion = 0
-            _ = try await client.updateStatus(.daemonSets, updated)
-        }
+        try await client.writeStatus(plan.status(collisions: history.collisions), of: set, .daemonSets)
         return [wait, plan.nextAvailability].compactMap { $0 }.min()
     }
 

@@ -156,10 +156,9 @@ package struct DeploymentController: Controller {
                     rollout.new = there
                     return
                 }
-                var updated = rollout.deployment
-                updated.resourceVersion = 0
-                updated.status["collisionCount"] = .int(updated.status["collisionCount"].int(or: 0) + 1)
-                _ = try await client.updateStatus(.deployments, updated)
+                var status = rollout.deployment.status
+                status["collisionCount"] = .int(status["collisionCount"].int(or: 0) + 1)
+                try await client.writeStatus(status, of: rollout.deployment, .deployments)
             } else {
                 rollout.failed(error)
                 try await writeStatus(rollout)
@@ -211,11 +210,6 @@ package struct DeploymentController: Controller {
     }
 
     private func writeStatus(_ rollout: Rollout) async throws(APIError) {
-        let status = rollout.status()
-        guard status != rollout.deployment.status else { return }
-        var updated = rollout.deployment
-        updated.status = status
-        updated.resourceVersion = 0
-        _ = try await client.updateStatus(.deployments, updated)
+        try await client.writeStatus(rollout.status(), of: rollout.deployment, .deployments)
     }
 }

@@ -51,13 +51,7 @@ package struct StatefulSetController: Controller {
         after.pods = try await claims.owned(by: set)
         let inUse = Set(after.pods.map(StatefulIdentity.revision)).union([plan.current.name])
         try await history.cleanUp(set, client, countsUsed: false) { inUse.contains($0.name) }
-        let status = after.status(collisions: history.collisions)
-        if status != set.status {
-            var updated = set
-            updated.status = status
-            updated.resourceVersion = 0
-            _ = try await client.updateStatus(.statefulSets, updated)
-        }
+        try await client.writeStatus(after.status(collisions: history.collisions), of: set, .statefulSets)
         if let failure { throw failure }
         return after.nextAvailability
     }
