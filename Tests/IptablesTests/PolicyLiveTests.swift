@@ -222,8 +222,12 @@ struct PolicyLiveTests {
         for address in ["10.43.0.10", "fd00:43::10"] { #expect(probe(from: at.a, address, 80).server == "b") }
         #expect(probe(from: at.lab.outside, "172.30.0.1", 30080).server == "b")
         #expect(probe(from: at.lab.node, "10.43.0.10", 80).server == "b")
-        // A pod reaches itself through its service.
+        // A pod reaches itself through its service, whatever is denied.
         #expect(probe(from: at.b, "10.43.0.10", 80).server == "b")
+        try at.load([NetworkPolicy("deny", namespace: "default", ingress: [], egress: [])])
+        #expect(probe(from: at.b, "10.43.0.10", 80).server == "b")
+        #expect(probe(from: at.b, "fd00:43::10", 80).server == "b")
+        #expect(probe(from: at.a, "10.43.0.10", 80, milliseconds: 1000).server == nil)
     }
 
     @Test func tamperingIsFoundAndRepaired() throws {
