@@ -20,7 +20,8 @@ package final class NodeAgent: Sendable {
 
     package init(
         client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
-        proxy: (any ServiceProxying)? = nil, policies: (any PolicyEnforcing)? = nil, names: ClusterNames? = nil, listen: PlainListener? = nil,
+        proxy: (any ServiceProxying)? = nil, policies: (any PolicyEnforcing)? = nil, names: ClusterNames? = nil,
+        listen: PlainListener? = nil,
         configuration: NodeConfiguration,
         clock: any KubeClock = SystemClock(),
         logger: Logger = Logger(label: "node"), mounter: any VolumeMounter = KernelMounter(),
