@@ -6,7 +6,7 @@ package import Logging
 /// The node agent: what the kubelet is to a node. It registers the node, runs its pods through the container runtime
 /// and reports both.
 ///
-///     let agent = NodeAgent(client: client, runtime: runtime, network: network, configuration: configuration)
+///     let agent = NodeAgent(clients: NodeClients(client), runtime: runtime, network: network, configuration: configuration)
 ///     try await agent.run()   // until cancelled; the pods go on
 package final class NodeAgent: Sendable {
     let context: NodeContext
@@ -18,7 +18,7 @@ package final class NodeAgent: Sendable {
     private let health: HealthPorts?
 
     package init(
-        client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
+        clients: NodeClients, runtime: any ContainerRuntime, network: any PodNetworking,
         proxy: (any ServiceProxying)? = nil, names: ClusterNames? = nil, listen: PlainListener? = nil,
         configuration: NodeConfiguration,
         clock: any KubeClock = SystemClock(),
@@ -27,7 +27,7 @@ package final class NodeAgent: Sendable {
     ) {
         let resources = NodeResources()
         context = NodeContext(
-            client: client, runtime: runtime, network: network, configuration: configuration, clock: clock,
+            clients: clients, runtime: runtime, network: network, configuration: configuration, clock: clock,
             logger: logger,
             mounter: mounter, actions: actions ?? SystemActions(runtime: runtime, clock: clock, secure: secureProbes),
             resources: resources, names: names)
@@ -38,7 +38,7 @@ package final class NodeAgent: Sendable {
             guard let worker = pods?.worker(uid: uid) else { return }
             Task { await worker.wake() }
         }
-        objects = ObjectWatcher(client: client, clock: clock, logger: logger) { [weak pods] uids in
+        objects = ObjectWatcher(client: clients.kubelet, clock: clock, logger: logger) { [weak pods] uids in
             for uid in uids {
                 guard let worker = pods?.worker(uid: uid) else { continue }
                 Task { await worker.volumeSourceChanged() }

@@ -1,12 +1,33 @@
 internal import Codecs
 internal import Containers
-internal import KubeAPI
+package import KubeAPI
 internal import Logging
 import Synchronization
 
+/// The API under the names that a node has: on a server one client for all, on an agent one per certificate.
+package struct NodeClients: Sendable {
+    /// `system:node:<name>`
+    package var kubelet: any KubeClient
+    /// `system:kube-proxy`
+    package var proxy: any KubeClient
+    /// `system:k3s-controller`
+    package var cluster: any KubeClient
+
+    package init(kubelet: any KubeClient, proxy: any KubeClient, cluster: any KubeClient) {
+        (self.kubelet, self.proxy, self.cluster) = (kubelet, proxy, cluster)
+    }
+    package init(_ client: any KubeClient) { self.init(kubelet: client, proxy: client, cluster: client) }
+}
+
 /// What the parts of a node agent share.
 final class NodeContext: Sendable {
-    let client: any KubeClient
+    private let clients: NodeClients
+    /// As the kubelet: this node, its pods, and what they refer to.
+    var client: any KubeClient { clients.kubelet }
+    /// As the service proxy: services and their endpoints.
+    var proxyClient: any KubeClient { clients.proxy }
+    /// As k3s: what a node follows of the whole cluster (nodes, namespaces, policies).
+    var clusterClient: any KubeClient { clients.cluster }
     let runtime: any ContainerRuntime
     let network: any PodNetworking
     let configuration: NodeConfiguration
@@ -32,13 +53,14 @@ final class NodeContext: Sendable {
     private let late = Mutex(Late())
 
     init(
-        client: any KubeClient, runtime: any ContainerRuntime, network: any PodNetworking,
+        clients: NodeClients, runtime: any ContainerRuntime, network: any PodNetworking,
         configuration: NodeConfiguration, clock: any KubeClock, logger: Logger, mounter: any VolumeMounter,
         actions: any ActionRunner, resources: NodeResources, names: ClusterNames? = nil
     ) {
         self.names = names
         balancer = configuration.isServer && configuration.balancesServices ? ServiceLoadBalancer() : nil
-        self.client = client
+        self.clients = clients
+        let client = clients.kubelet
         self.runtime = runtime
         self.network = network
         self.configuration = configuration

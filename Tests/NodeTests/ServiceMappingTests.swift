@@ -136,7 +136,7 @@ import Testing
         let node = try NodeHarness()
         let proxy = Recorder()
         let agent = NodeAgent(
-            client: node.client, runtime: node.runtime, network: node.network, proxy: proxy,
+            clients: NodeClients(node.client), runtime: node.runtime, network: node.network, proxy: proxy,
             configuration: node.configuration,
             clock: node.clock, mounter: node.mounter, actions: node.actions)
         let task = Task { _ = try? await agent.run() }

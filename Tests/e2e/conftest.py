@@ -82,6 +82,47 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for name in ("node", "own_node"):
+        for name in ("node", "own_node", "cluster"):
             if name in item.funcargs:
                 report.sections.append((f"log of {name}", item.funcargs[name].tail(40)))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A server and, as tests ask for them with `cluster.agent(number)`, agents that have joined it."""
+    cluster = Cluster("join")
+    try:
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+class Cluster:
+    def __init__(self, name, flags=()):
+        self.switch = harness.Switch(name).create()
+        self.agents = {}
+        self.server = harness.Node(name, flags, switch=self.switch).create()
+        try:
+            import_images(self.server)
+            self.server.start()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def agent(self, number=2, start=True, **kw):
+        """The agent node-<number>; made, started and Ready the first time."""
+        if number not in self.agents:
+            agent = self.agents[number] = harness.Agent(self.server, number, **kw).create()
+            import_images(agent)
+            if start:
+                agent.start()
+        return self.agents[number]
+
+    def tail(self, n):
+        return "".join(f"--- {m.role} {m.node_name}\n{m.tail(n)}" for m in [self.server, *self.agents.values()])
+
+    def destroy(self):
+        for agent in self.agents.values():
+            agent.destroy()
+        self.server.destroy()
+        self.switch.delete()

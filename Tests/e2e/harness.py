@@ -43,19 +43,27 @@ def wait_until(what, probe, timeout=30, interval=0.05):
 
 
 class Namespace:
-    """A network namespace with loopback and an interface that gives the node an address and a default route."""
+    """A network namespace with loopback and an interface that gives the node an address and a default route.
 
-    def __init__(self, name):
+    Alone, the interface leads nowhere; with a `Switch` it is connected to the other nodes' namespaces.
+    """
+
+    def __init__(self, name, address="192.0.2.10", switch=None):
         self.name = name
+        self.address = address
+        self.switch = switch
         self.path = f"/run/netns/{name}"
 
     def create(self):
         run("ip", "netns", "add", self.name)
+        self.run("ip", "link", "set", "lo", "up")
+        if self.switch:
+            self.switch.connect(self)
+        else:
+            self.run("ip", *"link add node0 type veth peer name node0p".split())
+            self.run("ip", "link", "set", "node0p", "up")
         for command in (
-            "link set lo up",
-            "link add node0 type veth peer name node0p",
-            "link set node0p up",
-            "addr add 192.0.2.10/24 dev node0",
+            f"addr add {self.address}/24 dev node0",
             "link set node0 up",
             "route add default via 192.0.2.1",
         ):
@@ -71,23 +79,63 @@ class Namespace:
         run("ip", "netns", "delete", self.name, check=False)
 
 
-class Node:
-    """`k3s server` with its folders below `.test/<name>`."""
+class Switch:
+    """The network between nodes: a bridge in a namespace of its own, with the address 192.0.2.1 (the nodes' gateway).
 
-    def __init__(self, name, flags=(), kubectl="1.37"):
+    `unplug` and `plug` take a node off the network and put it back; `nft` rules in the nodes' own namespaces
+    (`node.netns.run("nft", ...)`) block single paths.
+    """
+
+    def __init__(self, name):
+        self.netns = Namespace(f"k3s-{name}-{os.getpid()}-switch")
+        self.ports = {}
+
+    def create(self):
+        run("ip", "netns", "add", self.netns.name)
+        for command in (
+            "link set lo up",
+            "link add br0 type bridge forward_delay 0",
+            "link set br0 up",
+            "addr add 192.0.2.1/24 dev br0",
+        ):
+            self.netns.run("ip", *command.split())
+        return self
+
+    def connect(self, netns):
+        port = f"p{len(self.ports)}"
+        self.netns.run("ip", "link", "add", port, "type", "veth", "peer", "name", "node0", "netns", netns.name)
+        self.netns.run("ip", "link", "set", port, "master", "br0", "up")
+        self.ports[netns.name] = port
+
+    def unplug(self, node):
+        self.netns.run("ip", "link", "set", self.ports[node.netns.name], "down")
+
+    def plug(self, node):
+        self.netns.run("ip", "link", "set", self.ports[node.netns.name], "up")
+
+    def delete(self):
+        self.netns.delete()
+
+
+class Machine:
+    """A machine that runs `k3s` with its folders below `.test/<name>`: what a server and an agent have in common."""
+
+    role = ""
+
+    def __init__(self, name, node_name, flags=(), address="192.0.2.10", switch=None, netns=None):
         self.name = f"{name}-{os.getpid()}"
+        self.node_name = node_name
         self.dir = os.path.join(WORK, self.name)
         self.flags = list(flags)
-        self.netns = Namespace("k3s-" + self.name)
+        self.address = address
+        self.netns = Namespace(netns or "k3s-" + self.name, address, switch)
         self.cgroup = "/k3s-" + self.name
         self.data = os.path.join(self.dir, "data")
-        self.kubeconfig = os.path.join(self.dir, "k3s.yaml")
-        self.log = os.path.join(self.dir, "server.log")
+        self.log = os.path.join(self.dir, f"{self.role}.log")
         self.registries = os.path.join(self.dir, "registries.yaml")
-        self.kubectl_binary = os.path.join(WORK, f"kubectl-{kubectl}", "bin", "kubectl")
         self.process = None
 
-    # Life of the server
+    # Life of the process
 
     def create(self):
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -95,19 +143,19 @@ class Node:
         self.netns.create()
         return self
 
-    def command(self):
-        return self.netns.command(
-            BINARY, "server", "--data-dir", self.data, "--write-kubeconfig", self.kubeconfig,
-            "--state-dir", os.path.join(self.dir, "run"), "--kubelet-root-dir", os.path.join(self.dir, "kubelet"),
-            "--pod-log-dir", os.path.join(self.dir, "logs"), "--cgroup-root", self.cgroup, "--node-name", "node-1",
-            "--private-registry", self.registries, *self.flags,
-        )  # fmt: skip
+    def node_flags(self):
+        return [
+            "--data-dir", self.data, "--state-dir", os.path.join(self.dir, "run"),
+            "--kubelet-root-dir", os.path.join(self.dir, "kubelet"), "--pod-log-dir", os.path.join(self.dir, "logs"),
+            "--cgroup-root", self.cgroup, "--node-name", self.node_name, "--private-registry", self.registries,
+        ]  # fmt: skip
 
     def start(self, wait=True, extra=()):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.command() + list(extra), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+                self.command() + list(extra), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=self.process_environment(),
+            )  # fmt: skip
         if wait:
             try:
                 self.wait_ready()
@@ -115,14 +163,18 @@ class Node:
                 raise Failed(f"{error}\n{self.tail()}") from None
         return self
 
+    def process_environment(self):
+        # A machine has one node password; these machines share the host's file system.
+        return dict(os.environ, K3S_NODE_PASSWORD_FILE=os.path.join(self.dir, "node-password"))
+
     def wait_ready(self, timeout=30):
-        wait_until("node Ready", self.is_ready, timeout=timeout)
+        wait_until(f"{self.node_name} Ready", self.is_ready, timeout=timeout)
 
     def is_ready(self):
         if self.process.poll() is not None:
-            raise RuntimeError(f"server ended with {self.process.returncode}\n{self.tail()}")
+            raise RuntimeError(f"{self.role} ended with {self.process.returncode}\n{self.tail()}")
         done = self.kubectl(
-            "get", "node", "node-1", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}", check=False
+            "get", "node", self.node_name, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}", check=False
         )
         return done.stdout == "True"
 
@@ -197,12 +249,49 @@ class Node:
                         words = f.read().split(b"\0")
                 except OSError:
                     continue
-                if len(words) > 1 and words[1] == b"shim" and any(self.dir.encode() in w for w in words):
+                if len(words) > 1 and words[1] == b"shim" and any(self.dir.encode() + b"/" in w for w in words):
                     found.append(int(entry))
         return found
 
     def server_pid(self):
         return self.process.pid  # nsenter execs
+
+    def memory(self):
+        """Resident KiB of the server or agent and the shims: RSS, PSS, anonymous, threads of the server."""
+        total = {"Rss": 0, "Pss": 0, "Anonymous": 0}
+        for pid in [self.server_pid(), *self.shims()]:
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                for line in f:
+                    key = line.split(":")[0]
+                    if key in total:
+                        total[key] += int(line.split()[1])
+        total["Threads"] = len(os.listdir(f"/proc/{self.server_pid()}/task"))
+        return total
+
+
+class Node(Machine):
+    """`k3s server`. With a `switch`, agents can join it (`Agent`)."""
+
+    role = "server"
+
+    def __init__(self, name, flags=(), kubectl="1.37", switch=None):
+        super().__init__(name, "node-1", flags, switch=switch)
+        self.kubeconfig = os.path.join(self.dir, "k3s.yaml")
+        self.kubectl_binary = os.path.join(WORK, f"kubectl-{kubectl}", "bin", "kubectl")
+
+    @property
+    def url(self):
+        return f"https://{self.address}:6443"
+
+    def token(self):
+        """The full token, with the hash of the CA."""
+        with open(os.path.join(self.data, "server", "token")) as f:
+            return f.read().strip()
+
+    def command(self):
+        return self.netns.command(
+            BINARY, "server", *self.node_flags(), "--write-kubeconfig", self.kubeconfig, *self.flags
+        )
 
     # Clients
 
@@ -223,14 +312,31 @@ class Node:
     def jsonpath(self, *args):
         return self.kubectl("get", *args[:-1], "-o", "jsonpath=" + args[-1]).stdout
 
-    def memory(self):
-        """Resident KiB of the server and the shims: RSS, PSS, anonymous, threads of the server."""
-        total = {"Rss": 0, "Pss": 0, "Anonymous": 0}
-        for pid in [self.server_pid(), *self.shims()]:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                for line in f:
-                    key = line.split(":")[0]
-                    if key in total:
-                        total[key] += int(line.split()[1])
-        total["Threads"] = len(os.listdir(f"/proc/{self.server_pid()}/task"))
-        return total
+
+class Agent(Machine):
+    """`k3s agent` on a machine of its own that is connected to the server's by the server's switch.
+
+        switch = Switch("x").create()
+        server = Node("x", switch=switch).create()
+        server.start()
+        agent = Agent(server, 2).create().start()       # node-2, 192.0.2.12
+    """
+
+    role = "agent"
+
+    def __init__(self, server, number, flags=(), token=None, node_name=None):
+        base = server.name.rsplit("-", 1)[0]
+        super().__init__(
+            f"{base}-a{number}", node_name or f"node-{number}", flags, address=f"192.0.2.{10 + number}",
+            switch=server.netns.switch,
+        )  # fmt: skip
+        self.server = server
+        self.token = token
+
+    def command(self):
+        token = self.server.token() if self.token is None else self.token
+        flags = ["--token", token] if token else []
+        return self.netns.command(BINARY, "agent", "--server", self.server.url, *flags, *self.node_flags(), *self.flags)
+
+    def kubectl(self, *args, **kw):
+        return self.server.kubectl(*args, **kw)

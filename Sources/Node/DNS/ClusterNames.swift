@@ -88,7 +88,7 @@ package final class ClusterNames: Sendable {
 
     private func followNamespaces(_ context: NodeContext) async {
         let follower = Follower(
-            client: context.client, resource: .namespaces, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.clusterClient, resource: .namespaces, namespace: nil, clock: context.clock, logger: context.logger)
         await follower.run { change in
             switch change {
             case .reset(let items):
@@ -113,7 +113,7 @@ package final class ClusterNames: Sendable {
 
     private func followConfiguration(_ context: NodeContext) async {
         var follower = Follower(
-            client: context.client, resource: .configMaps, namespace: Self.namespace, clock: context.clock,
+            client: context.clusterClient, resource: .configMaps, namespace: Self.namespace, clock: context.clock,
             logger: context.logger)
         follower.fields = FieldSelector([FieldSelector.Term("metadata.name", "coredns-custom")])
         await follower.run { change in
@@ -174,6 +174,7 @@ package final class ClusterNames: Sendable {
                 context.logger.warning("cluster DNS on \(gateway): \(error)")
             }
         }
-        await publishEndpoints(gateways, context)
+        // The servers' are enough for who looks for them: a node's own pods are answered by the node.
+        if context.configuration.isServer { await publishEndpoints(gateways, context) }
     }
 }

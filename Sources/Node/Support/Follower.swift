@@ -1,5 +1,5 @@
 package import KubeAPI
-internal import Logging
+package import Logging
 
 /// Lists a resource and then watches it, for ever: what every part that follows the API does.
 /// After an error it waits (1 s doubling to 30 s); after a revision that is gone it lists again.
@@ -19,8 +19,16 @@ package struct Follower: Sendable {
     let clock: any KubeClock
     let logger: Logger
 
+    package init(
+        client: any KubeClient, resource: GroupVersionResource, namespace: String? = nil,
+        fields: FieldSelector = .everything, labels: LabelSelector = .everything, clock: any KubeClock, logger: Logger
+    ) {
+        (self.client, self.resource, self.namespace) = (client, resource, namespace)
+        (self.fields, self.labels, self.clock, self.logger) = (fields, labels, clock, logger)
+    }
+
     /// Returns when the task is cancelled.
-    func run(_ handle: @Sendable (Change) async -> Void) async {
+    package func run(_ handle: @Sendable (Change) async -> Void) async {
         var delay: Duration = .seconds(1)
         while !Task.isCancelled {
             do throws(APIError) {

@@ -79,6 +79,11 @@ package final class HTTPClientBody: AsyncSequence, Sendable {
         return try await connection.nextBody(body)
     }
 
+    /// Ends it before its end: who reads gets an error, the connection is closed.
+    package func cancel() {
+        if let body { connection?.abandonBody(body) }
+    }
+
     /// All that is left.
     package func collect(upTo limit: Int) async throws -> [UInt8] {
         var result: [UInt8] = []

@@ -28,8 +28,10 @@ struct Flag: Sendable {
     var state: State
 
     /// Flags from a text with a line for each: `state|name|alias|environment|kind|default|group|help`.
-    static func table(_ text: StaticString) -> [Flag] {
-        text.description.split(separator: "\n").map { line in
+    static func table(_ text: StaticString) -> [Flag] { rows(text.description) }
+
+    static func rows(_ text: String) -> [Flag] {
+        text.split(separator: "\n").map { line in
             let cells = line.split(separator: "|", maxSplits: 7, omittingEmptySubsequences: false).map(String.init)
             precondition(cells.count == 8, "flag table: \(line)")
             let state: State =

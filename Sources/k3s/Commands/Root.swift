@@ -18,6 +18,7 @@ enum Root {
 
         COMMANDS:
            server        Run management server
+           agent         Run node agent
            check-config  Run config check
            crictl        Run crictl
            ctr           Run ctr
@@ -36,6 +37,7 @@ enum Root {
         }
         switch command {
         case "server": return ServerCommand.run(Array(arguments.dropFirst()))
+        case "agent": return AgentCommand.run(Array(arguments.dropFirst()))
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "token": return TokenCommand.run(Array(arguments.dropFirst()))
@@ -44,7 +46,7 @@ enum Root {
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
             if let topic = arguments.dropFirst().first,
-                ["server", "check-config", "crictl", "ctr", "token"].contains(topic)
+                ["server", "agent", "check-config", "crictl", "ctr", "token"].contains(topic)
             {
                 return run([topic, "--help"])
             }

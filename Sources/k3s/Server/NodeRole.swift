@@ -57,7 +57,7 @@ struct NodeRole: Sendable {
     }
 
     /// Until the task is cancelled; the pods go on.
-    func run(_ plane: ControlPlaneRole) async throws {
+    func run(_ access: NodeCluster) async throws {
         let agentDirectory = configuration.dataDirectory + "/agent"
         try Directories.make(agentDirectory, mode: 0o755)
         try Directories.make(agentDirectory + "/images", mode: 0o755)
@@ -109,9 +109,11 @@ struct NodeRole: Sendable {
         defer { controlling.cancel() }
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
-        node.isServer = true
-        node.balancesServices = !configuration.disabled.contains("servicelb")
+        node.isServer = configuration.isServer
+        node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
         node.labels = configuration.nodeLabels
+        node.taints = configuration.nodeTaints
+        node.externalIPs = configuration.externalIPs
         node.rootDirectory = configuration.kubeletRoot
         node.podLogs = configuration.podLogs
         if configuration.podLogs != "/var/log/pods" { node.containerLogs = configuration.podLogs + "/.containers" }
@@ -126,7 +128,7 @@ struct NodeRole: Sendable {
         let metrics = await serveMetrics(of: names)
         defer { Task { await metrics?.stop() } }
         let agent = NodeAgent(
-            client: plane.client, runtime: runtime, network: network,
+            clients: access.clients, runtime: runtime, network: network,
             proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names,
             listen: { [group] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
@@ -135,8 +137,8 @@ struct NodeRole: Sendable {
             }, configuration: node, logger: logger)
 
         let kubelet = KubeletServer(agent)
-        plane.nodes.connect(configuration.nodeName, kubelet.handler)
-        let listener = try await serve(kubelet, plane)
+        access.connect(kubelet.handler)
+        let listener = try await serve(kubelet, access)
         defer { Task { await listener.stop() } }
         try await agent.run()
     }
@@ -182,21 +184,12 @@ struct NodeRole: Sendable {
         }
     }
 
-    /// The node's own API on port 10250, for those with a certificate that the API server has.
-    private func serve(_ kubelet: KubeletServer, _ plane: ControlPlaneRole) async throws -> HTTPServer {
-        let key = try PrivateKey.load(plane.pki.path("serving-kubelet.key"))
-        let chain = try plane.pki.issue(
-            .kubeletServing(nodeName: configuration.nodeName, addresses: [address, "127.0.0.1"]), for: key.publicKey)
-        var tls = TLSServerConfiguration(
-            certificate: TLSCertificate(chainPEM: chain, keyPEM: key.pem), clientCAPEM: plane.pki.client.pem)
+    /// The node's own API on port 10250, for the API server and whom the API server knows and allows.
+    private func serve(_ kubelet: KubeletServer, _ access: NodeCluster) async throws -> HTTPServer {
+        var tls = TLSServerConfiguration(certificate: access.certificate, clientCAPEM: access.clientCA)
         tls.requireClientCertificate = false
-        let handler = kubelet.handler
-        let server = HTTPServer(group: group, tls: try TLSServerContext(tls)) { request in
-            if request.path == "/healthz" { return await handler(request) }
-            guard let peer = request.peer else { return .text("Unauthorized", status: 401) }
-            guard peer.organizations.contains("system:masters") else { return .text("Forbidden", status: 403) }
-            return await handler(request)
-        }
+        let gate = KubeletGate(client: access.clients.kubelet, node: configuration.nodeName)
+        let server = HTTPServer(group: group, tls: try TLSServerContext(tls), handler: gate.guarding(kubelet.handler))
         do {
             try await server.start(host: "0.0.0.0", port: configuration.kubeletPort)
         } catch let error as IOError {

@@ -28,7 +28,7 @@ struct Server: Sendable {
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await plane.run() }
-                if let node { tasks.addTask { try await node.run(plane) } }
+                if let node { tasks.addTask { try await node.run(plane.nodeCluster(address: address)) } }
                 // The first part that ends, ends the server; cancelling ends them all.
                 try await tasks.next()
                 tasks.cancelAll()

@@ -22,8 +22,12 @@ enum ServerCommand {
                 return 0
             }
             notes += try parser.withoutEffect(flags).map { "--\($0) is accepted, but has no effect yet" }
-            configuration = try ServerConfiguration(
+            var checked = try ServerConfiguration(
                 flags, environment: environment, isRoot: geteuid() == 0, hostname: hostname())
+            if checked.hasNodeID {
+                checked.nodeName += try "-" + NodeIdentity.id(besidePassword: checked.nodePasswordFile)
+            }
+            configuration = checked
         } catch {
             Terminal.error("Error: \(error)")
             return 1
@@ -36,12 +40,12 @@ enum ServerCommand {
         }
     }
 
-    private static func logger(debug: Bool) -> Logger {
+    static func logger(debug: Bool) -> Logger {
         let level: Logger.Level = debug ? .debug : .info
         return Logger(label: "k3s") { _ in LineLogHandler(level: level) }
     }
 
-    private static func hostname() -> String {
+    static func hostname() -> String {
         var buffer = [CChar](repeating: 0, count: 256)
         gethostname(&buffer, buffer.count - 1)
         return String(cString: buffer)

@@ -1,7 +1,14 @@
 import Linux
 
-/// Everything `k3s server` was told, checked. What is wrong names the flag and what was expected, before anything is made.
+/// Everything `k3s server` or `k3s agent` was told, checked. What is wrong names the flag and what was expected, before
+/// anything is made. An agent has no flags for what is the cluster's: it gets that from its server (`ClusterDescription`).
 struct ServerConfiguration: Sendable {
+    enum Role: String, Sendable {
+        case server, agent
+    }
+
+    var role: Role
+    var isServer: Bool { role == .server }
     var dataDirectory: String
     var bindAddress: String
     var port: Int
@@ -26,7 +33,13 @@ struct ServerConfiguration: Sendable {
     var disableAgent: Bool
     var nodeName: String
     var nodeIP: String?
+    var externalIPs: [String]
     var nodeLabels: [String: String]
+    var nodeTaints: [(key: String, value: String, effect: String)]
+    /// Appends what is kept beside the node's password to its name.
+    var hasNodeID: Bool
+    /// `password`, made once per machine; `id` lies beside it.
+    var nodePasswordFile: String
     var registriesFile: String
     var disableDefaultRegistryEndpoint: Bool
     var resolvConf: String?
@@ -41,7 +54,10 @@ struct ServerConfiguration: Sendable {
         "coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes",
     ]
 
-    init(_ flags: FlagValues, environment: (String) -> String?, isRoot: Bool, hostname: String) throws {
+    init(
+        _ flags: FlagValues, environment: (String) -> String?, isRoot: Bool, hostname: String, role: Role = .server
+    ) throws {
+        self.role = role
         let home = environment("HOME") ?? "/"
         dataDirectory = try Self.absolute(
             flags.string("data-dir") ?? (isRoot ? "/var/lib/rancher/k3s" : home + "/.rancher/k3s"), "data-dir")
@@ -74,6 +90,7 @@ struct ServerConfiguration: Sendable {
             throw UsageError("--node-name: \"\(nodeName)\" is not a name of 1 to 63 characters")
         }
         nodeIP = try flags.commaList("node-ip").first.map { try Self.address($0, "node-ip") }
+        externalIPs = try flags.commaList("node-external-ip").map { try Self.address($0, "node-external-ip") }
         nodeLabels = [:]
         for label in flags.list("node-label").flatMap({ $0.split(separator: ",") }) {
             guard let equals = label.firstIndex(of: "=") else {
@@ -81,6 +98,12 @@ struct ServerConfiguration: Sendable {
             }
             nodeLabels[String(label[..<equals])] = String(label[label.index(after: equals)...])
         }
+        nodeTaints = try flags.list("node-taint").flatMap { $0.split(separator: ",") }.map { try Self.taint($0) }
+        hasNodeID = flags.bool("with-node-id")
+        nodePasswordFile = try Self.absolute(
+            environment("K3S_NODE_PASSWORD_FILE")
+                ?? (isRoot ? "/etc/rancher/node/password" : dataDirectory + "/agent/etc/rancher/node/password"),
+            "data-dir")
         registriesFile = flags.string("private-registry") ?? "/etc/rancher/k3s/registries.yaml"
         disableDefaultRegistryEndpoint = flags.bool("disable-default-registry-endpoint")
         resolvConf = flags.string("resolv-conf")
@@ -90,6 +113,9 @@ struct ServerConfiguration: Sendable {
         cgroupRoot = flags.string("cgroup-root") ?? "/"
         kubeletPort = try Self.port(flags.string("kubelet-port") ?? "10250", "kubelet-port")
         debug = flags.bool("debug")
+        if !isRoot, !isServer {
+            throw UsageError("agent must run as root: running containers needs additional privilege")
+        }
         if !isRoot, !disableAgent {
             throw UsageError(
                 "server must run as root, or with --disable-agent: running containers needs additional privilege")
@@ -105,7 +131,7 @@ struct ServerConfiguration: Sendable {
         return flags.bool("secrets-encryption") ? provider : nil
     }
 
-    private static func absolute(_ path: String, _ flag: String) throws -> String {
+    static func absolute(_ path: String, _ flag: String) throws -> String {
         guard !path.isEmpty else { throw UsageError("--\(flag): a folder is expected") }
         if path.hasPrefix("/") { return path }
         guard let buffer = getcwd(nil, 0) else { return path }
@@ -124,6 +150,20 @@ struct ServerConfiguration: Sendable {
         } catch {
             throw UsageError("--\(name)-file: a file with the token is expected: \(error)")
         }
+    }
+
+    /// `key=value:effect` or `key:effect`
+    private static func taint(_ text: Substring) throws -> (key: String, value: String, effect: String) {
+        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"]
+        guard let colon = text.lastIndex(of: ":"), case let effect = String(text[text.index(after: colon)...]),
+            effects.contains(effect), colon != text.startIndex
+        else {
+            throw UsageError(
+                "--node-taint: \"\(text)\" is not of the form key=value:effect, with an effect of "
+                    + effects.joined(separator: ", "))
+        }
+        let pair = text[..<colon].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        return (String(pair[0]), pair.count > 1 ? String(pair[1]) : "", effect)
     }
 
     /// A number, or a name in /etc/group.

@@ -94,9 +94,9 @@ enum ServerFlags {
         -|supervisor-metrics|||b||components|Enable serving k3s internal metrics on the supervisor port
         +|disable-agent|||b||agent/node|Run the control plane without a node on this machine
         +|node-name||K3S_NODE_NAME|s||agent/node|Node name
-        -|with-node-id|||b||agent/node|Append id to node name
+        +|with-node-id|||b||agent/node|Append id to node name
         +|node-label|||l||agent/node|Registering and starting kubelet with set of labels
-        -|node-taint|||l||agent/node|Registering kubelet with set of taints
+        +|node-taint|||l||agent/node|Registering kubelet with set of taints
         -|image-credential-provider-bin-dir|||s|/var/lib/rancher/credentialprovider/bin|agent/node|The path to the directory where credential provider plugin binaries are located
         -|image-credential-provider-config|||s|/var/lib/rancher/credentialprovider/config.yaml|agent/node|The path to the credential provider plugin config file
         x|docker|||b||agent/runtime|Use cri-dockerd instead of containerd
@@ -113,7 +113,7 @@ enum ServerFlags {
         +|state-dir||K3S_STATE_DIR|s|/run/k3s|agent/runtime|Folder for sockets and namespaces of running pods
         +|cgroup-root||K3S_CGROUP_ROOT|s|/|agent/runtime|Cgroup below which the pods' cgroups are made
         +|node-ip|i||l||agent/networking|IPv4/IPv6 addresses to advertise for node
-        -|node-external-ip|||l||agent/networking|IPv4/IPv6 external IP addresses to advertise for node
+        +|node-external-ip|||l||agent/networking|IPv4/IPv6 external IP addresses to advertise for node
         -|node-internal-dns|||l||agent/networking|internal DNS addresses to advertise for node
         -|node-external-dns|||l||agent/networking|external DNS addresses to advertise for node
         +|resolv-conf||K3S_RESOLV_CONF|s||agent/networking|Kubelet resolv.conf file

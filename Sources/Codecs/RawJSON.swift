@@ -1,18 +1,16 @@
-internal import Codecs
-
 /// Looks into encoded objects without decoding them: where a member's value lies, and nothing else.
 ///
 /// Selectors, list metadata and watches need two or three strings of each object; building a tree for that would cost
-/// more than the rest of the request. The bytes are ones that this server encoded (compact, valid); on anything else
+/// more than the rest of the request. The bytes are ones that a server of ours encoded (compact, valid); on anything else
 /// the functions return nil, they never read past the end.
-struct RawJSON {
+package struct RawJSON {
     private let text: UnsafeBufferPointer<UInt8>
     private var at: Int
 
     private init(_ text: UnsafeBufferPointer<UInt8>, at: Int = 0) { (self.text, self.at) = (text, at) }
 
     /// Where the value at a path of keys lies; a string with its quotes.
-    static func range(of path: [String], in bytes: [UInt8], from start: Int = 0) -> Range<Int>? {
+    package static func range(of path: [String], in bytes: [UInt8], from start: Int = 0) -> Range<Int>? {
         bytes.withUnsafeBufferPointer { buffer in
             var cursor = RawJSON(buffer, at: start)
             for key in path { guard cursor.enter(key) else { return nil } }
@@ -23,9 +21,27 @@ struct RawJSON {
     }
 
     /// A string's value, or the text of a number or boolean; nil where there is no such member.
-    static func text(of path: [String], in bytes: [UInt8], from start: Int = 0) -> String? {
+    package static func text(of path: [String], in bytes: [UInt8], from start: Int = 0) -> String? {
         guard let range = range(of: path, in: bytes, from: start) else { return nil }
         return text(at: range, in: bytes)
+    }
+
+    /// Where the elements of the array at a path lie; nil where there is none, or it is cut short.
+    package static func elements(of path: [String], in bytes: [UInt8]) -> [Range<Int>]? {
+        bytes.withUnsafeBufferPointer { buffer in
+            var cursor = RawJSON(buffer)
+            for key in path { guard cursor.enter(key) else { return nil } }
+            guard cursor.take(UInt8(ascii: "[")) else { return nil }
+            var ranges: [Range<Int>] = []
+            if cursor.take(UInt8(ascii: "]")) { return ranges }
+            while true {
+                let begin = cursor.at
+                guard cursor.skipValue() else { return nil }
+                ranges.append(begin..<cursor.at)
+                if cursor.take(UInt8(ascii: "]")) { return ranges }
+                guard cursor.take(UInt8(ascii: ",")) else { return nil }
+            }
+        }
     }
 
     private static func text(at range: Range<Int>, in bytes: [UInt8]) -> String? {

@@ -1,0 +1,37 @@
+import CShims
+import Linux
+import Logging
+
+/// `k3s agent`: the node on this machine, joined to a cluster.
+enum AgentCommand {
+    static func run(_ arguments: [String]) -> Int32 {
+        let parser = FlagParser(flags: AgentFlags.all)
+        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
+        let configuration: AgentConfiguration
+        var notes: [String] = []
+        do {
+            let path = ConfigurationFile.path(arguments, environment: environment)
+            let file = try ConfigurationFile(path: path, flags: parser.flags)
+            // Unlike a server, as in k3s: what only servers know does not belong in an agent's file.
+            if let name = file.unknown.first { throw UsageError("flag provided but not defined: -\(name)") }
+            let flags = try parser.parse(file.arguments + arguments, environment: environment)
+            if flags.wantsHelp {
+                print(
+                    "NAME:\n   k3s agent - Run node agent\n\nUSAGE:\n   k3s agent [OPTIONS]\n\n" + parser.help())
+                return 0
+            }
+            notes += try parser.withoutEffect(flags).map { "--\($0) is accepted, but has no effect yet" }
+            configuration = try AgentConfiguration(
+                flags, environment: environment, isRoot: geteuid() == 0, hostname: ServerCommand.hostname())
+        } catch {
+            Terminal.error("Error: \(error)")
+            return 1
+        }
+        let logger = ServerCommand.logger(debug: configuration.node.debug)
+        for note in notes { logger.warning("\(note)") }
+        k3s_tune_malloc()
+        return Foreground.run(logger: logger) {
+            try await Agent(configuration: configuration, logger: logger).run()
+        }
+    }
+}
