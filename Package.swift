@@ -96,9 +96,9 @@ let package = Package(
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "Codecs", "NetworkTesting"]),
         tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
-        tests("k3s", ["Codecs", "Linux"]),
+        tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
-        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix]),
+        tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix, log]),
         tests(
             "Node",
             [

@@ -77,10 +77,10 @@ extension APIServer {
 
     private func authorize(_ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) {
         var attributes = info.attributes(of: user)
-        if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], text.contains("metadata.name")
-        {
-            // Who may read one object by name may list and watch that one.
-            let terms = (try? FieldSelector(parsing: text))?.terms ?? []
+        if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], !text.isEmpty {
+            // Who may read one object by name may list and watch that one; a node the pods that are its own.
+            attributes.fieldSelector = try? FieldSelector(parsing: text)
+            let terms = attributes.fieldSelector?.terms ?? []
             attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""
         }
         let decision = await configuration.authorizer.authorize(attributes)

@@ -112,6 +112,10 @@ package final class SubresourceEngine: Sendable {
             namespace: namespace, serviceAccount: name, serviceAccountUID: account.uid,
             audiences: request.spec["audiences"].elements.compactMap(\.string), expirationSeconds: seconds)
         parameters.bound = try boundObject(request.spec["boundObjectRef"], namespace: namespace, account: name)
+        let admission = AdmissionRequest(
+            .create, accounts.gvr, gvk, subresource: "token", namespace: namespace, name: name, object: request,
+            scope: scope)
+        try await registry.admission.validate(admission, registry)
         let issued = try await tokens.issue(parameters)
         var answer = request
         answer.json["apiVersion"] = "authentication.k8s.io/v1"

@@ -4,6 +4,8 @@ import Synchronization
 
 /// An HTTP/1.1 client with a pool of kept-alive connections.
 package final class HTTPClient: Sendable {
+    package typealias Dialer = @Sendable (_ host: String, _ port: Int) async throws -> (any ByteStream)?
+
     private struct Key: Hashable {
         var isTLS: Bool
         var host: String
@@ -27,16 +29,19 @@ package final class HTTPClient: Sendable {
     private let tls: TLSClientContext?
     private let limits: Limits
     private let resolve: (@Sendable (String) async throws -> [String])?
+    private let dial: Dialer?
     private let pool = Mutex<[Key: [Idle]]>([:])
 
     /// - Parameters:
     ///   - tls: used for `https` requests that bring no context of their own; nil: the system's roots.
     ///   - resolve: addresses of a host name; nil: the C library's resolver.
+    ///   - dial: another way to a host than a socket (a tunnel); where it gives none, the client connects by itself.
     package init(
         group: any EventLoopGroup, tls: TLSClientContext? = nil, limits: Limits = Limits(),
-        resolve: (@Sendable (String) async throws -> [String])? = nil
+        resolve: (@Sendable (String) async throws -> [String])? = nil, dial: Dialer? = nil
     ) {
         self.group = group
+        self.dial = dial
         self.tls = tls
         self.limits = limits
         self.resolve = resolve
@@ -147,6 +152,17 @@ package final class HTTPClient: Sendable {
         let host = request.url.host
         let peer = request.url.hostField
         let made = MadeConnection()
+        if let stream = try await dial?(host, request.url.port) {
+            do {
+                let socket = try await StreamConnector.descriptor(for: stream, group: group)
+                let channel = try await HTTPClient.bootstrap(group.any(), host: host, tls: tls, made)
+                    .withConnectedSocket(socket).get()
+                return try await HTTPClient.handshake(channel, made, seconds: request.connectTimeout)
+            } catch {
+                stream.close()
+                throw HTTPClient.dialError(error, peer)
+            }
+        }
         let bootstrap = HTTPClient.bootstrap(group.any(), host: host, tls: tls, made)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .connectTimeout(.nanoseconds(Int64(request.connectTimeout * 1e9)))

@@ -1,3 +1,4 @@
+import Linux
 import NIOCore
 import NIOPosix
 
@@ -24,6 +25,25 @@ package enum StreamConnector {
     /// A stream over a socket that is connected already; the descriptor is taken over.
     package static func stream(over descriptor: Int32, group: any EventLoopGroup) async throws -> any ByteStream {
         try await stream(of: try await bootstrap(group).withConnectedSocket(descriptor).get())
+    }
+
+    /// One end of a pair of sockets whose other end is the stream: for what works on sockets only. Both directions are
+    /// copied until either ends.
+    static func descriptor(for stream: any ByteStream, group: any EventLoopGroup) async throws -> Int32 {
+        var ends: [Int32] = [-1, -1]
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else {
+            throw SysError(errno, "socketpair")
+        }
+        let far: any ByteStream
+        do {
+            far = try await self.stream(over: ends[1], group: group)
+        } catch {
+            close(ends[0])
+            throw error
+        }
+        Task { await HTTPProxy.relay(far, stream) }
+        return ends[0]
     }
 
     private static func bootstrap(_ group: any EventLoopGroup) -> ClientBootstrap {

@@ -6,7 +6,7 @@ package final class TunnelStream: ByteStream {
     /// The largest piece in one message, as Go's io.Copy makes them.
     private static let pieceSize = 32 << 10
     /// How long a stream whose own side has ended waits for the peer's, in seconds: the peer cannot know of it.
-    private static let lingering = 60.0
+    private static let lingering = 30.0
 
     private struct State {
         var buffered: [[UInt8]] = []

@@ -3,6 +3,7 @@ import Linux
 import Logging
 import NIOCore
 import NIOPosix
+import Netlink
 import Node
 import Transport
 
@@ -43,10 +44,13 @@ struct Agent: Sendable {
         logger.info("Joined the cluster of \(configuration.server.hostField) as node \(node.nodeName)")
 
         let http = HTTPClient(group: group)
-        func client(_ certificate: TLSCertificate) throws -> RemoteClient {
-            let context = try TLSClientContext(
+        func context(_ certificate: TLSCertificate) throws -> TLSClientContext {
+            try TLSClientContext(
                 TLSClientConfiguration(trust: .authorities(pem: joined.ca), certificate: certificate))
-            return RemoteClient(http: http, server: server, tls: context, userAgent: "k3s/" + Version.git)
+        }
+        func client(_ certificate: TLSCertificate) throws -> RemoteClient {
+            RemoteClient(
+                http: http, server: server, tls: try context(certificate), userAgent: "k3s/" + Version.git)
         }
         let clients = NodeClients(
             kubelet: try client(joined.kubelet), proxy: try client(joined.proxy),
@@ -56,10 +60,15 @@ struct Agent: Sendable {
         let servers = AgentServers(
             balancer: balancer, defaultServer: configuration.serverAddress, url: configuration.server.description,
             files: files, client: clients.proxy, logger: logger)
+        let tunnels = AgentTunnels(
+            http: http, group: group, tls: try context(joined.kubelet),
+            policy: try tunnelPolicy(joined.description, address), balancer: balancer,
+            defaultServer: configuration.serverAddress, logger: logger)
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await role.run(access) }
                 tasks.addTask { await servers.follow() }
+                tasks.addTask { await tunnels.run(servers.changes) }
                 // The first part that ends, ends the agent; cancelling ends them all.
                 try await tasks.next()
                 tasks.cancelAll()
@@ -69,6 +78,21 @@ struct Agent: Sendable {
             throw error
         }
         await balancer?.stop()
+    }
+
+    /// `--egress-selector-mode` of the server: `pod` is here the addresses of pods, whichever node they are on, since the
+    /// node's own range is not known before it is registered; only the server's choice of the tunnel differs.
+    private func tunnelPolicy(_ cluster: ClusterDescription, _ address: String) throws -> AgentTunnels.Policy {
+        var policy = AgentTunnels.Policy(kubeletPort: UInt16(configuration.node.kubeletPort))
+        switch cluster.egressSelectorMode {
+        case "cluster":
+            policy.networks = (cluster.clusterCIDRs + [address]).compactMap {
+                IPPrefix($0) ?? IPAddress($0).map { IPPrefix(host: $0) }
+            }
+        case "pod": policy.networks = cluster.clusterCIDRs.compactMap { IPPrefix($0) }
+        default: break
+        }
+        return policy
     }
 
     private func startBalancer(_ group: any EventLoopGroup, _ files: AgentFiles) async throws -> LoadBalancer? {

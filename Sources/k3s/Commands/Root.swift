@@ -22,6 +22,7 @@ enum Root {
            check-config  Run config check
            crictl        Run crictl
            ctr           Run ctr
+           token         Manage tokens
            help, h       Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
@@ -39,11 +40,14 @@ enum Root {
         case "agent": return AgentCommand.run(Array(arguments.dropFirst()))
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
+        case "token": return TokenCommand.run(Array(arguments.dropFirst()))
         case "check-config":
             return CheckConfigCommand.run(
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
-            if let topic = arguments.dropFirst().first, ["server", "agent", "check-config", "crictl", "ctr"].contains(topic) {
+            if let topic = arguments.dropFirst().first,
+                ["server", "agent", "check-config", "crictl", "ctr", "token"].contains(topic)
+            {
                 return run([topic, "--help"])
             }
             print(help)

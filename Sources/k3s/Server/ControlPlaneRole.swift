@@ -19,12 +19,15 @@ struct ControlPlaneRole: Sendable {
     private let clock = SystemClock()
     private let tokens: ServiceAccountTokens
     private let rbac: RBACAuthorizer
+    private let supervisor: Supervisor
+    private let passwords: NodePasswords
     private let listener: HTTPServer
     private let serverDirectory: String
+    private let nodeAddress: String
 
     /// Makes or loads everything below `<data-dir>/server`. Throws before anything is served.
     init(_ configuration: ServerConfiguration, nodeAddress: String, group: any EventLoopGroup, logger: Logger) throws {
-        (self.configuration, self.logger) = (configuration, logger)
+        (self.configuration, self.logger, self.nodeAddress) = (configuration, logger, nodeAddress)
         serverDirectory = configuration.dataDirectory + "/server"
         do throws(SysError) {
             try Directories.make(configuration.dataDirectory, mode: 0o755)
@@ -40,8 +43,9 @@ struct ControlPlaneRole: Sendable {
         parameters.advertiseAddress = configuration.advertiseAddress
         parameters.clusterDomain = configuration.clusterDomain
         pki = try ClusterPKI.prepare(directory: serverDirectory + "/tls", parameters: parameters)
-        _ = try ClusterCredentials.prepare(
-            serverDirectory: serverDirectory, token: configuration.token, agentToken: nil, ca: pki.server.pem)
+        let credentials = try ClusterCredentials.prepare(
+            serverDirectory: serverDirectory, token: configuration.token, agentToken: configuration.agentToken,
+            ca: pki.server.pem)
 
         var options = StoreOptions()
         options.cipher = try SecretsEncryption.prepare(serverDirectory, provider: configuration.secretsEncryption)
@@ -57,19 +61,24 @@ struct ControlPlaneRole: Sendable {
             key: pki.serviceSigningKey, keys: pki.serviceKeys, issuer: issuer, audiences: [issuer, "k3s"], clock: clock)
         rbac = RBACAuthorizer()
         nodes = LocalNodes()
-        let (tokens, rbac) = (tokens, rbac)
+        let (tokens, rbac, joining) = (tokens, rbac, BootstrapTokens(clock: clock))
         let checkToken: @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])? = {
-            await tokens.authenticate($0, audiences: $1)
+            if let user = joining.authenticate($0) { return (user, []) }
+            return await tokens.authenticate($0, audiences: $1)
         }
+        let kubelets = NodeAuthorizer()
+        let authorizer = AuthorizerChain([kubelets, rbac])
         var server = APIServerConfiguration()
         server.clock = clock
-        server.authorizer = rbac
-        server.authenticator = RequestAuthenticator(authorizer: rbac, authenticateToken: checkToken) { _ in false }
+        server.authorizer = authorizer
+        server.authenticator = RequestAuthenticator(authorizer: authorizer, authenticateToken: checkToken) { _ in
+            false
+        }
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
         server.reviews = AccessReviews(
-            authorizer: rbac, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
+            authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
         server.nodePorts = configuration.nodePorts
         try server.setServiceNetworks(configuration.network.serviceCIDRs)
@@ -77,6 +86,22 @@ struct ControlPlaneRole: Sendable {
         if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
         tokens.attach(api.registry)
+        joining.attach(api.registry)
+        kubelets.attach(api.registry)
+        let tunnels = NodeTunnels(logger: logger)
+        passwords = NodePasswords(api: api, logger: logger)
+        let nodes = nodes
+        try nodes.attach(
+            client: api.client(as: .system), tunnels: tunnels, pki: pki, mode: configuration.cluster.egressMode,
+            group: group)
+        let settings = SupervisorSettings(
+            directory: serverDirectory, ownNode: configuration.disableAgent ? nil : configuration.nodeName,
+            config: configuration.cluster.json(configuration, advertised: advertised),
+            advertised: "\(advertised.isEmpty ? "127.0.0.1" : advertised):\(configuration.port)",
+            hasAgentToken: configuration.agentToken != nil)
+        supervisor = Supervisor(
+            settings: settings, pki: pki, credentials: credentials, api: api, passwords: passwords, tunnels: tunnels,
+            logger: logger, dial: { try await nodes.connection($0, $1) })
 
         let certificate = try ListenerCertificate.prepare(
             pki: pki, names: try Certificate.load(pki.path("serving-kube-apiserver.crt"))[0].alternativeNames.all,
@@ -85,15 +110,11 @@ struct ControlPlaneRole: Sendable {
             certificate: TLSCertificate(chainPEM: certificate.chainPEM, keyPEM: certificate.key.pem),
             clientCAPEM: pki.client.pem)
         tls.requireClientCertificate = false
-        let (handler, ca) = (api.handler, pki.server.pem)
+        let (handler, supervisor) = (api.handler, supervisor)
         let http = HTTPServerConfiguration(hooks: APIServer.hooks)
         listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
-            switch request.path {
-            // How a joining node learns whom to trust, and what answers before there is anything to authenticate with.
-            case "/cacerts": HTTPResponse(status: 200, contentType: "text/plain", ca)
-            case "/ping": HTTPResponse(status: 200, contentType: "text/plain", Array("pong".utf8))
-            default: await handler(request)
-            }
+            if let answer = await supervisor.handle(request) { return answer }
+            return await handler(request)
         }
     }
 
@@ -126,6 +147,20 @@ struct ControlPlaneRole: Sendable {
             throw StartupError("--write-kubeconfig: cannot write \(path): \(error)")
         }
         logger.info("Wrote kubeconfig \(path)")
+        sayHowToJoin()
+    }
+
+    /// Where the tokens are and how they are used; not the tokens.
+    private func sayHowToJoin() {
+        let address = configuration.advertiseAddress ?? nodeAddress
+        let host = address.isEmpty ? "127.0.0.1" : address.contains(":") ? "[\(address)]" : address
+        for (kind, file) in [("server", "token"), ("agent", "agent-token")] {
+            let name = kind == "server" ? "Server" : "Agent"
+            logger.info("\(name) node token is available at \(serverDirectory)/\(file)")
+            logger.info(
+                "To join \(kind) node to cluster: k3s \(kind) -s https://\(host):\(configuration.port) -t ${\(kind.uppercased())_NODE_TOKEN}"
+            )
+        }
     }
 
     /// The objects that every cluster has; then controllers and scheduler, until the task is cancelled.
@@ -137,6 +172,7 @@ struct ControlPlaneRole: Sendable {
         for object in BootstrapPolicy.defaultClusterRoleBindings() {
             rbac.observe(.clusterRoleBindings, object, deleted: false)
         }
+        supervisor.setReady(true)
         let resources = api.registry.resources
         // Views of what is stored under another name (events.k8s.io) would be looked at twice.
         let stored = resources.all.filter { $0.isStored && $0.info.verbs.isSuperset(of: [.list, .watch]) }
@@ -157,6 +193,8 @@ struct ControlPlaneRole: Sendable {
             try NodeController(
                 client: client, clock: clock, clusterCIDRs: configuration.network.clusterCIDRs,
                 nodeMasks: configuration.network.nodeMasks),
+            NodeDepartureController(client: client, passwords: passwords, tunnels: supervisor.tunnels),
+            TokenCleaner(client: client, clock: clock),
             GarbageCollector(
                 client: client, resources: stored.filter { $0.gvr != .events }.map(\.gvr),
                 resolve: { kind in resources.first(kind: kind).map { ($0.gvr, $0.namespaced) } }),

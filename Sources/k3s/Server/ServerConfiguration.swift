@@ -23,6 +23,9 @@ struct ServerConfiguration: Sendable {
     /// Group of the kubeconfig; nil: unchanged.
     var kubeconfigGroup: UInt32?
     var token: String?
+    /// Joins agents but not servers; nil: the server's does.
+    var agentToken: String?
+    var cluster: ClusterSettings
     /// With which provider Secrets are encrypted at rest; nil: not at all.
     var secretsEncryption: String?
     var disabled: Set<String>
@@ -76,7 +79,9 @@ struct ServerConfiguration: Sendable {
         }
         kubeconfigMode = bits
         kubeconfigGroup = try flags.string("write-kubeconfig-group").flatMap { $0.isEmpty ? nil : try Self.group($0) }
-        token = try flags.string("token").flatMap { $0.isEmpty ? nil : $0 } ?? Self.token(flags.string("token-file"))
+        token = try Self.token(flags, "token")
+        agentToken = try Self.token(flags, "agent-token")
+        cluster = try ClusterSettings(flags)
         secretsEncryption = try Self.encryption(flags)
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
@@ -133,14 +138,15 @@ struct ServerConfiguration: Sendable {
     }
 
     /// A token is one line; the file must be there.
-    private static func token(_ file: String?) throws -> String? {
-        guard let file, !file.isEmpty else { return nil }
+    static func token(_ flags: FlagValues, _ name: String) throws -> String? {
+        if let text = flags.string(name), !text.isEmpty { return text }
+        guard let file = flags.string(name + "-file"), !file.isEmpty else { return nil }
         do throws(SysError) {
             let text = try Files.readString(file, limit: 64 << 10)[...].trimmingSpaces()
             guard !text.isEmpty else { throw SysError(EINVAL, "read token", path: file) }
             return text
         } catch {
-            throw UsageError("--token-file: a file with the token is expected: \(error)")
+            throw UsageError("--\(name)-file: a file with the token is expected: \(error)")
         }
     }
 

@@ -30,7 +30,7 @@ enum ServerFlags {
         +|flannel-backend|||s|vxlan|networking|Backend (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')
         +|flannel-ipv6-masq|||b||networking|Enable IPv6 masquerading for pods
         +|flannel-external-ip|||b||networking|Use node external IP addresses for Flannel traffic
-        -|egress-selector-mode|||s|agent|networking|One of 'agent', 'cluster', 'pod', 'disabled'
+        +|egress-selector-mode|||s|agent|networking|One of 'agent', 'cluster', 'pod', 'disabled'
         -|servicelb-namespace|||s|kube-system|networking|Namespace of the pods for the servicelb component
         +|write-kubeconfig|o|K3S_KUBECONFIG_OUTPUT|s|/etc/rancher/k3s/k3s.yaml|client|Write kubeconfig for admin client to this file
         +|write-kubeconfig-mode||K3S_KUBECONFIG_MODE|s|0600|client|Write kubeconfig with this mode
@@ -39,8 +39,8 @@ enum ServerFlags {
         -|helm-job-image|||s||helm|Default image to use for helm jobs
         +|token|t|K3S_TOKEN|s||cluster|Shared secret used to join a server or agent to a cluster
         +|token-file||K3S_TOKEN_FILE|s||cluster|File containing the token
-        x|agent-token||K3S_AGENT_TOKEN|s||cluster|Shared secret used to join agents to the cluster, but not servers
-        x|agent-token-file||K3S_AGENT_TOKEN_FILE|s||cluster|File containing the agent secret
+        +|agent-token||K3S_AGENT_TOKEN|s||cluster|Shared secret used to join agents to the cluster, but not servers
+        +|agent-token-file||K3S_AGENT_TOKEN_FILE|s||cluster|File containing the agent secret
         x|server|s|K3S_URL|s||cluster|Server to connect to, used to join a cluster
         -|cluster-init||K3S_CLUSTER_INIT|b||cluster|Initialize a new cluster using embedded Etcd
         x|cluster-reset||K3S_CLUSTER_RESET|b||cluster|Forget all peers and become sole member of a new cluster

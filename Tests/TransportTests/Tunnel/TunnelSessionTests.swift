@@ -129,7 +129,7 @@ private func collect(_ stream: any ByteStream, upTo count: Int = .max) async thr
         var limits = TunnelLimits()
         limits.pauseAbove = 100_000
         limits.resumeBelow = 20_000
-        let total = 60_000_000
+        let total = 24_000_000
         let source = Source(total)
         try await withTunnel(
             serverLimits: limits, dial: { $0.host == "slow" ? source as any ByteStream : Echo() as any ByteStream }

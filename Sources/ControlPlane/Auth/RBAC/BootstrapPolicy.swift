@@ -168,6 +168,17 @@ package enum BootstrapPolicy {
             ]
         ),
         (
+            // What k3s's own part of a node follows: other nodes, policies, names.
+            "system:k3s-controller",
+            [
+                rule(read, [""], ["endpoints", "namespaces", "nodes", "pods", "services"]),
+                rule(["patch", "update"], [""], ["nodes", "nodes/status"]), events,
+                rule(read, [""], ["configmaps"], names: ["cluster-dns", "coredns", "coredns-custom"]),
+                rule(read, ["discovery.k8s.io"], ["endpointslices"]),
+                rule(read, ["networking.k8s.io"], ["networkpolicies"]),
+            ]
+        ),
+        (
             "system:kube-dns",
             [rule(["list", "watch"], [""], ["endpoints", "services"])]
         ),
@@ -215,6 +226,9 @@ package enum BootstrapPolicy {
         ("system:public-info-viewer", [("Group", "system:authenticated"), ("Group", "system:unauthenticated")]),
         ("system:service-account-issuer-discovery", [("Group", "system:serviceaccounts")]),
         ("system:node-proxier", [("User", "system:kube-proxy")]),
+        ("system:k3s-controller", [("User", "system:k3s-controller")]),
+        ("system:node-bootstrapper", [("Group", BootstrapToken.defaultGroup)]),
+        ("system:kubelet-api-admin", [("User", "kube-apiserver")]),
         ("system:kube-controller-manager", [("User", "system:kube-controller-manager")]),
         ("system:kube-scheduler", [("User", "system:kube-scheduler")]),
     ]

@@ -1,0 +1,324 @@
+import Codecs
+import ControlPlane
+import KubeAPI
+import Linux
+import Logging
+import NIOCore
+import Transport
+
+/// `k3s token`: tokens with which nodes join. Flags, output and errors are the original's (pkg/cli/token).
+struct TokenCommand: Sendable {
+    static let help = """
+        NAME:
+           k3s token - Manage tokens
+
+        USAGE:
+           k3s token command [command options] [arguments...]
+
+        COMMANDS:
+           create    Create bootstrap tokens on the server
+           delete    Delete bootstrap tokens on the server
+           generate  Generate and print a bootstrap token, but do not create it on the server
+           list      List bootstrap tokens on the server
+           rotate    Rotate original server token with a new server token
+
+        OPTIONS:
+           --help, -h  show help
+        """
+
+    static let commonFlags = Flag.table(
+        """
+        +|data-dir|d|K3S_DATA_DIR|s||token|Folder to hold state
+        +|kubeconfig||KUBECONFIG|s||token|Server to connect to
+        """)
+    static let createFlags = Flag.table(
+        """
+        +|description|||s||token|A human friendly description of how this token is used
+        +|groups|||l|system:bootstrappers:k3s:default-node-token|token|Extra groups that this token will authenticate as when used for authentication
+        +|ttl|||s|24h0m0s|token|The duration before the token is automatically deleted (e.g. 1s, 2m, 3h). If set to '0', the token will never expire
+        +|usages|||l|signing,authentication|token|Describes the ways in which this token can be used
+        """)
+    static let listFlags = Flag.table(
+        """
+        +|output|o||s|text|token|Output format. Valid options: text, json, yaml
+        """)
+    static let rotateFlags = Flag.table(
+        """
+        +|token|t|K3S_TOKEN|s||token|Existing token used to join a server or agent to a cluster
+        +|server|s|K3S_URL|s|https://127.0.0.1:6443|token|Server to connect to
+        +|new-token|||s||token|New token that replaces existing token
+        """)
+
+    let values: FlagValues
+    let kubeconfig: String
+    let dataDirectory: String
+
+    static func run(_ arguments: [String]) -> Int32 {
+        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
+        guard let verb = arguments.first, !["--help", "-h", "help", "h"].contains(verb) else {
+            print(help)
+            return 0
+        }
+        let flags: [Flag]
+        switch verb {
+        case "create": flags = commonFlags + createFlags
+        case "delete", "generate": flags = commonFlags
+        case "list": flags = commonFlags + listFlags
+        case "rotate": flags = commonFlags + rotateFlags
+        default:
+            Terminal.error("No help topic for '\(verb)'")
+            return 1
+        }
+        do {
+            let parser = FlagParser(flags: flags)
+            let values = try parser.parse(Array(arguments.dropFirst()), environment: environment)
+            if values.wantsHelp {
+                print("NAME:\n   k3s token \(verb)\n\nUSAGE:\n   k3s token \(verb) [options]\n\n" + parser.help())
+                return 0
+            }
+            let home = environment("HOME") ?? "/"
+            let command = TokenCommand(
+                values: values, kubeconfig: KubeconfigFile.path(values.string("kubeconfig"), environment: environment),
+                dataDirectory: values.string("data-dir")
+                    ?? (geteuid() == 0 ? "/var/lib/rancher/k3s" : home + "/.rancher/k3s"))
+            switch verb {
+            case "create": try command.create()
+            case "delete": try command.delete()
+            case "generate": print(try generated().text)
+            case "list": try command.list()
+            default: try command.rotate()
+            }
+            return 0
+        } catch {
+            Logger(label: "k3s") { _ in LineLogHandler(level: .info) }.critical("\(error)")
+            return 1
+        }
+    }
+
+    private static let secrets = "/api/v1/namespaces/kube-system/secrets"
+
+    private static func generated() throws -> BootstrapToken {
+        guard case .bootstrap(let id, let secret) = try ClusterToken.newBootstrap() else {
+            throw UsageError("no token was made")
+        }
+        return BootstrapToken(id: id, secret: secret)
+    }
+
+    // MARK: - create
+
+    /// The token that the flags describe.
+    static func described(_ values: FlagValues, now: Timestamp) throws -> BootstrapToken {
+        var token: BootstrapToken
+        if let text = values.arguments.first, !text.isEmpty {
+            guard let parsed = BootstrapToken.parse(text) else {
+                throw UsageError(
+                    "the bootstrap token \"\(text)\" was not of the form \"\\\\A([a-z0-9]{6})\\\\.([a-z0-9]{16})\\\\z\""
+                )
+            }
+            token = parsed
+        } else {
+            token = try generated()
+        }
+        token.description = values.string("description") ?? ""
+        token.usages = values.isSet("usages") ? values.commaList("usages") : BootstrapToken.defaultUsages
+        for usage in token.usages where !BootstrapToken.defaultUsages.contains(usage) {
+            throw UsageError(
+                "invalid bootstrap token usage string: \(usage), valid usage options: signing,authentication")
+        }
+        token.groups = values.isSet("groups") ? values.commaList("groups") : [BootstrapToken.defaultGroup]
+        for group in token.groups where !BootstrapToken.isGroup(group) {
+            throw UsageError(
+                "bootstrap group \"\(group)\" is invalid (must match \\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\\z)"
+            )
+        }
+        let ttl = values.string("ttl") ?? "24h0m0s"
+        guard let life = GoDuration.parse(ttl), life >= .zero else {
+            throw UsageError("invalid value \"\(ttl)\" for flag -ttl: parse error")
+        }
+        if life > .zero { token.expires = now.advanced(by: life) }
+        return token
+    }
+
+    private func create() throws {
+        let token = try Self.described(values, now: SystemClock().now())
+        try CommandTask.run { [kubeconfig] group in
+            let api = try KubeconfigFile(path: kubeconfig, group: group)
+            do {
+                _ = try await api.call("POST", Self.secrets, token.object.json)
+            } catch let failure as APIFailure where failure.status == 409 {
+                throw UsageError("a token with id \"\(token.id)\" already exists")
+            }
+            print("K10\(try ClusterToken.hash(ofCA: api.ca))::\(token.text)")
+        }
+    }
+
+    // MARK: - delete
+
+    private func delete() throws {
+        guard !values.arguments.isEmpty else {
+            throw UsageError("missing argument; 'token delete' is missing token")
+        }
+        var ids: [String] = []
+        for text in values.arguments {
+            // The full form that `create` prints is understood, too.
+            let bare = text.hasPrefix("K10") ? text.firstRange(of: "::").map { String(text[$0.upperBound...]) } : nil
+            if BootstrapToken.isID(text) {
+                ids.append(text)
+            } else if let token = BootstrapToken.parse(bare ?? text) {
+                ids.append(token.id)
+            } else {
+                throw UsageError(
+                    "given token didn't match pattern \"\\\\A[a-z0-9]{6}\\\\z\" or \"\\\\A([a-z0-9]{6})\\\\.([a-z0-9]{16})\\\\z\""
+                )
+            }
+        }
+        try CommandTask.run { [kubeconfig, ids] group in
+            let api = try KubeconfigFile(path: kubeconfig, group: group)
+            for id in ids {
+                do {
+                    _ = try await api.call("DELETE", Self.secrets + "/" + BootstrapToken.secretName(id))
+                } catch let failure as APIFailure {
+                    throw UsageError("failed to delete bootstrap token \"\(id)\": \(failure)")
+                }
+                print("bootstrap token \"\(id)\" deleted")
+            }
+        }
+    }
+
+    // MARK: - list
+
+    private func list() throws {
+        let output = values.string("output") ?? "text"
+        try CommandTask.run { [kubeconfig] group in
+            let api = try KubeconfigFile(path: kubeconfig, group: group)
+            let answer = try await api.call(
+                "GET", Self.secrets + "?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken")
+            let tokens = answer["items"].elements.compactMap { BootstrapToken(secret: KubeObject($0)) }
+            switch output {
+            case "json": print(JSON.array(tokens.map(Self.json)).encode().text)
+            case "yaml": print(YAML.encode(.array(tokens.map(Self.json))).text, terminator: "")
+            default: print(Self.table(tokens, now: SystemClock().now()))
+            }
+        }
+    }
+
+    private static func json(_ token: BootstrapToken) -> JSON {
+        var json: JSON = ["token": .string(token.text)]
+        if !token.description.isEmpty { json["description"] = .string(token.description) }
+        if let expires = token.expires { json["expires"] = .string(expires.rfc3339) }
+        if !token.usages.isEmpty { json["usages"] = .strings(token.usages) }
+        if !token.groups.isEmpty { json["groups"] = .strings(token.groups) }
+        return json
+    }
+
+    static func table(_ tokens: [BootstrapToken], now: Timestamp) -> String {
+        func orNone(_ text: String) -> String { text.isEmpty ? "<none>" : text }
+        let rows =
+            [["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"]]
+            + tokens.map { token in
+                [
+                    token.text, token.expires.map { GoDuration.short($0.duration(since: now)) } ?? "<forever>",
+                    token.expires?.rfc3339 ?? "<never>", orNone(token.usages.joined(separator: ",")),
+                    orNone(token.description), orNone(token.groups.joined(separator: ",")),
+                ]
+            }
+        // Go's tabwriter with a least width of 10 and three spaces between columns; the last is not padded.
+        let widths = (0..<5).map { column in max(10, (rows.map { $0[column].count }.max() ?? 0) + 3) }
+        return rows.map { row in
+            zip(row, widths).map { $0.padding(to: $1) }.joined() + row[5]
+        }.joined(separator: "\n")
+    }
+
+    // MARK: - rotate
+
+    private func rotate() throws {
+        print(
+            "\u{1B}[33mWARNING\u{1B}[0m: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot."
+        )
+        var text = values.string("token") ?? ""
+        if text.isEmpty {
+            text = try Files.readString(dataDirectory + "/server/token", limit: 64 << 10)[...].trimmingSpaces()
+        }
+        let token = try ClusterToken(parsing: text)
+        let address = values.string("server") ?? "https://127.0.0.1:6443"
+        let new = values.string("new-token") ?? ""
+        try CommandTask.run { group in
+            var url = try HTTPURL(address)
+            guard url.isTLS else { throw UsageError("only https:// URLs are supported, invalid scheme: \(address)") }
+            url.target = "/cacerts"
+            let blind = HTTPClient(
+                group: group, tls: try TLSClientContext(TLSClientConfiguration(trust: .insecure)))
+            let ca = try await blind.get(url).body.collect(upTo: 1 << 20)
+            let hash = try ClusterToken.hash(ofCA: ca)
+            guard token.caHash.isEmpty || token.caHash == hash else {
+                throw UsageError(
+                    "token CA hash does not match the Cluster CA certificate hash: \(token.caHash) != \(hash)")
+            }
+            guard case .password(_, let password) = token.credentials else {
+                throw UsageError("the server token is needed, not a bootstrap token")
+            }
+            let client = HTTPClient(
+                group: group, tls: try TLSClientContext(TLSClientConfiguration(trust: .authorities(pem: ca))))
+            url.target = "/v1-k3s/token"
+            var request = HTTPClientRequest("PUT", url, body: JSON.object(["newToken": .string(new)]).encode())
+            request.headers = [
+                "Authorization": "Basic " + Base64.encode(Array("server:\(password)".utf8)),
+                "Content-Type": "application/json",
+            ]
+            let response = try await client.execute(request)
+            let body = try await response.body.collect(upTo: 1 << 20)
+            guard response.status == 200 else {
+                let message = (try? JSON.parse(body))?["message"].string ?? ""
+                throw UsageError("\(url): \(response.status) \(httpReasonPhrase(response.status)): \(message)")
+            }
+        }
+        print("Token rotated, restart k3s nodes with new token")
+    }
+}
+
+extension [UInt8] {
+    fileprivate var text: String { String(decoding: self, as: UTF8.self) }
+}
+
+/// Durations as Go's time package writes them.
+enum GoDuration {
+    private static let units: [(name: String, nanoseconds: Double)] = [
+        ("ns", 1), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9),
+    ]
+
+    /// `1h30m`, `300ms`, `0`; nil for anything else, and for what is over 290 years.
+    static func parse(_ text: String) -> Duration? {
+        var rest = text[...]
+        let isNegative = rest.hasPrefix("-")
+        if isNegative || rest.hasPrefix("+") { rest = rest.dropFirst() }
+        if rest == "0" { return .zero }
+        guard !rest.isEmpty else { return nil }
+        var total = 0.0
+        while !rest.isEmpty {
+            let number = rest.prefix { $0 == "." || ("0"..."9").contains($0) }
+            rest = rest.dropFirst(number.count)
+            let unit = rest.prefix { $0 != "." && !("0"..."9").contains($0) }
+            rest = rest.dropFirst(unit.count)
+            guard let value = Double(number), let factor = units.first(where: { $0.name == unit })?.nanoseconds else {
+                return nil
+            }
+            total += value * factor
+        }
+        guard total < 9e18 else { return nil }
+        return .nanoseconds(Int64(isNegative ? -total : total))
+    }
+
+    /// As kubectl and kubeadm shorten them: `23h`. Source: k8s.io/apimachinery/pkg/util/duration ShortHumanDuration.
+    static func short(_ duration: Duration) -> String {
+        let seconds = duration.components.seconds
+        switch seconds {
+        case ..<(-1): return "<invalid>"
+        case ..<0: return "0s"
+        case ..<60: return "\(seconds)s"
+        case ..<3600: return "\(seconds / 60)m"
+        case ..<86_400: return "\(seconds / 3600)h"
+        case ..<(86_400 * 365): return "\(seconds / 86_400)d"
+        default: return "\(seconds / 86_400 / 365)y"
+        }
+    }
+}
