@@ -86,6 +86,15 @@ let package = Package(
         .target(
             name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",
             swiftSettings: strict),
+        // Bytes that nobody would send on purpose, for every decoder of untrusted input (hack/fuzz.sh).
+        .target(name: "CFuzz", path: "Tests/Fuzzing/CFuzz"),
+        .executableTarget(
+            name: "fuzzer",
+            dependencies: [
+                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
+                "Linux",
+                nioCore,
+            ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.
         .executableTarget(
             name: "RuntimeProbe", dependencies: ["Containers", "Linux"], path: "Tests/RuntimeProbe",

@@ -93,5 +93,6 @@ server.stop()
 
 if getuid() == 0 {
     for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
+    try PolicyFigures.run()
 }
 if getuid() == 0 { try await PodNetworkBench.run() }

@@ -129,7 +129,8 @@ struct NodeRole: Sendable {
         defer { Task { await metrics?.stop() } }
         let agent = NodeAgent(
             clients: access.clients, runtime: runtime, network: network,
-            proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names,
+            proxy: KernelServiceProxy(proxy: proxy, settings: settings),
+            policies: try networkPolicies(settings.families, names), names: names,
             listen: { [group] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
                 try await server.start(host: "0.0.0.0", port: Int(port))
@@ -152,6 +153,18 @@ struct NodeRole: Sendable {
                 runtime: runtime, logger: logger)
         }
         return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+    }
+
+    /// nil: not wanted; what an earlier start loaded goes.
+    private func networkPolicies(_ families: [AddressFamily], _ names: ClusterNames?) throws -> KernelPolicyEnforcer? {
+        let backend = try KernelRuleset()
+        if configuration.disableNetworkPolicy {
+            try backend.commit(PolicyEnforcer.removal, purpose: "remove the tables of network policy")
+            return nil
+        }
+        var settings = PolicySettings(families: families)
+        if let names { (settings.nameServers, settings.nameServerPort) = ([names.address], names.port) }
+        return KernelPolicyEnforcer(PolicyEnforcer(backend: backend, settings: settings))
     }
 
     /// The cluster's name server, on its service address of this machine.

@@ -30,6 +30,7 @@ struct ServerConfiguration: Sendable {
     var secretsEncryption: String?
     var disabled: Set<String>
     var disableAgent: Bool
+    var disableNetworkPolicy: Bool
     var nodeName: String
     // Of the primary address family.
     var clusterCIDR: String { network.clusterCIDRs[0] }
@@ -85,6 +86,7 @@ struct ServerConfiguration: Sendable {
         secretsEncryption = try Self.encryption(flags)
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
+        disableNetworkPolicy = flags.bool("disable-network-policy")
         nodeName = (flags.string("node-name") ?? hostname).lowercased()
         guard !nodeName.isEmpty, nodeName.utf8.count <= 63 else {
             throw UsageError("--node-name: \"\(nodeName)\" is not a name of 1 to 63 characters")

@@ -85,7 +85,7 @@ enum ServerFlags {
         x|disable-scheduler|||b||components|Disable Kubernetes default scheduler
         -|disable-cloud-controller|||b||components|Disable k3s default cloud controller manager
         -|disable-kube-proxy|||b||components|Disable running kube-proxy
-        -|disable-network-policy|||b||components|Disable k3s default network policy controller
+        +|disable-network-policy|||b||components|Disable k3s default network policy controller
         -|disable-helm-controller|||b||components|Disable Helm controller
         x|disable-apiserver|||b||components|Disable running api server
         x|disable-controller-manager|||b||components|Disable running kube-controller-manager
