@@ -4,7 +4,7 @@ SWIFT ?= swift
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
 	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections
 
-.PHONY: build run test unit e2e bench lint generate clean deps
+.PHONY: build run test unit e2e bench fuzz lint generate clean deps
 
 build: deps bin/k3s-commit
 	$(SWIFT) build $(RELEASE) --product k3s
@@ -32,6 +32,11 @@ e2e: deps-test
 
 bench: build deps-test
 	RELEASE="$(RELEASE)" hack/bench.sh
+
+# Coverage-guided fuzzing of every decoder, SECONDS each: make fuzz SECONDS=60 [TARGETS="json tar"]
+SECONDS ?= 60
+fuzz: deps
+	SECONDS_EACH=$(SECONDS) hack/fuzz.sh $(TARGETS)
 
 lint:
 	hack/lint.sh

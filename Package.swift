@@ -49,7 +49,7 @@ let package = Package(
         module("Netlink", ["Linux"]),
         module("Iptables", ["Netlink", "Linux"]),
         module("Containers", ["Linux", "CShims", "Codecs", "CSeccomp", "CZlib", "CZstd", log]),
-        module("PodNetwork", ["Linux", "Netlink", "Iptables"]),
+        module("PodNetwork", ["Linux", "Netlink", "Iptables", "Codecs"]),
         module("ClusterDNS", ["Linux", "Netlink"]),
 
         // API side.
@@ -78,13 +78,23 @@ let package = Package(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
         // Measures service proxy and name server.
         .executableTarget(
-            name: "network-exerciser", dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux"],
+            name: "network-exerciser",
+            dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux", "PodNetwork", "NetworkTesting"],
             path: "Tests/NetworkExerciser",
             swiftSettings: strict),
         // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
         .target(
             name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",
             swiftSettings: strict),
+        // Bytes that nobody would send on purpose, for every decoder of untrusted input (hack/fuzz.sh).
+        .target(name: "CFuzz", path: "Tests/Fuzzing/CFuzz"),
+        .executableTarget(
+            name: "fuzzer",
+            dependencies: [
+                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
+                "Linux",
+                nioCore,
+            ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.
         .executableTarget(
             name: "RuntimeProbe", dependencies: ["Containers", "Linux"], path: "Tests/RuntimeProbe",
@@ -92,7 +102,7 @@ let package = Package(
         tests("Linux"), tests("Netlink", ["Linux", "NetworkTesting"]),
         tests("Iptables", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
-        tests("PodNetwork", ["Netlink", "Linux", "Iptables", "NetworkTesting"]),
+        tests("PodNetwork", ["Netlink", "Linux", "Iptables", "Codecs", "NetworkTesting"]),
         tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),

@@ -26,6 +26,9 @@ for folder in Tests/*Tests; do
     echo "== $module, a second time"
     run_module "$module" || failed="$failed $module"
 done
+echo "== Fuzzing: the corpus and a second of changes each"
+.build/debug/fuzzer smoke 1000 >.build/fuzz.log 2>&1 || { tail -30 .build/fuzz.log && failed="$failed fuzzing"; }
+tail -1 .build/fuzz.log
 echo "== cgroup v2 (virtual machine)"
 hack/vm-tests.sh
 case $? in

@@ -30,8 +30,9 @@ done
 
 # The kernel and the modules that containers need, once.
 folder=${VM_FOLDER:-$here/.test/vm}
-modules="overlay veth bridge bfq ext4 loop"
-if [ ! -f "$folder/kernel/vmlinuz" ]; then
+modules="overlay veth bridge bfq ext4 loop vxlan wireguard nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_fib_ipv4
+ nft_fib_ipv6 nft_fib_inet nft_hash nft_numgen nft_limit nft_reject_inet"
+if [ ! -f "$folder/kernel/vmlinuz" ] || [ "$(cat "$folder/kernel/list" 2>/dev/null)" != "$modules" ]; then
     package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends:/{print $2; exit}')
     [ -n "$package" ] || skip "apt does not know linux-image-cloud-amd64"
     new=$folder/kernel.$$
@@ -54,6 +55,8 @@ if [ ! -f "$folder/kernel/vmlinuz" ]; then
         done
     done
     rm -rf "$new/tree" "$new/download"
+    echo "$modules" >"$new/list"
+    rm -rf "$folder/kernel"
     mv -T "$new" "$folder/kernel" 2>/dev/null || rm -rf "$new"
 fi
 

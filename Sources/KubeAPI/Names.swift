@@ -63,6 +63,7 @@ extension GroupVersionResource {
     package static let serviceAccounts = Self("", "v1", "serviceaccounts")
     package static let events = Self("", "v1", "events")
     package static let endpointSlices = Self("discovery.k8s.io", "v1", "endpointslices")
+    package static let networkPolicies = Self("networking.k8s.io", "v1", "networkpolicies")
     package static let leases = Self("coordination.k8s.io", "v1", "leases")
     package static let deployments = Self("apps", "v1", "deployments")
     package static let replicaSets = Self("apps", "v1", "replicasets")

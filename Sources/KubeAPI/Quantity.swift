@@ -100,6 +100,8 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
             scaled = value
         }
         if lost, !negative { scaled += 1 }
+        // What is more than fits is as much as fits, as upstream.
+        scaled = min(scaled, Int128(Int64.max) * 1_000_000_000)
         nanos = negative ? -scaled : scaled
     }
 

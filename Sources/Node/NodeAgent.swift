@@ -15,11 +15,13 @@ package final class NodeAgent: Sendable {
     let objects: ObjectWatcher
     let registration: NodeRegistration
     private let proxy: ServiceFollower
+    private let policies: PolicyFollower?
     private let health: HealthPorts?
 
     package init(
         clients: NodeClients, runtime: any ContainerRuntime, network: any PodNetworking,
-        proxy: (any ServiceProxying)? = nil, names: ClusterNames? = nil, listen: PlainListener? = nil,
+        proxy: (any ServiceProxying)? = nil, policies: (any PolicyEnforcing)? = nil, names: ClusterNames? = nil,
+        listen: PlainListener? = nil,
         configuration: NodeConfiguration,
         clock: any KubeClock = SystemClock(),
         logger: Logger = Logger(label: "node"), mounter: any VolumeMounter = KernelMounter(),
@@ -47,6 +49,7 @@ package final class NodeAgent: Sendable {
         registration = NodeRegistration(context: context)
         health = listen.map { HealthPorts(listen: $0, logger: logger) }
         self.proxy = ServiceFollower(context: context, proxy: proxy, health: health)
+        self.policies = policies.map { [context] in PolicyFollower(context: context, enforcer: $0) }
         let follower = self.proxy
         registration.observeLabels { [weak follower] in follower?.setZone($0["topology.kubernetes.io/zone"]) }
         context.connect(probes: probes, objects: objects, pods: pods)
@@ -62,6 +65,7 @@ package final class NodeAgent: Sendable {
             group.addTask { await self.context.events.run() }
             group.addTask { await self.registration.run() }
             group.addTask { await self.proxy.run() }
+            if let policies = self.policies { group.addTask { await policies.run() } }
             if let balancer = self.context.balancer { group.addTask { await balancer.run(self.context) } }
             group.addTask {
                 if let names = self.context.names {

@@ -3,9 +3,14 @@ package protocol PodNetworking: Sendable {
     /// nil: pods can be attached; else why not yet (the message of the node's Ready condition).
     func notReadyReason() async -> String?
     /// The node's pod ranges, as the API server has assigned them; called again when they change.
-    func configure(podCIDRs: [String]) async throws(PodNetworkingError)
+    /// `annotations`: of the node's object, which say what an earlier process announced.
+    func configure(podCIDRs: [String], annotations: [String: String]) async throws(PodNetworkingError)
+    /// What other nodes need to know of this one: annotations of its object, once the network is configured.
+    func announcements() async -> [String: String]
     /// Every other node of the cluster, whenever one changes.
     func peersChanged(_ peers: [NetworkPeer]) async
+    /// The first address of each of the node's ranges is the node's, on the pods' bridge.
+    var hasGateways: Bool { get }
     /// Gives the namespace at `namespacePath` an interface with addresses; returns them, the primary one first.
     /// Idempotent for a sandbox that is attached.
     func attach(_ attachment: PodAttachment) async throws(PodNetworkingError) -> [String]
@@ -18,6 +23,8 @@ package protocol PodNetworking: Sendable {
 }
 
 extension PodNetworking {
+    package var hasGateways: Bool { true }
+    package func announcements() async -> [String: String] { [:] }
     package func verify() async throws -> Bool { false }
 }
 

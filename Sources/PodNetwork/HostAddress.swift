@@ -4,6 +4,7 @@ import Netlink
 /// The node's own address, as k3s chooses it: that of the interface with the default route.
 package enum HostAddress {
     package struct Interface: Sendable, Equatable {
+        package var index: Int32
         package var name: String
         package var mtu: UInt32
         /// Global addresses with their prefixes, the preferred one first, by family.
@@ -23,9 +24,7 @@ package enum HostAddress {
                 .sorted { ($0.metric ?? 0) < ($1.metric ?? 0) }
             for candidate in candidates {
                 guard let index = candidate.link, let link = try route.link(index), link.isUp else { continue }
-                return Interface(
-                    name: link.name, mtu: link.mtu, ipv4: try global(route, index, .ipv4, candidate.source),
-                    ipv6: try global(route, index, .ipv6, nil))
+                return try describe(route, link, preferred: candidate.source)
             }
         }
         return nil
@@ -35,11 +34,28 @@ package enum HostAddress {
     package static func interface(named name: String, in namespace: NetworkNamespace? = nil) throws(NetlinkError)
         -> Interface?
     {
-        let route = try RouteSocket(in: namespace)
+        try interface(named: name, try RouteSocket(in: namespace))
+    }
+
+    static func interface(named name: String, _ route: RouteSocket) throws(NetlinkError) -> Interface? {
         guard let link = try route.link(name: name) else { return nil }
-        return Interface(
-            name: name, mtu: link.mtu, ipv4: try global(route, link.index, .ipv4, nil),
-            ipv6: try global(route, link.index, .ipv6, nil))
+        return try describe(route, link, preferred: nil)
+    }
+
+    /// The interface that has the address.
+    static func interface(with address: IPAddress, _ route: RouteSocket) throws(NetlinkError) -> Interface? {
+        guard let owner = try route.addresses(family: address.family).first(where: { $0.prefix.address == address }),
+            let link = try route.link(owner.link)
+        else { return nil }
+        return try describe(route, link, preferred: address)
+    }
+
+    private static func describe(
+        _ route: RouteSocket, _ link: Link, preferred: IPAddress?
+    ) throws(NetlinkError) -> Interface {
+        Interface(
+            index: link.index, name: link.name, mtu: link.mtu, ipv4: try global(route, link.index, .ipv4, preferred),
+            ipv6: try global(route, link.index, .ipv6, preferred))
     }
 
     /// The address of the default interface.

@@ -1,3 +1,4 @@
+import Codecs
 import Iptables
 import Linux
 import Netlink
@@ -22,6 +23,40 @@ package struct PodNetworkConfiguration: Sendable, Equatable {
 
     package init(podCIDRs: [IPPrefix], clusterCIDRs: [IPPrefix], stateDirectory: String) {
         (self.podCIDRs, self.clusterCIDRs, self.stateDirectory) = (podCIDRs, clusterCIDRs, stateDirectory)
+    }
+}
+
+extension PodNetworkConfiguration {
+    /// Takes over what a CNI configuration in place of k3s's says of the bridge (`--flannel-cni-conf`): MTU and name. The rest
+    /// of flannel's and portmap's settings is how this network is anyway; other plugins need `--flannel-backend=none`.
+    package mutating func apply(bridgeConfiguration document: JSON) throws(PodNetworkError) {
+        let list = try CNIConfiguration(document, file: "CNI configuration")
+        for (index, plugin) in list.plugins.enumerated() {
+            let type = plugin["type"].string ?? ""
+            guard ["flannel", "portmap", "bandwidth"].contains(type) else {
+                throw PodNetworkError(
+                    .invalid,
+                    "plugins[\(index)].type: \"\(type)\": expected flannel, portmap or bandwidth; other plugins are "
+                        + "run with --flannel-backend=none and a configuration in /etc/cni/net.d")
+            }
+            let delegate = plugin["delegate"]
+            if !delegate["mtu"].isNull {
+                guard let mtu = delegate["mtu"].int, (1280...65535).contains(mtu) else {
+                    throw PodNetworkError(
+                        .invalid, "plugins[\(index)].delegate.mtu: \(delegate["mtu"].text): expected 1280 to 65535")
+                }
+                self.mtu = UInt32(mtu)
+            }
+            if !delegate["bridge"].isNull {
+                guard let name = delegate["bridge"].string, (1...15).contains(name.utf8.count),
+                    !name.utf8.contains(UInt8(ascii: "/"))
+                else {
+                    throw PodNetworkError(
+                        .invalid, "plugins[\(index)].delegate.bridge: expected an interface name of 1 to 15 bytes")
+                }
+                bridge = name
+            }
+        }
     }
 }
 

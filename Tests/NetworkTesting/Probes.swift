@@ -101,7 +101,7 @@ package enum ProbeResult: Equatable, Sendable {
 
 /// Connects from a namespace and reads the answer, within `milliseconds`.
 package func probe(
-    from namespace: NetworkNamespace, _ address: String, _ port: UInt16, udp: Bool = false, milliseconds: Int = 1000,
+    from namespace: NetworkNamespace, _ address: String, _ port: UInt16, udp: Bool = false, milliseconds: Int = 5000,
     localPort: UInt16 = 0
 ) -> ProbeResult {
     guard let address = IPAddress(address) else { return .failed(EINVAL) }

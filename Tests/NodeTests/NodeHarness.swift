@@ -24,7 +24,7 @@ final class TestNetwork: PodNetworking {
     func failAttach(_ message: String?) { state.withLock { $0.failure = message } }
 
     func notReadyReason() async -> String? { state.withLock { $0.reason } }
-    func configure(podCIDRs: [String]) async throws(PodNetworkingError) {
+    func configure(podCIDRs: [String], annotations: [String: String]) async throws(PodNetworkingError) {
         state.withLock { $0.calls.append("configure \(podCIDRs.joined(separator: ","))") }
     }
     func peersChanged(_ peers: [NetworkPeer]) async {

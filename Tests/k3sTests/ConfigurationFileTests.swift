@@ -86,9 +86,9 @@ import Testing
 
     @Test func whatHasNoEffectYetIsNamed() throws {
         let values = try parser.parse(
-            ["--flannel-backend", "host-gw", "--etcd-s3", "--embedded-registry=false", "--debug"],
+            ["--snapshotter", "native", "--etcd-s3", "--embedded-registry=false", "--debug"],
             environment: { $0 == "AWS_ACCESS_KEY_ID" ? "x" : nil })
-        #expect(try parser.withoutEffect(values) == ["flannel-backend", "etcd-s3"])
+        #expect(try parser.withoutEffect(values) == ["etcd-s3", "snapshotter"])
     }
 
     @Test func aDefaultIsNotWorthALine() throws {

@@ -7,6 +7,7 @@ package struct EndpointSliceController: Controller {
     package let name = "endpointslice-controller"
     private let client: any KubeClient
     private let clock: any KubeClock
+    private let topology = EndpointTopology()
     static let manager = "endpointslice-controller.k8s.io"
     static let slots = 100
 
@@ -24,10 +25,19 @@ package struct EndpointSliceController: Controller {
             },
             // Which services select the pod is asked when the key is worked on.
             WatchSource(.pods) { pod, _ in [ObjectKey(namespace: pod.namespace, name: Self.allOf)] },
+            WatchSource(.nodes) { [topology] node, kind in
+                topology.note(node, kind) ? [ObjectKey(namespace: "", name: Self.allOf)] : []
+            },
         ]
     }
-    /// Stands for "every service of the namespace".
+    /// Stands for "every service of the namespace"; without a namespace, of all that have endpoints.
     private static let allOf = "\u{1}all"
+
+    package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? {
+        guard key == ObjectKey(namespace: "", name: Self.allOf) else { return nil }
+        let namespaces = try await client.list(.namespaces, namespace: nil).decoded()
+        return namespaces.map { ObjectKey(namespace: $0.name, name: Self.allOf) }
+    }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
         if key.name == Self.allOf {
@@ -74,14 +84,61 @@ package struct EndpointSliceController: Controller {
             labels: .equal([
                 "kubernetes.io/service-name": service.name, "endpointslice.kubernetes.io/managed-by": Self.manager,
             ]))
-        var existing = try await client.list(.endpointSlices, namespace: service.namespace, options: options).decoded()
+        let existing = try await client.list(.endpointSlices, namespace: service.namespace, options: options).decoded()
+        let families = Self.families(service)
+        for family in families {
+            try await reconcileSlices(
+                service, pods, family, existing.filter { $0["addressType"].string == family })
+        }
+        // Of a family that the service has no more.
+        try await delete(existing.filter { !families.contains($0["addressType"].string ?? "") })
+    }
+
+    static func families(_ service: KubeObject) -> [String] {
+        let families = service.spec["ipFamilies"].elements.compactMap(\.string)
+        if !families.isEmpty { return families }
+        return [service.spec["clusterIP"].string?.utf8.contains(UInt8(ascii: ":")) == true ? "IPv6" : "IPv4"]
+    }
+
+    /// The pod's address of a family; pods of one family only are no endpoints of the other.
+    static func address(_ pod: KubeObject, _ family: String) -> String? {
+        let all = pod.status["podIPs"].elements.compactMap { $0["ip"].string }
+        return (all.isEmpty ? [pod.status["podIP"].string].compactMap { $0 } : all)
+            .first { $0.utf8.contains(UInt8(ascii: ":")) == (family == "IPv6") }
+    }
+
+    private func delete(_ slices: [KubeObject]) async throws(APIError) {
+        for slice in slices {
+            do throws(APIError) {
+                try await client.delete(
+                    .endpointSlices, namespace: slice.namespace, name: slice.name,
+                    options: DeleteOptions(uid: slice.uid))
+            } catch {
+                if !error.isNotFound { throw error }
+            }
+        }
+    }
+
+    private func reconcileSlices(
+        _ service: KubeObject, _ pods: [KubeObject], _ family: String, _ slices: [KubeObject]
+    ) async throws(APIError) {
+        var existing = slices
         let publish = service.spec["publishNotReadyAddresses"].bool ?? false
 
         // Pods that resolve a named port differently cannot share a slice.
         var groups: [(ports: JSON, endpoints: [JSON])] = []
+        var endpoints: [JSON] = []
+        var chosen: [KubeObject] = []
         for pod in pods.sorted(by: { $0.name < $1.name }) {
+            guard let address = Self.address(pod, family) else { continue }
+            var endpoint = Self.endpoint(pod, service, address, publishNotReady: publish)
+            if let zone = pod.spec["nodeName"].string.flatMap(topology.zone) { endpoint["zone"] = .string(zone) }
+            endpoints.append(endpoint)
+            chosen.append(pod)
+        }
+        topology.hint(&endpoints, service)
+        for (pod, endpoint) in zip(chosen, endpoints) {
             let ports = Self.slicePorts(service, pod)
-            let endpoint = Self.endpoint(pod, service, publishNotReady: publish)
             if let i = groups.firstIndex(where: { $0.ports == ports }) {
                 groups[i].endpoints.append(endpoint)
             } else {
@@ -124,21 +181,13 @@ package struct EndpointSliceController: Controller {
                     ],
                     "ownerReferences": [OwnerReference(controller: service).json],
                 ]
-                slice["addressType"] = "IPv4"
+                slice["addressType"] = .string(family)
                 slice["endpoints"] = .array(want.endpoints)
                 slice["ports"] = want.ports
                 _ = try await client.create(.endpointSlices, slice)
             }
         }
-        for slice in existing {
-            do throws(APIError) {
-                try await client.delete(
-                    .endpointSlices, namespace: slice.namespace, name: slice.name,
-                    options: DeleteOptions(uid: slice.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
-        }
+        try await delete(existing)
     }
 
     private static func sliceLabels(_ service: KubeObject) -> [String: String] {
@@ -182,11 +231,13 @@ package struct EndpointSliceController: Controller {
             })
     }
 
-    private static func endpoint(_ pod: KubeObject, _ service: KubeObject, publishNotReady: Bool) -> JSON {
+    private static func endpoint(
+        _ pod: KubeObject, _ service: KubeObject, _ address: String, publishNotReady: Bool
+    ) -> JSON {
         let serving = pod.isReadyPod
         let terminating = pod.isBeingDeleted
         var json: JSON = [
-            "addresses": [pod.status["podIP"]],
+            "addresses": [.string(address)],
             "conditions": [
                 "ready": .bool(publishNotReady || serving && !terminating), "serving": .bool(serving),
                 "terminating": .bool(terminating),
@@ -220,7 +271,9 @@ package struct EndpointSliceController: Controller {
                     return json
                 })
             if ports.elements.isEmpty, !service.spec["ports"].elements.isEmpty { continue }
-            var address: JSON = ["ip": pod.status["podIP"]]
+            // Endpoints know one family, the service's first.
+            guard let ip = Self.address(pod, Self.families(service)[0]) else { continue }
+            var address: JSON = ["ip": .string(ip)]
             if let hostname = pod.spec["hostname"].string, !hostname.isEmpty,
                 pod.spec["subdomain"].string == service.name
             {

@@ -72,16 +72,7 @@ struct ServiceStrategy: ResourceStrategy {
             }
         default: break
         }
-        let address = spec["clusterIP"].string ?? ""
-        if !address.isEmpty, !headless, IPAddress(address) == nil {
-            check.add(
-                .invalid(
-                    "spec.clusterIPs[0]", .string(address),
-                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-        }
-        if let first = spec["clusterIPs"][0].string, first != address {
-            check.add(.invalid("spec.clusterIPs[0]", spec["clusterIPs"], "first value must match `clusterIP`"))
-        }
+        ServiceFamilies.validate(spec, &check)
         let takesTraffic = type == "NodePort" || type == "LoadBalancer" || !spec["externalIPs"].elements.isEmpty
         if !spec["externalTrafficPolicy"].isNull, !takesTraffic {
             check.add(
@@ -126,13 +117,7 @@ struct ServiceStrategy: ResourceStrategy {
 
     func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
         guard subresource.isEmpty else { return }
-        let external = "ExternalName"
-        if object.spec["type"].string != external, old.spec["type"].string != external {
-            let (new, before) = (object.spec["clusterIP"], old.spec["clusterIP"])
-            if !before.isNull, new != before {
-                check.add(.invalid("spec.clusterIPs[0]", .array([new]), "may not change once set"))
-            }
-        }
+        ServiceFamilies.validateUpdate(object.spec, old: old.spec, &check)
         validateCreate(object, &check)
     }
 }

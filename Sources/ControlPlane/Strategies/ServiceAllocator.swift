@@ -66,6 +66,9 @@ package final class ServiceAllocator: WriteHook {
         let before = old.map { Holdings($0) } ?? Holdings()
         if let old { keepAllocated(&object, old) }
         var errors: [FieldError] = []
+        ServiceFamilies.complete(
+            &object, old: old, configured: networks.map { $0.base.isIPv6 ? "IPv6" : "IPv4" }, &errors)
+        if !errors.isEmpty { throw .invalid(GroupVersionKind(.core, "Service"), object.name, errors) }
         // The lock is held while the object is filled in, which is short and waits for nothing.
         let fresh = state.withLock { state in
             var fresh = Holdings()
@@ -149,61 +152,44 @@ package final class ServiceAllocator: WriteHook {
 
     // MARK: - Addresses
 
-    private func families(_ spec: JSON) -> [IPNetwork] {
-        let asked = spec["ipFamilies"].elements.compactMap(\.string)
-        var chosen = asked.compactMap { family in networks.first { $0.base.isIPv6 == (family == "IPv6") } }
-        if chosen.isEmpty { chosen = Array(networks.prefix(1)) }
-        let policy = spec["ipFamilyPolicy"].string ?? ""
-        if policy != "SingleStack", !policy.isEmpty, chosen.count == 1 {
-            chosen += networks.filter { $0 != chosen[0] }.prefix(1)
-        }
-        return chosen
-    }
-
     private func assignAddresses(
         _ object: inout KubeObject, _ before: Holdings, _ state: inout State, _ fresh: inout Holdings,
         _ errors: inout [FieldError]
     ) {
         guard object.spec["type"].string != "ExternalName" else { return }
-        var given = object.spec["clusterIPs"].elements.compactMap(\.string)
-        if given.isEmpty, let one = object.spec["clusterIP"].string, !one.isEmpty { given = [one] }
-        let chosen = families(object.spec)
-        var addresses = given
-        if given != ["None"] {
-            addresses = []
-            for (i, network) in chosen.enumerated() {
-                if i < given.count {
-                    guard let address = IPAddress(given[i]) else { return }  // validation says what is wrong with it
-                    if !before.addresses.contains(address) {
-                        if let problem = take(address, &state) {
-                            errors.append(
-                                .invalid(
-                                    "spec.clusterIPs", .strings(given), "failed to allocate IP \(given[i]): \(problem)")
-                            )
-                            return
-                        }
-                        fresh.addresses.insert(address)
+        let given = object.spec["clusterIPs"].elements.compactMap(\.string)
+        guard given != ["None"] else { return }
+        let chosen = object.spec["ipFamilies"].elements.compactMap { family in
+            networks.first { $0.base.isIPv6 == (family.string == "IPv6") }
+        }
+        var addresses: [String] = []
+        for (i, network) in chosen.enumerated() {
+            if i < given.count {
+                guard let address = IPAddress(given[i]) else { return }
+                if !before.addresses.contains(address) {
+                    if let problem = take(address, &state) {
+                        errors.append(
+                            .invalid(
+                                "spec.clusterIPs", .strings(given), "failed to allocate IP \(given[i]): \(problem)"))
+                        return
                     }
-                    addresses.append(given[i])
-                } else if let address = free(network, state.addresses) {
-                    state.addresses.insert(address)
                     fresh.addresses.insert(address)
-                    addresses.append(address.description)
-                } else {
-                    errors.append(
-                        .init(
-                            .internalError, "spec.clusterIPs",
-                            "Internal error: failed to allocate a serviceIP: range is full"))
-                    return
                 }
+                addresses.append(given[i])
+            } else if let address = free(network, state.addresses) {
+                state.addresses.insert(address)
+                fresh.addresses.insert(address)
+                addresses.append(address.description)
+            } else {
+                errors.append(
+                    .init(
+                        .internalError, "spec.clusterIPs",
+                        "Internal error: failed to allocate a serviceIP: range is full"))
+                return
             }
         }
         object.json["spec"]["clusterIP"] = addresses.first.map(JSON.string) ?? .null
         object.json["spec"]["clusterIPs"] = .strings(addresses)
-        if object.spec["ipFamilies"].elements.count < chosen.count {
-            object.json["spec"]["ipFamilies"] = .strings(chosen.map { $0.base.isIPv6 ? "IPv6" : "IPv4" })
-        }
-        if object.spec["ipFamilyPolicy"].isNull { object.json["spec"]["ipFamilyPolicy"] = "SingleStack" }
     }
 
     private func take(_ address: IPAddress, _ state: inout State) -> String? {

@@ -157,6 +157,27 @@ package final class FakeRuleset: RulesetBackend {
         return found
     }
 
+    /// One table as a value, chains and sets by name.
+    package func ruleset(_ table: NFTable) -> Ruleset? {
+        state.withLock { state in
+            guard let contents = state.tables[table] else { return nil }
+            let sets = contents.sets.sorted { $0.key < $1.key }.map { _, held -> Ruleset.NamedSet in
+                var elements = NFElements(for: held.set)
+                for (key, value) in held.elements.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+                    switch value {
+                    case .none: elements.append(key: key)
+                    case .data(let data): elements.append(key: key, data: data)
+                    case .verdict(let verdict): elements.append(key: key, verdict: verdict)
+                    case .range(let end): elements.append(range: key, end)
+                    }
+                }
+                return Ruleset.NamedSet(held.set, elements)
+            }
+            let chains = contents.chains.sorted { $0.key < $1.key }.map { Ruleset.Chain($1.chain, $1.rules) }
+            return Ruleset(table, sets: sets, chains: chains)
+        }
+    }
+
     package func rulesDigest(_ table: NFTable) throws(NetlinkError) -> UInt64 {
         state.withLock { state in
             var hash = FNV64()

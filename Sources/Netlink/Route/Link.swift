@@ -14,6 +14,8 @@ package struct Link: Sendable, Equatable {
     package var lower: Int32?
     /// "bridge", "veth", "vxlan"; nil for hardware and `lo`.
     package var kind: String?
+    /// Of a vxlan device.
+    package var vxlan: VXLANSettings?
 }
 
 /// The far end of a veth pair, made in the same step, possibly in another namespace.
@@ -117,6 +119,14 @@ extension VethPeer {
 }
 
 extension VXLANSettings {
+    /// IFLA_VXLAN_* of a device; what the kernel does not say is as if it had not been set.
+    init(_ data: ByteView) {
+        self.init(
+            identifier: data.attribute(1)?.load(0) ?? 0, port: data.attribute(15)?.big() ?? 0,
+            local: (data.attribute(4) ?? data.attribute(17))?.address.flatMap { $0.isUnspecified ? nil : $0 },
+            device: data.attribute(3)?.load(0), learning: data.attribute(7)?.load(0, as: UInt8.self) == 1)
+    }
+
     fileprivate func encode(into message: inout MessageBuffer) {
         message.attribute(1, identifier)
         if let device { message.attribute(3, device) }
@@ -154,7 +164,9 @@ extension Link {
             case LinkAttribute.mtu: mtu = attribute.value.load(0) ?? 0
             case LinkAttribute.master: master = attribute.value.load(0)
             case LinkAttribute.link: lower = attribute.value.load(0)
-            case LinkAttribute.info: kind = attribute.value.attribute(LinkAttribute.infoKind)?.string
+            case LinkAttribute.info:
+                kind = attribute.value.attribute(LinkAttribute.infoKind)?.string
+                if kind == "vxlan" { vxlan = attribute.value.attribute(LinkAttribute.infoData).map(VXLANSettings.init) }
             default: break
             }
         }

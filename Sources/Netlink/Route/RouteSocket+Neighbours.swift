@@ -1,8 +1,8 @@
 import Linux
 
 /// An entry of the neighbour table (ARP, ND) or, with family AF_BRIDGE, of a bridge's or vxlan's forwarding table.
-package struct Neighbour: Sendable, Equatable {
-    package enum Table: Sendable, Equatable {
+package struct Neighbour: Sendable, Hashable {
+    package enum Table: Sendable, Hashable {
         case arp
         /// Forwarding entry of the device itself (NTF_SELF): vxlan; `address` is the remote tunnel endpoint.
         case forwarding
@@ -24,13 +24,15 @@ package struct Neighbour: Sendable, Equatable {
 extension RouteSocket {
     /// Adds or replaces.
     package func setNeighbour(_ neighbour: Neighbour) throws(NetlinkError) {
-        try perform(.newNeighbour, [.create, .replace], "set neighbour \(neighbour)") { neighbour.encode(into: &$0) }
+        try perform(.newNeighbour, [.create, .replace], "set neighbour \(neighbour)") {
+            neighbour.encodeBody(into: &$0)
+        }
     }
 
     /// Idempotent.
     package func deleteNeighbour(_ neighbour: Neighbour) throws(NetlinkError) {
         do {
-            try perform(.deleteNeighbour, [], "delete neighbour \(neighbour)") { neighbour.encode(into: &$0) }
+            try perform(.deleteNeighbour, [], "delete neighbour \(neighbour)") { neighbour.encodeBody(into: &$0) }
         } catch { if !error.isNotFound { throw error } }
     }
 
@@ -52,7 +54,14 @@ extension Neighbour: CustomStringConvertible {
         "\(address?.description ?? "-") \(mac?.description ?? "-") on link \(link)"
     }
 
-    fileprivate func encode(into message: inout MessageBuffer) {
+    /// RTM_NEWNEIGH, adding or replacing; or RTM_DELNEIGH.
+    package func encode(isDeletion: Bool = false, into buffer: inout MessageBuffer) {
+        let type: RouteMessage = isDeletion ? .deleteNeighbour : .newNeighbour
+        let flags: MessageFlags = isDeletion ? [.request, .ack] : [.request, .ack, .create, .replace]
+        buffer.message(type: type.rawValue, flags: flags) { encodeBody(into: &$0) }
+    }
+
+    fileprivate func encodeBody(into message: inout MessageBuffer) {
         let flags: UInt8 = table == .forwarding ? 2 : table == .bridge ? 4 : 0
         let family = table == .arp ? address?.family.rawValue ?? 0 : UInt8(AF_BRIDGE)
         message.appendNeighbourHeader(family: family, link: link, state: state, flags: flags)

@@ -23,12 +23,13 @@ package struct Route: Sendable, Equatable {
 
     package init(
         to destination: IPPrefix?, family: AddressFamily, gateway: IPAddress? = nil, link: Int32? = nil,
-        source: IPAddress? = nil, scope: UInt8? = nil, metric: UInt32? = nil, isOnLink: Bool = false, type: UInt8 = 1
+        source: IPAddress? = nil, scope: UInt8? = nil, metric: UInt32? = nil, isOnLink: Bool = false, type: UInt8 = 1,
+        origin: UInt8 = 4
     ) {
         (self.destination, self.family, self.gateway) = (destination, family, gateway)
         (self.link, self.source, self.metric) = (link, source, metric)
         self.scope = scope ?? (gateway == nil && family == .ipv4 && type == 1 ? 253 : 0)
-        (table, origin, self.type, self.isOnLink) = (254, 4, type, isOnLink)
+        (table, self.origin, self.type, self.isOnLink) = (254, origin, type, isOnLink)
     }
 }
 
@@ -86,6 +87,10 @@ extension Route: CustomStringConvertible {
         buffer.message(
             type: RouteMessage.newRoute.rawValue, flags: [.request, .ack, .create, replace ? .replace : .exclusive]
         ) { encodeBody(into: &$0) }
+    }
+
+    package func encodeDeletion(into buffer: inout MessageBuffer) {
+        buffer.message(type: RouteMessage.deleteRoute.rawValue, flags: [.request, .ack]) { encodeBody(into: &$0) }
     }
 
     fileprivate func encodeBody(into message: inout MessageBuffer) {

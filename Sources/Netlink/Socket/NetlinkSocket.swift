@@ -4,6 +4,7 @@ import Synchronization
 package enum NetlinkProtocol: Int32, Sendable {
     case route = 0
     case netfilter = 12
+    case generic = 16
 }
 
 /// MSG_TRUNC: the real length is returned, so that a cut datagram is noticed.
@@ -195,16 +196,7 @@ package final class NetlinkSocket: Sendable {
     }
 
     private func error(_ code: Int32, _ message: MessageView, _ operation: () -> String, index: Int?) -> NetlinkError {
-        // With capped acks the original header (16 bytes) follows the code, then the TLVs; without, the whole request.
-        var text: String?
-        if message.flags.rawValue & 0x200 != 0 {
-            var skip = 4
-            if message.type == 2 {
-                let original = Int(message.payload.load(4, as: UInt32.self) ?? 16)
-                skip = 4 + (message.flags.rawValue & 0x100 != 0 ? 16 : (original + 3) & ~3)
-            }
-            text = message.payload.dropFirst(skip).attribute(1)?.string
-        }
-        return NetlinkError(code == .min ? EBADMSG : abs(code), operation(), kernelMessage: text, messageIndex: index)
+        NetlinkError(
+            code == .min ? EBADMSG : abs(code), operation(), kernelMessage: message.kernelMessage, messageIndex: index)
     }
 }

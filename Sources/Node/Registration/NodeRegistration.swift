@@ -12,6 +12,9 @@ package final class NodeRegistration: Sendable {
         var lastStatus: UInt64?
         var lastReport: Timestamp?
         var podCIDRs: [String] = []
+        /// Why the network is not configured; what was logged last.
+        var networkProblem = ""
+        var isConfiguring = false
         var peers: [String: NetworkPeer] = [:]
         var labelsObserver: (@Sendable ([String: String]) -> Void)?
         var facts = HostFacts()
@@ -157,8 +160,11 @@ package final class NodeRegistration: Sendable {
         let now = context.now()
         let due = lastReport.map { now.duration(since: $0) >= configuration.statusReport } ?? true
         guard force || due || fingerprint != last else { return }
+        // The list's merge key is the type, but there are two InternalIPs in dual stack: it is replaced, as the kubelet does.
+        var patch = status
+        patch["addresses"].append(["$patch": "replace"])
         let written = try await context.client.patch(
-            .nodes, namespace: "", name: configuration.name, ["status": status], type: .strategic, subresource: "status"
+            .nodes, namespace: "", name: configuration.name, ["status": patch], type: .strategic, subresource: "status"
         )
         state.withLock { state in
             state.own = written
@@ -186,6 +192,7 @@ package final class NodeRegistration: Sendable {
     private func tick() async {
         while !Task.isCancelled {
             let waiting = await context.network.notReadyReason() != nil
+            if state.withLock({ !$0.networkProblem.isEmpty }) { await configureNetwork() }
             await context.clock.sleep(for: waiting ? .seconds(1) : configuration.leaseRenewal)
             poke.yield()
         }
@@ -326,16 +333,41 @@ package final class NodeRegistration: Sendable {
     private func configureNetwork() async {
         guard let own = state.withLock({ $0.own }) else { return }
         let ranges = Self.podCIDRs(own)
-        guard !ranges.isEmpty, ranges != state.withLock({ $0.podCIDRs }) else { return }
-        do throws(PodNetworkingError) {
-            try await context.network.configure(podCIDRs: ranges)
-            state.withLock { $0.podCIDRs = ranges }
-            if let names = context.names { Task { await names.networkIsUp(podCIDRs: ranges, self.context) } }
-            // Who waits for the network need not wait for a timer.
-            for worker in context.pods?.workers ?? [] { await worker.wake() }
-        } catch {
-            context.logger.error("pod network: \(error.message)")
+        guard !ranges.isEmpty, state.withLock({ !$0.isConfiguring }) else { return }
+        state.withLock { $0.isConfiguring = true }
+        defer { state.withLock { $0.isConfiguring = false } }
+        if ranges != state.withLock({ $0.podCIDRs }) {
+            do throws(PodNetworkingError) {
+                try await context.network.configure(podCIDRs: ranges, annotations: own.annotations)
+                state.withLock { ($0.podCIDRs, $0.networkProblem) = (ranges, "") }
+                let gateways = context.network.hasGateways ? ranges : []
+                if let names = context.names { Task { await names.networkIsUp(podCIDRs: gateways, self.context) } }
+                await tellPeers()
+                // Who waits for the network need not wait for a timer.
+                for worker in context.pods?.workers ?? [] { await worker.wake() }
+            } catch {
+                let isNews = state.withLock { state in
+                    defer { state.networkProblem = error.message }
+                    return state.networkProblem != error.message
+                }
+                if isNews { context.logger.error("pod network: \(error.message)") }
+            }
+            poke.yield()
         }
-        poke.yield()
+        await announce(own)
+    }
+
+    /// Other nodes find this one's pods by annotations of its object; who removes them gets them again.
+    private func announce(_ own: KubeObject) async {
+        let missing = await context.network.announcements().filter { own.annotations[$0.key] != $0.value }
+        guard !missing.isEmpty else { return }
+        do throws(APIError) {
+            let written = try await context.client.patch(
+                .nodes, namespace: "", name: configuration.name, ["metadata": ["annotations": .map(missing)]],
+                type: .merge, subresource: nil)
+            state.withLock { $0.own = written }
+        } catch {
+            context.logger.info("the network's annotations are not written: \(error.message)")
+        }
     }
 }

@@ -1,6 +1,7 @@
 import Codecs
 import Linux
 import Netlink
+import PodNetwork
 
 /// What an agent learns of its cluster: the part it needs of `/v1-k3s/config`, which is the server's configuration in Go's
 /// field names (k3s's pkg/daemons/config).
@@ -13,6 +14,9 @@ struct ClusterDescription: Sendable, Equatable {
     var disabled: Set<String>
     /// How the server reaches the cluster by way of agents: agent, cluster, pod, disabled.
     var egressSelectorMode: String
+    var flannelBackend: BackendKind
+    var masqueradesIPv6: Bool
+    var usesExternalIPs: Bool
 
     struct Malformed: Error, CustomStringConvertible {
         var description: String
@@ -35,18 +39,31 @@ struct ClusterDescription: Sendable, Equatable {
             })
         let mode = json["EgressSelectorMode"].string ?? ""
         egressSelectorMode = mode.isEmpty ? "agent" : mode
+        let backend = json["FlannelBackend"].string ?? ""
+        guard let kind = BackendKind(rawValue: backend.isEmpty ? "vxlan" : backend) else {
+            throw Malformed(
+                description: "FlannelBackend is \"\(backend)\": expected none, vxlan, host-gw or wireguard-native")
+        }
+        flannelBackend = kind
+        masqueradesIPv6 = json["FlannelIPv6Masq"].bool ?? false
+        usesExternalIPs = json["FlannelExternalIP"].bool ?? false
     }
 
     /// Takes over what is the cluster's.
     func apply(to configuration: inout ServerConfiguration) throws {
-        guard let cluster = clusterCIDRs.first, let service = serviceCIDRs.first else {
+        guard !clusterCIDRs.isEmpty, !serviceCIDRs.isEmpty else {
             throw Malformed(description: "ClusterIPRange or ServiceIPRange is missing")
         }
-        (configuration.clusterCIDR, configuration.serviceCIDR) = (cluster, service)
-        configuration.clusterDNS = clusterDNS[0]
+        configuration.network.clusterCIDRs = clusterCIDRs
+        configuration.network.serviceCIDRs = serviceCIDRs
+        configuration.network.clusterDNS = clusterDNS
+        configuration.network.backend = flannelBackend
+        configuration.network.masqueradesIPv6 = masqueradesIPv6
+        configuration.network.usesExternalIPs = usesExternalIPs
         configuration.clusterDomain = clusterDomain
         configuration.nodePorts = nodePorts
         configuration.disabled = disabled
+        configuration.offersEgress = egressSelectorMode == "cluster" || egressSelectorMode == "pod"
     }
 
     private static func networks(_ json: JSON, _ list: String, _ single: String) throws -> [String] {

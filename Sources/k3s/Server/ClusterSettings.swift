@@ -8,9 +8,6 @@ struct ClusterSettings: Sendable {
     private var flannelBackend: String
     private var flags: [(name: String, value: Bool)]
     private var systemDefaultRegistry: String
-    private var clusterCIDRs: [String]
-    private var serviceCIDRs: [String]
-    private var clusterDNSs: [String]
 
     init(_ flags: FlagValues) throws {
         let mode = flags.string("egress-selector-mode") ?? "agent"
@@ -38,15 +35,12 @@ struct ClusterSettings: Sendable {
             ("DisableETCD", true),
         ]
         systemDefaultRegistry = flags.string("system-default-registry") ?? ""
-        clusterCIDRs = flags.commaList("cluster-cidr")
-        serviceCIDRs = flags.commaList("service-cidr")
-        clusterDNSs = flags.commaList("cluster-dns")
     }
 
     func json(_ configuration: ServerConfiguration, advertised: String) -> JSON {
-        let pods = networks(clusterCIDRs.isEmpty ? [configuration.clusterCIDR] : clusterCIDRs)
-        let services = networks(serviceCIDRs.isEmpty ? [configuration.serviceCIDR] : serviceCIDRs)
-        let names = clusterDNSs.isEmpty ? [configuration.clusterDNS] : clusterDNSs
+        let pods = networks(configuration.network.clusterCIDRs)
+        let services = networks(configuration.network.serviceCIDRs)
+        let names = configuration.network.clusterDNS
         let port = Int64(configuration.port)
         var config: JSON = [
             "ClusterDNSs": .strings(names), "ClusterDNS": .string(names.first ?? ""),

@@ -35,11 +35,11 @@ struct ControlPlaneRole: Sendable {
         } catch {
             throw StartupError("--data-dir: cannot make \(serverDirectory): \(error)")
         }
-        let apiAddress = ServerConfiguration.hostAddress(1, of: configuration.serviceCIDR)
+        let apiAddresses = configuration.network.serviceCIDRs.map { ServerConfiguration.hostAddress(1, of: $0) }
         var parameters = ClusterPKIParameters(nodeName: configuration.nodeName)
-        parameters.nodeAddresses = nodeAddress.isEmpty ? [] : [nodeAddress]
+        parameters.nodeAddresses = nodeAddress.isEmpty ? [] : configuration.network.nodeAddresses(primary: nodeAddress)
         parameters.extraNames = configuration.tlsSANs
-        parameters.serviceAddresses = [apiAddress]
+        parameters.serviceAddresses = apiAddresses
         parameters.advertiseAddress = configuration.advertiseAddress
         parameters.clusterDomain = configuration.clusterDomain
         pki = try ClusterPKI.prepare(directory: serverDirectory + "/tls", parameters: parameters)
@@ -81,7 +81,7 @@ struct ControlPlaneRole: Sendable {
             authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
         server.nodePorts = configuration.nodePorts
-        try server.setServiceNetworks([configuration.serviceCIDR])
+        try server.setServiceNetworks(configuration.network.serviceCIDRs)
         let advertised = configuration.advertiseAddress ?? nodeAddress
         if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
         api = APIServer(store: store, configuration: server)
@@ -190,7 +190,9 @@ struct ControlPlaneRole: Sendable {
             EndpointSliceController(client: client, clock: clock),
             ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
             NamespaceController(client: client, clock: clock, resources: { stored.filter(\.namespaced).map(\.gvr) }),
-            NodeController(client: client, clock: clock, clusterCIDR: configuration.clusterCIDR),
+            try NodeController(
+                client: client, clock: clock, clusterCIDRs: configuration.network.clusterCIDRs,
+                nodeMasks: configuration.network.nodeMasks),
             NodeDepartureController(client: client, passwords: passwords, tunnels: supervisor.tunnels),
             TokenCleaner(client: client, clock: clock),
             GarbageCollector(

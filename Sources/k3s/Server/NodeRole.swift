@@ -19,16 +19,21 @@ struct NodeRole: Sendable {
     private let group: any EventLoopGroup
     private let logger: Logger
     private let registries: RegistriesConfig
+    private let pods: PodNetworkConfiguration
+    private let backend: BackendConfiguration
 
     /// Reads the configuration files of the node; what is wrong with them is known before anything is made.
     init(_ configuration: ServerConfiguration, address: String, group: any EventLoopGroup, logger: Logger) throws {
         (self.configuration, self.address, self.group, self.logger) = (configuration, address, group, logger)
         registries = try Self.loadRegistries(configuration, logger: logger)
+        pods = try configuration.network.podNetwork(stateDirectory: configuration.stateDirectory)
+        backend = try configuration.network.backendConfiguration(stateDirectory: configuration.stateDirectory)
     }
 
     /// Address of the interface with the default route; nil: there is none.
     static func defaultAddress() -> String? {
-        (try? HostAddress.defaultInterface())?.ipv4.first?.address.description
+        let interface = try? HostAddress.defaultInterface()
+        return (interface?.ipv4.first ?? interface?.ipv6.first)?.address.description
     }
 
     private static func loadRegistries(_ configuration: ServerConfiguration, logger: Logger) throws -> RegistriesConfig
@@ -77,14 +82,8 @@ struct NodeRole: Sendable {
             await runtime?.isInUse(image: id) ?? false
         }
 
-        guard let cluster = IPPrefix(configuration.clusterCIDR) else {
-            throw StartupError("--cluster-cidr: \(configuration.clusterCIDR)")
-        }
-        let network = PodNetworkAdapter(
-            template: PodNetworkConfiguration(
-                podCIDRs: [], clusterCIDRs: [cluster], stateDirectory: configuration.stateDirectory + "/network"),
-            runtime: runtime)
-        let settings = ProxySettings(clusterCIDRs: [cluster])
+        let network = podNetwork(runtime)
+        let settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
         let proxy = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
 
         let report = await images.importDirectory(agentDirectory + "/images")
@@ -108,8 +107,10 @@ struct NodeRole: Sendable {
         }
         defer { controlling.cancel() }
 
-        var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
+        var node = NodeConfiguration(
+            name: configuration.nodeName, internalIPs: configuration.network.nodeAddresses(primary: address))
         node.isServer = configuration.isServer
+        node.offersEgress = configuration.offersEgress
         node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
         node.labels = configuration.nodeLabels
         node.taints = configuration.nodeTaints
@@ -117,7 +118,7 @@ struct NodeRole: Sendable {
         node.rootDirectory = configuration.kubeletRoot
         node.podLogs = configuration.podLogs
         if configuration.podLogs != "/var/log/pods" { node.containerLogs = configuration.podLogs + "/.containers" }
-        node.clusterDNS = [configuration.clusterDNS]
+        node.clusterDNS = configuration.network.clusterDNS
         node.clusterDomain = configuration.clusterDomain
         node.kubernetesVersion = Version.git
         node.kubeletPort = UInt16(configuration.kubeletPort)
@@ -129,7 +130,8 @@ struct NodeRole: Sendable {
         defer { Task { await metrics?.stop() } }
         let agent = NodeAgent(
             clients: access.clients, runtime: runtime, network: network,
-            proxy: KernelServiceProxy(proxy: proxy, settings: settings), names: names,
+            proxy: KernelServiceProxy(proxy: proxy, settings: settings),
+            policies: try networkPolicies(settings.families, names), names: names,
             listen: { [group] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
                 try await server.start(host: "0.0.0.0", port: Int(port))
@@ -143,10 +145,33 @@ struct NodeRole: Sendable {
         try await agent.run()
     }
 
+    private func podNetwork(_ runtime: Runtime) -> any PodNetworking {
+        if configuration.network.backend == .none {
+            var settings = CNISettings(cacheDirectory: configuration.dataDirectory + "/agent/cni/results")
+            settings.pluginDirectories.append(configuration.dataDirectory + "/data/cni")
+            return CNINetworkAdapter(
+                settings, builtIn: pods, backend: backend,
+                runtime: runtime, logger: logger)
+        }
+        return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+    }
+
+    /// nil: not wanted; what an earlier start loaded goes.
+    private func networkPolicies(_ families: [AddressFamily], _ names: ClusterNames?) throws -> KernelPolicyEnforcer? {
+        let backend = try KernelRuleset()
+        if configuration.disableNetworkPolicy {
+            try backend.commit(PolicyEnforcer.removal, purpose: "remove the tables of network policy")
+            return nil
+        }
+        var settings = PolicySettings(families: families)
+        if let names { (settings.nameServers, settings.nameServerPort) = ([names.address], names.port) }
+        return KernelPolicyEnforcer(PolicyEnforcer(backend: backend, settings: settings))
+    }
+
     /// The cluster's name server, on its service address of this machine.
     private func clusterNames() throws -> ClusterNames? {
-        guard let address = IPAddress(configuration.clusterDNS) else {
-            throw StartupError("--cluster-dns: \"\(configuration.clusterDNS)\" is not an IP address")
+        guard let address = configuration.network.clusterDNS.first.flatMap({ IPAddress($0) }) else {
+            throw StartupError("--cluster-dns: expected an IP address")
         }
         if configuration.disabled.contains("coredns") {
             try DNSAddress.remove(address)

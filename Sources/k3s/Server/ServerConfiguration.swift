@@ -1,4 +1,5 @@
 import Linux
+import Netlink
 
 /// Everything `k3s server` or `k3s agent` was told, checked. What is wrong names the flag and what was expected, before
 /// anything is made. An agent has no flags for what is the cluster's: it gets that from its server (`ClusterDescription`).
@@ -9,15 +10,15 @@ struct ServerConfiguration: Sendable {
 
     var role: Role
     var isServer: Bool { role == .server }
+    /// On an agent, as the server's egress mode wants it.
+    var offersEgress = false
     var dataDirectory: String
     var bindAddress: String
     var port: Int
     var advertiseAddress: String?
     var tlsSANs: [String]
-    var clusterCIDR: String
-    var serviceCIDR: String
+    var network: NetworkSettings
     var nodePorts: ClosedRange<UInt16>
-    var clusterDNS: String
     var clusterDomain: String
     var kubeconfigPath: String
     var kubeconfigMode: UInt32
@@ -31,9 +32,14 @@ struct ServerConfiguration: Sendable {
     var secretsEncryption: String?
     var disabled: Set<String>
     var disableAgent: Bool
+    var disableNetworkPolicy: Bool
     var nodeName: String
-    var nodeIP: String?
-    var externalIPs: [String]
+    // Of the primary address family.
+    var clusterCIDR: String { network.clusterCIDRs[0] }
+    var serviceCIDR: String { network.serviceCIDRs[0] }
+    var clusterDNS: String { network.clusterDNS[0] }
+    var nodeIP: String? { network.nodeIPs.first }
+    var externalIPs: [String] { network.externalIPs }
     var nodeLabels: [String: String]
     var nodeTaints: [(key: String, value: String, effect: String)]
     /// Appends what is kept beside the node's password to its name.
@@ -65,10 +71,7 @@ struct ServerConfiguration: Sendable {
         port = try Self.port(flags.string("https-listen-port") ?? "6443", "https-listen-port")
         advertiseAddress = try flags.string("advertise-address").map { try Self.address($0, "advertise-address") }
         tlsSANs = flags.commaList("tls-san")
-        clusterCIDR = try Self.cidr(flags.commaList("cluster-cidr").first ?? "10.42.0.0/16", "cluster-cidr")
-        serviceCIDR = try Self.cidr(flags.commaList("service-cidr").first ?? "10.43.0.0/16", "service-cidr")
-        clusterDNS = try Self.address(
-            flags.commaList("cluster-dns").first ?? Self.tenthAddress(of: serviceCIDR), "cluster-dns")
+        network = try NetworkSettings(flags)
         clusterDomain = flags.string("cluster-domain") ?? "cluster.local"
         nodePorts = try Self.portRange(flags.string("service-node-port-range") ?? "30000-32767")
         kubeconfigPath =
@@ -85,12 +88,11 @@ struct ServerConfiguration: Sendable {
         secretsEncryption = try Self.encryption(flags)
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
+        disableNetworkPolicy = flags.bool("disable-network-policy")
         nodeName = (flags.string("node-name") ?? hostname).lowercased()
         guard !nodeName.isEmpty, nodeName.utf8.count <= 63 else {
             throw UsageError("--node-name: \"\(nodeName)\" is not a name of 1 to 63 characters")
         }
-        nodeIP = try flags.commaList("node-ip").first.map { try Self.address($0, "node-ip") }
-        externalIPs = try flags.commaList("node-external-ip").map { try Self.address($0, "node-external-ip") }
         nodeLabels = [:]
         for label in flags.list("node-label").flatMap({ $0.split(separator: ",") }) {
             guard let equals = label.firstIndex(of: "=") else {
@@ -192,34 +194,19 @@ struct ServerConfiguration: Sendable {
     }
 
     static func address(_ text: String, _ flag: String) throws -> String {
-        var bytes = in6_addr()
-        guard inet_pton(AF_INET, text, &bytes) == 1 || inet_pton(AF_INET6, text, &bytes) == 1 else {
-            throw UsageError("--\(flag): \"\(text)\" is not an IP address")
-        }
-        return text
+        guard let address = IPAddress(text) else { throw UsageError("--\(flag): \"\(text)\" is not an IP address") }
+        return address.description
     }
 
     static func cidr(_ text: String, _ flag: String) throws -> String {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        var bytes = in6_addr()
-        if parts.count == 2, let bits = UInt8(parts[1]) {
-            if inet_pton(AF_INET, String(parts[0]), &bytes) == 1, (8...30).contains(bits) { return text }
-            if inet_pton(AF_INET6, String(parts[0]), &bytes) == 1, (8...126).contains(bits) {
-                throw UsageError("--\(flag): \"\(text)\" is an IPv6 network; only IPv4 is served so far")
-            }
+        guard let prefix = IPPrefix(text), (8...(prefix.family == .ipv4 ? 30 : 126)).contains(prefix.length) else {
+            throw UsageError("--\(flag): \"\(text)\" is not a network such as 10.42.0.0/16 or fd00:42::/56")
         }
-        throw UsageError("--\(flag): \"\(text)\" is not a network such as 10.42.0.0/16")
+        return prefix.masked.description
     }
 
-    /// The host number `offset` of an IPv4 network.
-    static func hostAddress(_ offset: UInt32, of cidr: String) -> String {
-        let parts = cidr.split(separator: "/")
-        var address = in_addr()
-        inet_pton(AF_INET, String(parts[0]), &address)
-        let bits = UInt32(parts[1]) ?? 32
-        let mask: UInt32 = bits == 0 ? 0 : ~UInt32(0) << (32 - bits)
-        let value = (UInt32(bigEndian: address.s_addr) & mask) &+ offset
-        return [24, 16, 8, 0].map { String(value >> $0 & 255) }.joined(separator: ".")
+    /// The host number `offset` of a network.
+    static func hostAddress(_ offset: UInt64, of cidr: String) -> String {
+        IPPrefix(cidr)?.network.advanced(by: offset)?.description ?? ""
     }
-    private static func tenthAddress(of cidr: String) -> String { hostAddress(10, of: cidr) }
 }

@@ -27,9 +27,9 @@ enum ServerFlags {
         +|service-node-port-range|||s|30000-32767|networking|Port range to reserve for services with NodePort visibility
         +|cluster-dns|||l|10.43.0.10|networking|IPv4 Cluster IP for the cluster DNS service. Should be in your service-cidr range
         +|cluster-domain|||s|cluster.local|networking|Cluster Domain
-        -|flannel-backend|||s|vxlan|networking|Backend (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')
-        -|flannel-ipv6-masq|||b||networking|Enable IPv6 masquerading for pods
-        -|flannel-external-ip|||b||networking|Use node external IP addresses for Flannel traffic
+        +|flannel-backend|||s|vxlan|networking|Backend (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')
+        +|flannel-ipv6-masq|||b||networking|Enable IPv6 masquerading for pods
+        +|flannel-external-ip|||b||networking|Use node external IP addresses for Flannel traffic
         +|egress-selector-mode|||s|agent|networking|One of 'agent', 'cluster', 'pod', 'disabled'
         -|servicelb-namespace|||s|kube-system|networking|Namespace of the pods for the servicelb component
         +|write-kubeconfig|o|K3S_KUBECONFIG_OUTPUT|s|/etc/rancher/k3s/k3s.yaml|client|Write kubeconfig for admin client to this file
@@ -85,7 +85,7 @@ enum ServerFlags {
         x|disable-scheduler|||b||components|Disable Kubernetes default scheduler
         -|disable-cloud-controller|||b||components|Disable k3s default cloud controller manager
         -|disable-kube-proxy|||b||components|Disable running kube-proxy
-        -|disable-network-policy|||b||components|Disable k3s default network policy controller
+        +|disable-network-policy|||b||components|Disable k3s default network policy controller
         -|disable-helm-controller|||b||components|Disable Helm controller
         x|disable-apiserver|||b||components|Disable running api server
         x|disable-controller-manager|||b||components|Disable running kube-controller-manager
@@ -117,9 +117,9 @@ enum ServerFlags {
         -|node-internal-dns|||l||agent/networking|internal DNS addresses to advertise for node
         -|node-external-dns|||l||agent/networking|external DNS addresses to advertise for node
         +|resolv-conf||K3S_RESOLV_CONF|s||agent/networking|Kubelet resolv.conf file
-        -|flannel-iface|||s||agent/networking|Override default flannel interface
-        -|flannel-conf|||s||agent/networking|Override default flannel config file
-        -|flannel-cni-conf|||s||agent/networking|Override default flannel cni config file
+        +|flannel-iface|||s||agent/networking|Override default flannel interface
+        +|flannel-conf|||s||agent/networking|Override default flannel config file
+        +|flannel-cni-conf|||s||agent/networking|Override default flannel cni config file
         x|vpn-auth||K3S_VPN_AUTH|s||agent/networking|Credentials for the VPN provider
         x|vpn-auth-file||K3S_VPN_AUTH_FILE|s||agent/networking|File containing credentials for the VPN provider
         -|kubelet-arg|||l||agent/flags|Customized flag for kubelet process

@@ -24,10 +24,12 @@ final class ControllerBench: @unchecked Sendable {
     private(set) var reconciliations = 0
 
     /// - Parameter make: the controllers that run; each test names those it is about.
-    init(_ make: (LocalClient, VirtualClock) -> [any Controller]) async throws {
-        cluster = try await Cluster()
+    init(
+        networks: [String] = ["10.43.0.0/16"], _ make: (LocalClient, VirtualClock) throws -> [any Controller]
+    ) async throws {
+        cluster = try await Cluster { try $0.setServiceNetworks(networks) }
         client = cluster.client
-        controllers = make(cluster.client, cluster.clock)
+        controllers = try make(cluster.client, cluster.clock)
         pending = controllers.map { _ in [] }
         var resources: [GroupVersionResource] = []
         for source in controllers.flatMap(\.sources) where !resources.contains(source.resource) {

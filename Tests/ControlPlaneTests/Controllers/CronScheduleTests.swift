@@ -43,7 +43,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "expected exactly 5 fields, found 0: []"),
+        ("", "empty spec string"),
+        (" ", "expected exactly 5 fields, found 0: []"),
         ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
         ("60 * * * *", "end of range (60) above maximum (59): 60"),
         ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
@@ -52,9 +53,9 @@ import Testing
         ("*/0 * * * *", "step of range should be a positive number: */0"),
         ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
         ("1/2/3 * * * *", "too many slashes: 1/2/3"),
-        ("* * * foo *", "failed to parse int from foo"),
+        ("* * * foo *", "failed to parse int from foo: strconv.Atoi: parsing \"foo\": invalid syntax"),
         ("@never", "unrecognized descriptor: @never"),
-        ("@every 1x", "failed to parse duration @every 1x"),
+        ("@every 1x", "failed to parse duration @every 1x: time: invalid duration \"1x\""),
     ]) func mistakesAreNamed(_ text: String, _ problem: String) {
         #expect(throws: CronSchedule.Problem(description: problem)) { try CronSchedule(text) }
     }

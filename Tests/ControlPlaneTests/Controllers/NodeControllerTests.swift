@@ -5,9 +5,9 @@ import Testing
 @testable import ControlPlane
 
 @Suite struct NodeControllerTests {
-    func bench() async throws -> ControllerBench {
+    func bench(_ clusterCIDRs: [String] = ["10.42.0.0/16"]) async throws -> ControllerBench {
         let bench = try await ControllerBench { client, clock in
-            [NodeController(client: client, clock: clock, clusterCIDR: "10.42.0.0/16")]
+            [try NodeController(client: client, clock: clock, clusterCIDRs: clusterCIDRs)]
         }
         try await bench.create(.namespaces, ["metadata": ["name": "kube-node-lease"]])
         return bench
@@ -52,6 +52,85 @@ import Testing
         try await node(bench, "d")
         try await bench.settle()
         #expect(try await bench.get(.nodes, "d").spec["podCIDR"].string == networks[0], "a free one is used again")
+    }
+
+    @Test func nodesGetARangeOfEachFamily() async throws {
+        let bench = try await bench(["fd00:42::/56", "10.42.0.0/16"])
+        for name in ["a", "b"] { try await node(bench, name) }
+        try await bench.settle()
+        var all: Set<[String]> = []
+        for name in ["a", "b"] {
+            let spec = try await bench.get(.nodes, name).spec
+            all.insert(spec["podCIDRs"].elements.compactMap(\.string))
+            #expect(spec["podCIDR"] == spec["podCIDRs"][0])
+        }
+        #expect(all == [["fd00:42::/64", "10.42.0.0/24"], ["fd00:42:0:1::/64", "10.42.1.0/24"]])
+    }
+
+    @Test func aClusterNetworkThatIsUsedUpIsSaid() async throws {
+        let bench = try await bench(["10.42.0.0/23"])
+        for name in ["a", "b", "c"] { try await node(bench, name) }
+        try await bench.settle()
+        var without: [String] = []
+        for name in ["a", "b", "c"] where try await bench.get(.nodes, name).spec["podCIDR"].isNull {
+            without.append(name)
+        }
+        #expect(without.count == 1)
+        let reasons = try await bench.list(.events).map { $0["reason"].string ?? "" }
+        #expect(reasons.contains("CIDRNotAvailable"))
+        try await bench.delete(.nodes, without == ["a"] ? "b" : "a")
+        try await bench.advance(.seconds(11))
+        #expect(try await !bench.get(.nodes, without[0]).spec["podCIDR"].isNull)
+    }
+
+    @Test func twoNodesWithOneRangeAreReported() async throws {
+        let bench = try await bench()
+        try await node(bench, "a")
+        try await bench.settle()
+        let range = try await bench.get(.nodes, "a").spec["podCIDR"].string ?? ""
+        var twin = Sample.node("twin")
+        twin["spec"]["podCIDR"] = .string(range)
+        twin["spec"]["podCIDRs"] = .strings([range])
+        try await bench.create(.nodes, twin)
+        try await node(bench, "b")
+        try await bench.settle()
+        let conflicts = try await bench.list(.events).filter { $0["reason"].string == "CIDRConflict" }
+        #expect(conflicts.count == 1)
+        #expect(conflicts.first?["message"].string?.contains("is also that of node a") == true)
+        #expect(try await bench.get(.nodes, "b").spec["podCIDR"].string == "10.42.1.0/24")
+    }
+
+    @Test func rangesAreNeverGivenTwice() throws {
+        var ranges = try PodRanges(["10.42.0.0/16", "fd00:42::/48"], lengthIPv4: 26, lengthIPv6: 64)
+        var seen: [String: [String]] = [:]
+        var generator = SystemRandomNumberGenerator()
+        for step in 0..<4000 {
+            let name = "n\(step % 700)"
+            if seen[name] != nil, UInt8.random(in: 0...3, using: &generator) == 0 {
+                ranges.release(name)
+                seen[name] = nil
+            } else {
+                let given = ranges.allocate(for: name)
+                let got = try #require(given)
+                #expect(seen[name] == nil || seen[name] == got)
+                seen[name] = got
+            }
+        }
+        let all = seen.values.joined()
+        #expect(Set(all).count == all.count)
+        // Whatever size others have given counts.
+        let (others, strangers) = (
+            ranges.adopt(["10.42.0.0/24"], by: "stranger"), ranges.adopt(["192.0.2.0/24", "rubbish"], by: "stranger")
+        )
+        #expect(others.allSatisfy { seen[$0] != nil } && strangers.isEmpty)
+        for (networks, words) in [
+            (["10.42.0.0/16", "10.44.0.0/16"], "one network of each family"), (["10.42.0.0/25"], "mask size 24"),
+            (["10.0.0.0/7"], "mask size 24"), (["fd00::/40"], "mask size 64"), ([], "at least one"),
+            (["x"], "10.42.0.0/16"),
+        ] {
+            let error = #expect(throws: APIError.self) { _ = try PodRanges(networks) }
+            #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+        }
     }
 
     @Test func aNodeThatDoesNotRenewBecomesUnknownAndComesBack() async throws {

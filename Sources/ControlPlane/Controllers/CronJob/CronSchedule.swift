@@ -21,7 +21,18 @@ struct CronSchedule: Sendable, Equatable {
     ]
     private static let dayNames = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
+    /// What is wrong with a schedule, in the words of upstream's parser; nil: nothing.
+    static func problem(_ text: String) -> String? {
+        do throws(Problem) {
+            _ = try CronSchedule(text)
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
     init(_ text: String) throws(Problem) {
+        if text.isEmpty { throw Problem(description: "empty spec string") }
         if text.hasPrefix("@") {
             form = try Self.descriptor(text)
             return
@@ -58,7 +69,10 @@ struct CronSchedule: Sendable, Equatable {
         }
         guard text.hasPrefix("@every ") else { throw Problem(description: "unrecognized descriptor: \(text)") }
         guard let seconds = duration(String(text.dropFirst(7))) else {
-            throw Problem(description: "failed to parse duration \(text)")
+            throw Problem(
+                description:
+                    "failed to parse duration \(text): time: invalid duration \(JSON.string(String(text.dropFirst(7))).text)"
+            )
         }
         return .every(seconds: max(1, seconds))
     }
@@ -92,22 +106,20 @@ struct CronSchedule: Sendable, Equatable {
     ) throws(Problem) -> (bits: UInt64, isStar: Bool) {
         var bits: UInt64 = 0
         var isStar = false
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        for part in text.split(separator: ",") {
             let pieces = part.split(separator: "/", omittingEmptySubsequences: false)
             guard pieces.count <= 2 else { throw Problem(description: "too many slashes: \(part)") }
             let ends = pieces[0].split(separator: "-", omittingEmptySubsequences: false)
-            guard ends.count <= 2 else { throw Problem(description: "too many hyphens: \(part)") }
             var (low, high) = (bounds.lowerBound, bounds.upperBound)
-            let isAll = ends.count == 1 && (ends[0] == "*" || ends[0] == "?")
+            let isAll = ends[0] == "*" || ends[0] == "?"
+            guard isAll || ends.count <= 2 else { throw Problem(description: "too many hyphens: \(part)") }
             if !isAll {
                 low = try number(ends[0], names, bounds.lowerBound)
                 high = ends.count == 2 ? try number(ends[1], names, bounds.lowerBound) : low
             }
             var step: Int64 = 1
             if pieces.count == 2 {
-                guard let given = Int64(pieces[1]), given >= 0 else {
-                    throw Problem(description: "failed to parse int from \(pieces[1])")
-                }
+                let given = try number(pieces[1], [], 0)
                 guard given > 0 else {
                     throw Problem(description: "step of range should be a positive number: \(part)")
                 }
@@ -137,9 +149,13 @@ struct CronSchedule: Sendable, Equatable {
 
     private static func number(_ text: Substring, _ names: [String], _ first: Int64) throws(Problem) -> Int64 {
         if let i = names.firstIndex(of: text.lowercased()) { return Int64(i) + first }
-        guard let number = Int64(text), number >= 0 else {
-            throw Problem(description: "failed to parse int from \(text)")
+        guard let number = Int64(text) else {
+            throw Problem(
+                description:
+                    "failed to parse int from \(text): strconv.Atoi: parsing \(JSON.string(String(text)).text): invalid syntax"
+            )
         }
+        guard number >= 0 else { throw Problem(description: "negative number (\(number)) not allowed: \(text)") }
         return number
     }
 

@@ -10,8 +10,7 @@ package final class NodeController: Controller {
     let client: any KubeClient
     let clock: any KubeClock
     let events: EventRecorder
-    /// "10.42.0.0/16", out of which each node gets a /24.
-    private let clusterCIDR: String
+    let podRanges: Mutex<PodNetworks>
     /// A node that has not renewed for this long is not trusted any more (upstream's node-monitor-grace-period).
     static let grace = Duration.seconds(50)
 
@@ -28,8 +27,16 @@ package final class NodeController: Controller {
     }
     let observed = Mutex<[String: Observed]>([:])
 
-    package init(client: any KubeClient, clock: any KubeClock, clusterCIDR: String) {
-        (self.client, self.clock, self.clusterCIDR) = (client, clock, clusterCIDR)
+    /// - Parameters:
+    ///   - clusterCIDRs: the pod networks, one or one of each family.
+    ///   - nodeMasks: prefix lengths of a node's part (node-cidr-mask-size-ipv4 and -ipv6).
+    package init(
+        client: any KubeClient, clock: any KubeClock, clusterCIDRs: [String],
+        nodeMasks: (ipv4: Int, ipv6: Int) = (24, 64)
+    ) throws(APIError) {
+        (self.client, self.clock) = (client, clock)
+        podRanges = Mutex(
+            PodNetworks(try PodRanges(clusterCIDRs, lengthIPv4: nodeMasks.ipv4, lengthIPv6: nodeMasks.ipv6)))
         events = EventRecorder(client: client, clock: clock, component: "node-controller")
     }
 
@@ -49,45 +56,16 @@ package final class NodeController: Controller {
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
         guard var node = try await client.getIfPresent(.nodes, namespace: "", name: key.name) else {
+            podRanges.withLock { $0.forget(key.name) }
             return try await collectPods(ofAbsent: key.name)
         }
-        if (node.spec["podCIDR"].string ?? "").isEmpty { node = try await assignPodNetwork(node) }
+        let (assigned, retry) = try await assignPodNetwork(node)
+        node = assigned
         let check = try await checkLease(&node)
         node = try await updateTaints(node)
         try await tellPods(of: node)
         let eviction = try await evictPods(of: node)
-        return [check, eviction].compactMap { $0 }.min()
-    }
-
-    // MARK: - Pod network
-
-    private func assignPodNetwork(_ node: KubeObject) async throws(APIError) -> KubeObject {
-        var used: Set<String> = []
-        for item in try await client.list(.nodes).items {
-            if let cidr = try item.decode().spec["podCIDR"].string { used.insert(cidr) }
-        }
-        guard let cidr = Self.subnets(of: clusterCIDR).first(where: { !used.contains($0) }) else {
-            await events.event(
-                node, type: .warning, reason: "CIDRNotAvailable",
-                "Node \(node.name) status is now: CIDRNotAvailable")
-            throw .internalError("no /24 of \(clusterCIDR) is left for node \(node.name)")
-        }
-        return try await client.patch(
-            .nodes, namespace: "", name: node.name,
-            ["spec": ["podCIDR": .string(cidr), "podCIDRs": [.string(cidr)]]], type: .merge, subresource: nil)
-    }
-
-    static func subnets(of cidr: String) -> [String] {
-        let parts = cidr.split(separator: "/")
-        guard parts.count == 2, let bits = Int(parts[1]) else { return [] }
-        let octets = parts[0].split(separator: ".").compactMap { UInt32($0) }
-        guard octets.count == 4 else { return [] }
-        if bits >= 24 { return [cidr] }
-        let base = octets.reduce(0) { $0 << 8 | $1 }
-        return (0..<UInt32(1 << (24 - bits))).lazy.map { i in
-            let address = base &+ i << 8
-            return "\(address >> 24 & 255).\(address >> 16 & 255).\(address >> 8 & 255).0/24"
-        }
+        return [check, eviction, retry].compactMap { $0 }.min()
     }
 
     // MARK: - Health

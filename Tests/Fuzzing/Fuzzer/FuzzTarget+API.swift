@@ -1,0 +1,87 @@
+import Codecs
+import KubeAPI
+
+@testable import ControlPlane
+
+extension FuzzTarget {
+    private static let pod = GroupVersionKind("", "v1", "Pod")
+    private static let deployment = GroupVersionKind("apps", "v1", "Deployment")
+    private static let podText =
+        #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","labels":{"x":"y"},"finalizers":["f.example/x"]},"spec":{"containers":[{"name":"c","image":"i:1","ports":[{"containerPort":80}],"env":[{"name":"A","value":"b"}],"resources":{"limits":{"cpu":"100m"}}}],"tolerations":[{"key":"k","operator":"Exists"}]}}"#
+
+    private static func patch(_ name: String, _ type: PatchType, _ patches: [String]) -> FuzzTarget {
+        FuzzTarget(
+            name, seeds: patches.map { podText + "\0" + $0 },
+            words: [
+                "$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "/-",
+                "~1",
+            ]
+        ) { bytes in
+            let (document, patch) = bytes.halves
+            guard let document = try? JSON.parse(document) else { return }
+            _ = try? Patch.apply(type, bytes: patch, to: document, as: pod, validation: .strict)
+        }
+    }
+
+    static let api: [FuzzTarget] = [
+        FuzzTarget("strict-decoding", seeds: [podText], words: ["\"spec\":", "\"status\":", "null", "[]", "{}"]) {
+            bytes in
+            var duplicates: [String] = []
+            guard let json = try? JSON.parse(bytes, duplicates: &duplicates) else { return }
+            for kind in [pod, deployment] {
+                let result = try? Schema.shared.decode(
+                    json, as: kind, validation: .strict, duplicates: duplicates, defaults: true)
+                if let result { _ = Schema.shared.encodeProtobufMessage(result.json, as: kind) }
+            }
+        },
+        FuzzTarget(
+            "protobuf-objects",
+            bytes: [(try? JSON.parse(podText)).flatMap { Schema.shared.encodeProtobuf($0) } ?? []]
+        ) { bytes in
+            guard let json = try? Schema.shared.decodeProtobuf(bytes, expecting: pod) else { return }
+            _ = Schema.shared.encodeProtobuf(json)
+        },
+        patch(
+            "json-patch", .json,
+            [
+                #"[{"op":"add","path":"/metadata/labels/a~1b","value":"c"},{"op":"test","path":"/kind","value":"Pod"}]"#,
+                #"[{"op":"move","from":"/spec/containers/0","path":"/spec/containers/-"},{"op":"remove","path":"/spec"}]"#,
+                #"[{"op":"copy","from":"/spec","path":"/spec/containers/0/env"}]"#,
+            ]),
+        patch("merge-patch", .merge, [#"{"metadata":{"labels":{"x":null}},"spec":{"containers":[]}}"#]),
+        patch(
+            "strategic-patch", .strategic,
+            [
+                #"{"spec":{"containers":[{"name":"c","$patch":"delete"},{"name":"d","image":"j"}]}}"#,
+                #"{"metadata":{"$deleteFromPrimitiveList/finalizers":["f.example/x"]},"spec":{"$setElementOrder/containers":[{"name":"c"}]}}"#,
+                #"{"spec":{"containers":[{"name":"c","ports":[{"containerPort":80,"$patch":"replace"}]}],"$retainKeys":["containers"]}}"#,
+            ]),
+        FuzzTarget(
+            "apply-fields",
+            seeds: [
+                #"{"f:metadata":{"f:labels":{"f:x":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{}}}}}"#
+            ],
+            words: ["k:{}", "v:", "i:0", "f:", ".\":{}"]
+        ) { bytes in
+            guard let json = try? JSON.parse(bytes), let set = FieldSet(fieldsV1: json) else { return }
+            _ = set.fieldsV1.encode()
+        },
+        FuzzTarget(
+            "selectors", seeds: ["a=b,c!=d,e in (f,g),!h,i notin (j),k>1", "metadata.name=x,status.phase!=y"],
+            words: [" in (", ")", "!=", "==", ","]
+        ) { bytes in
+            _ = try? LabelSelector(parsing: bytes.asText)
+            _ = try? FieldSelector(parsing: bytes.asText)
+        },
+        FuzzTarget("continue-token", seeds: [ContinueToken(key: "/registry/pods/a", revision: 7).text]) {
+            guard let token = try? ContinueToken($0.asText) else { return }
+            require((try? ContinueToken(token.text))?.key == token.key, "own token does not parse")
+        },
+        FuzzTarget(
+            "cron", seeds: ["*/5 1-3,7 * JAN-mar sun", "@every 1h30m", "TZ=Europe/Paris 0 0 1 1 *"], words: ["@", "*/"]
+        ) {
+            guard let schedule = try? CronSchedule($0.asText) else { return }
+            _ = schedule
+        },
+    ]
+}

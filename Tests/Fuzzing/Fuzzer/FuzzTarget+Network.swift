@@ -1,0 +1,69 @@
+import ClusterDNS
+import Linux
+
+@testable import Netlink
+
+extension FuzzTarget {
+    /// "web.team.svc.cluster.local", type A, with EDNS.
+    private static let query: [UInt8] =
+        [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 3] + Array("web".utf8) + [4] + Array("team".utf8) + [3] + Array("svc".utf8)
+        + [7] + Array("cluster".utf8) + [5] + Array("local".utf8) + [0, 0, 1, 0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]
+    /// The same answered with one address, by a compressed name.
+    private static let answer: [UInt8] =
+        [0, 7, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + query[12..<43] + [
+            0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 43, 0, 9,
+        ]
+    /// A message of rtnetlink's: length, type, flags, sequence, port, an ifinfomsg, IFLA_IFNAME "lo", IFLA_MTU 65536.
+    private static let link: [UInt8] =
+        [48, 0, 0, 0, 16, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0] + [0, 0, 4, 3, 1, 0, 0, 0, 73, 0, 1, 0, 0, 0, 0, 0]
+        + [7, 0, 3, 0, 108, 111, 0, 0] + [8, 0, 4, 0, 0, 0, 1, 0]
+
+    private static let zone: ClusterZone? = {
+        guard var zone = ClusterZone(domain: "cluster.local", serverAddresses: []) else { return nil }
+        zone.set(
+            DNSService(
+                namespace: "team", name: "web", addresses: [.v4(0x0A2B_0009)],
+                ports: [DNSService.Port(name: "http", transport: "tcp", port: 80)]))
+        return zone
+    }()
+
+    static let network: [FuzzTarget] = [
+        FuzzTarget("dns-query", bytes: [query, Array(query[..<43])]) { bytes in
+            bytes.withUnsafeBytes { buffer in
+                if case .query(let query) = DNSQuery.parse(buffer) { _ = query.name.description }
+            }
+        },
+        FuzzTarget("dns-answer", bytes: [answer]) { _ = try? DNSMessage($0) },
+        FuzzTarget(
+            "dns-configuration", seeds: ["example.com:53 {\n  forward . 192.0.2.1 tls://192.0.2.2\n  cache 30\n}\n"],
+            words: ["{", "}", "hosts ", "rewrite name ", "fallthrough"]
+        ) {
+            bytes in
+            _ = CustomConfiguration(["a.server": bytes.asText, "b.override": bytes.asText])
+            _ = HostsTable(bytes.asText)
+        },
+        FuzzTarget("netlink", bytes: [link, link + link]) { bytes in
+            bytes.withUnsafeBytes { buffer in
+                for message in MessageSequence(buffer) {
+                    _ = Link(message)
+                    _ = (Route(message), Neighbour(message), InterfaceAddress(message), Flow(message))
+                    for attribute in message.payload.dropFirst(16).attributes {
+                        _ = attribute.value.string.count
+                        for inner in attribute.value.attributes { _ = inner.value.address }
+                    }
+                }
+            }
+        },
+        FuzzTarget(
+            "addresses", seeds: ["10.42.0.1/24", "fd00::1/64", "::ffff:192.0.2.1", "0a:58:0a:2a:00:01"],
+            words: ["::", "/", "."]
+        ) {
+            let text = $0.asText
+            if let address = IPAddress(text) {
+                require(IPAddress(address.description) == address, "own address does not parse: \(address)")
+            }
+            _ = IPPrefix(text)
+            _ = MACAddress(text)
+        },
+    ]
+}
