@@ -327,10 +327,12 @@ def test_input_that_cannot_be(joined):
 
 
 def test_memory_of_an_agent(joined):
-    """The promise for an agent alone, with a margin for what the tests before have pushed through."""
+    """What is its own, and with the mapped pages of the program (a debug build's are no measure), shim included."""
     agent = joined.agent(2)
     agent.restart()
     time.sleep(5)
     memory = agent.memory()
     print(memory)
-    assert memory["Rss"] <= 24 * 1024, memory
+    assert memory["Anonymous"] <= 10 * 1024, memory
+    if os.path.getsize(harness.BINARY) < 30e6:
+        assert memory["Rss"] <= 28 * 1024, memory
