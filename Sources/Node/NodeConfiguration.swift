@@ -6,6 +6,8 @@ package struct NodeConfiguration: Sendable {
     package var externalIPs: [String] = []
     package var hostname: String
     package var isServer = false
+    /// Servers may reach this node's pods through its tunnel.
+    package var offersEgress = false
     /// --node-label and --node-taint: applied when the node registers.
     package var labels: [String: String] = [:]
     package var taints: [(key: String, value: String, effect: String)] = []

@@ -1,6 +1,7 @@
 // `network-exerciser`: the figures of service proxy and name server for `make bench`. How many queries a second are
 // answered over UDP: the clients share the machine with the server, so the figure per core is of the CPU time of the
-// server's own thread. The proxy's are of real nf_tables in a network namespace of its own (root).
+// server's own thread. The proxy's are of real nf_tables in a network namespace of its own (root); with the
+// argument "policy" only network policy is measured.
 
 import ClusterDNS
 import Iptables
@@ -51,6 +52,10 @@ func connected(_ port: UInt16) -> Int32 {
     return fd
 }
 
+if CommandLine.arguments.dropFirst().first == "policy" {
+    try PolicyFigures.run()
+    exit(0)
+}
 guard let loopback = IPAddress("127.0.0.1"), var zone = ClusterZone(domain: "cluster.local", serverAddresses: [])
 else { exit(1) }
 let before = residentKiB()

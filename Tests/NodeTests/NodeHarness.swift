@@ -137,7 +137,8 @@ final class NodeHarness: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let agent = NodeAgent(
-            clients: NodeClients(client), runtime: runtime, network: network, configuration: configuration, clock: clock,
+            clients: NodeClients(client), runtime: runtime, network: network, configuration: configuration,
+            clock: clock,
             logger: logger,
             mounter: mounter, actions: actions)
         let task = Task { _ = try? await agent.run() }

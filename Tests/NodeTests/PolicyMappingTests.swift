@@ -140,7 +140,7 @@ private final class TestEnforcer: PolicyEnforcing {
         let harness = try NodeHarness()
         let enforcer = TestEnforcer()
         let context = NodeContext(
-            client: harness.client, runtime: harness.runtime, network: harness.network,
+            clients: NodeClients(harness.client), runtime: harness.runtime, network: harness.network,
             configuration: harness.configuration, clock: harness.clock, logger: .init(label: "test"),
             mounter: harness.mounter, actions: harness.actions, resources: NodeResources())
         let follower = PolicyFollower(context: context, enforcer: enforcer)

@@ -9,6 +9,7 @@ import time
 
 import harness
 import pytest
+from conftest import Cluster
 from harness import Failed, run, wait_until
 
 URL = "https://192.0.2.10:6443"
@@ -228,3 +229,71 @@ def test_rotating_the_token(server):
     curl(server, "/v1-k3s/config", secret="rotated-by-test")
     wrong = k3s(server, "token", "rotate", "--token", "nonsense", check=False)
     assert wrong.returncode == 1 and "401" in wrong.stderr
+
+
+# With an agent, whose pods the server can reach through the tunnel only.
+
+
+@pytest.fixture(scope="module")
+def egress():
+    cluster = Cluster("egress", ["--egress-selector-mode", "cluster"])
+    try:
+        cluster.agent(2)
+        cluster.server.netns.run(
+            "nft", "add table ip test; add chain ip test out { type filter hook output priority 0; }; "
+            "add rule ip test out ip daddr 10.42.1.0/24 drop")  # fmt: skip
+        cluster.server.apply(WEB)
+        cluster.server.kubectl("expose", "pod", "web", "--port=80", "--target-port=8080")
+        cluster.server.kubectl("wait", "--for=condition=Ready", "pod/web", "pod/talker", "--timeout=60s")
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+WEB = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  nodeName: node-2
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "web:test"}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  nodeName: node-2
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: c, image: "busybox:test", stdin: true, command: [sh, -c, "while read l; do echo heard $l; done"]}
+"""
+
+
+def test_pods_and_services_through_the_tunnel(egress):
+    server = egress.server
+    assert server.jsonpath("node", "node-2", "{.spec.podCIDR}") == "10.42.1.0/24"
+    assert server.jsonpath("node", "node-2", "{.metadata.labels.egress\\.k3s\\.io/cluster}") == "true"
+    raw = lambda path: server.kubectl("get", "--raw", path).stdout
+    assert raw("/api/v1/namespaces/default/pods/web:8080/proxy/index.html") == "hello\n"
+    wait_until(
+        "service has its endpoint",
+        lambda: raw("/api/v1/namespaces/default/services/web/proxy/index.html") == "hello\n")  # fmt: skip
+    assert "kubelet_node_name{node=\"node-2\"}" in raw("/api/v1/nodes/node-2/proxy/metrics")
+
+
+def test_attach_to_a_pod_of_an_agent(egress):
+    server = egress.server
+    attached = subprocess.Popen(
+        server.kubectl_command("attach", "-i", "talker"), env=server.environment(), stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        attached.stdin.write("something\n")
+        attached.stdin.flush()
+        line = attached.stdout.readline()
+        while line and not line.startswith("heard"):
+            line = attached.stdout.readline()
+        assert line == "heard something\n"
+    finally:
+        attached.kill()
+        attached.wait()

@@ -50,7 +50,10 @@ import Transport
         (["-t", "K10abc::node:x", "-s", "https://a"], "--token: token"),
         (["-t", "x", "-s", "https://a", "--node-taint", "k"], "--node-taint: \"k\" is not of the form"),
         (["-t", "x", "-s", "https://a", "--lb-server-port", "0"], "--lb-server-port: \"0\" is not a port"),
-        (["-t", "x", "-s", "https://a", "--cluster-cidr", "10.0.0.0/8"], "flag provided but not defined: -cluster-cidr"),
+        (
+            ["-t", "x", "-s", "https://a", "--cluster-cidr", "10.0.0.0/8"],
+            "flag provided but not defined: -cluster-cidr"
+        ),
         (["-t", "x", "-s", "https://a", "--docker"], "--docker is not supported yet"),
     ])
     func whatIsWrongIsNamed(_ arguments: [String], _ message: String) {

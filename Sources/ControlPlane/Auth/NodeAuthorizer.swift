@@ -34,8 +34,17 @@ package final class NodeAuthorizer: Authorizer {
         var references: PodReferences
     }
 
+    /// What was allowed before, and the pod because of which: a kubelet asks for the same again and again.
+    private struct Grant: Sendable, Hashable {
+        var node: String
+        var kind: PodReferences.Kind
+        var namespace: String
+        var name: String
+    }
+
     private let registry = Mutex<Registry?>(nil)
     private let known = Mutex<[String: Known]>([:])
+    private let grants = Mutex<[Grant: String]>([:])
 
     package init() {}
 
@@ -183,22 +192,33 @@ package final class NodeAuthorizer: Authorizer {
                 let namespace = volume.spec["claimRef"]["namespace"].string,
                 let claim = volume.spec["claimRef"]["name"].string
             else { return false }
-            return anyPod(of: node, in: namespace, registry) { $0.contains(.claim, claim) }
+            return anyPod(Grant(node: node, kind: .claim, namespace: namespace, name: claim), registry)
         default:
-            return anyPod(of: node, in: a.namespace, registry) { $0.contains(kind, a.name) }
+            return anyPod(Grant(node: node, kind: kind, namespace: a.namespace, name: a.name), registry)
         }
     }
 
-    private func anyPod(
-        of node: String, in namespace: String, _ registry: Registry, _ body: (PodReferences) -> Bool
-    ) -> Bool {
-        guard !namespace.isEmpty, let pods = registry.resources[.pods],
-            let range = try? registry.store.range(prefix: pods.prefix(namespace: namespace))
-        else { return false }
-        for entry in range.entries where RawJSON.text(of: ["spec", "nodeName"], in: entry.value) == node {
-            if let references = references(of: entry), body(references) { return true }
+    private func anyPod(_ asked: Grant, _ registry: Registry) -> Bool {
+        guard !asked.namespace.isEmpty, let pods = registry.resources[.pods] else { return false }
+        if let key = grants.withLock({ $0[asked] }), let entry = registry.store.get(key), permits(entry, asked) {
+            return true
+        }
+        guard let range = try? registry.store.range(prefix: pods.prefix(namespace: asked.namespace)) else {
+            return false
+        }
+        for entry in range.entries where permits(entry, asked) {
+            grants.withLock { grants in
+                if grants.count >= Self.limit { grants = [:] }
+                grants[asked] = entry.key
+            }
+            return true
         }
         return false
+    }
+
+    private func permits(_ entry: StoreEntry, _ asked: Grant) -> Bool {
+        RawJSON.text(of: ["spec", "nodeName"], in: entry.value) == asked.node
+            && references(of: entry)?.contains(asked.kind, asked.name) == true
     }
 
     private func references(of entry: StoreEntry) -> PodReferences? {

@@ -88,7 +88,8 @@ package final class ClusterNames: Sendable {
 
     private func followNamespaces(_ context: NodeContext) async {
         let follower = Follower(
-            client: context.clusterClient, resource: .namespaces, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.clusterClient, resource: .namespaces, namespace: nil, clock: context.clock,
+            logger: context.logger)
         await follower.run { change in
             switch change {
             case .reset(let items):

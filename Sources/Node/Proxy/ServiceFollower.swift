@@ -87,7 +87,8 @@ final class ServiceFollower: Sendable {
         _ resource: GroupVersionResource, _ handle: @escaping @Sendable (Follower.Change) async -> Void
     ) async {
         let follower = Follower(
-            client: context.proxyClient, resource: resource, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.proxyClient, resource: resource, namespace: nil, clock: context.clock,
+            logger: context.logger)
         await follower.run(handle)
     }
 

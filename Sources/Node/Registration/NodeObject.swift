@@ -30,6 +30,7 @@ package struct NodeObject {
             "node.kubernetes.io/instance-type": configuration.instanceType,
             "beta.kubernetes.io/instance-type": configuration.instanceType,
         ]
+        if configuration.offersEgress { labels["egress.k3s.io/cluster"] = "true" }
         if configuration.isServer { labels["node-role.kubernetes.io/control-plane"] = "true" }
         return labels
     }

@@ -247,7 +247,8 @@ package final class NodeRegistration: Sendable {
 
     private func followNodes() async {
         let follower = Follower(
-            client: context.clusterClient, resource: .nodes, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.clusterClient, resource: .nodes, namespace: nil, clock: context.clock,
+            logger: context.logger)
         await follower.run { change in
             switch change {
             case .reset(let items):

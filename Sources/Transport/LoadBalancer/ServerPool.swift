@@ -148,9 +148,9 @@ package struct ServerPool: Sendable {
     private mutating func forget() { servers.removeAll { $0.state == .invalid && $0.connections == 0 } }
 
     private mutating func sort() {
-        // Stable, so that equals keep the order of the list.
+        // Stable, so that equals keep their order.
         let sorted = servers.enumerated().sorted { a, b in
-            (b.element.state, b.element.since, a.offset) < (a.element.state, a.element.since, b.offset)
+            (b.element.state, a.offset) < (a.element.state, b.offset)
         }
         servers = sorted.map(\.element)
     }

@@ -63,6 +63,7 @@ struct ClusterDescription: Sendable, Equatable {
         configuration.clusterDomain = clusterDomain
         configuration.nodePorts = nodePorts
         configuration.disabled = disabled
+        configuration.offersEgress = egressSelectorMode == "cluster" || egressSelectorMode == "pod"
     }
 
     private static func networks(_ json: JSON, _ list: String, _ single: String) throws -> [String] {

@@ -110,6 +110,7 @@ struct NodeRole: Sendable {
         var node = NodeConfiguration(
             name: configuration.nodeName, internalIPs: configuration.network.nodeAddresses(primary: address))
         node.isServer = configuration.isServer
+        node.offersEgress = configuration.offersEgress
         node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
         node.labels = configuration.nodeLabels
         node.taints = configuration.nodeTaints

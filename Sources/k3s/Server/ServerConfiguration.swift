@@ -10,6 +10,8 @@ struct ServerConfiguration: Sendable {
 
     var role: Role
     var isServer: Bool { role == .server }
+    /// On an agent, as the server's egress mode wants it.
+    var offersEgress = false
     var dataDirectory: String
     var bindAddress: String
     var port: Int
