@@ -23,7 +23,8 @@ struct BackendLiveTests {
         }
         for (from, pod) in pods.enumerated() {
             for (to, other) in pods.enumerated() where from != to {
-                for (index, address) in other.ips.enumerated() {
+                for (index, address) in other.ips.enumerated()
+                where families.contains(address.contains(":") ? .ipv6 : .ipv4) {
                     let wanted = ProbeResult.answer("\(lab.nodes[to].name) \(pod.ips[index])")
                     #expect(lab.eventually(wanted, from: pod.namespace, address) == wanted)
                     #expect(lab.eventually(wanted, from: pod.namespace, address, udp: true) == wanted)
