@@ -42,7 +42,8 @@ struct Agent: Sendable {
         limits.idlePerHost = 0
         let joined = try await AgentJoin(
             configuration: configuration, server: server, files: files, password: password,
-            nodeIPs: [address] + node.externalIPs, http: HTTPClient(group: group, limits: limits), logger: logger
+            nodeIPs: node.network.nodeAddresses(primary: address) + node.externalIPs,
+            http: HTTPClient(group: group, limits: limits), logger: logger
         ).run()
         try joined.description.apply(to: &node)
         logger.info("Joined the cluster of \(configuration.server.hostField) as node \(node.nodeName)")

@@ -17,6 +17,7 @@ struct ClusterDescription: Sendable, Equatable {
     var flannelBackend: BackendKind
     var masqueradesIPv6: Bool
     var usesExternalIPs: Bool
+    var disablesNetworkPolicy: Bool
 
     struct Malformed: Error, CustomStringConvertible {
         var description: String
@@ -47,6 +48,7 @@ struct ClusterDescription: Sendable, Equatable {
         flannelBackend = kind
         masqueradesIPv6 = json["FlannelIPv6Masq"].bool ?? false
         usesExternalIPs = json["FlannelExternalIP"].bool ?? false
+        disablesNetworkPolicy = json["DisableNPC"].bool ?? false
     }
 
     /// Takes over what is the cluster's.
@@ -63,6 +65,7 @@ struct ClusterDescription: Sendable, Equatable {
         configuration.clusterDomain = clusterDomain
         configuration.nodePorts = nodePorts
         configuration.disabled = disabled
+        configuration.disableNetworkPolicy = disablesNetworkPolicy
         configuration.offersEgress = egressSelectorMode == "cluster" || egressSelectorMode == "pod"
     }
 
