@@ -83,7 +83,8 @@ struct NodeRole: Sendable {
         }
 
         let network = podNetwork(runtime)
-        let settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
+        var settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
+        settings.families = pods.clusterCIDRs.map(\.family)
         let proxy = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
 
         let report = await images.importDirectory(agentDirectory + "/images")
