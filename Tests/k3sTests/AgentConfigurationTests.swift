@@ -99,7 +99,7 @@ import Transport
         "ServiceIPRange": ["IP": "10.53.0.0", "Mask": "//8AAA=="], "ServiceIPRanges": .null,
         "ClusterDNS": "10.53.0.10", "ClusterDomain": "example.org",
         "ServiceNodePortRange": ["Base": 31000, "Size": 1000], "EgressSelectorMode": "cluster",
-        "Disables": ["coredns": true, "traefik": false],
+        "Disables": ["coredns": true, "traefik": false], "DisableNPC": true,
     ]
 
     @Test func goFieldNamesAreUnderstood() throws {
@@ -109,12 +109,13 @@ import Transport
         #expect(cluster.clusterDNS == ["10.53.0.10"] && cluster.clusterDomain == "example.org")
         #expect(cluster.nodePorts == 31000...31999)
         #expect(cluster.disabled == ["coredns"] && cluster.egressSelectorMode == "cluster")
+        #expect(cluster.disablesNetworkPolicy)
     }
 
     @Test func whatIsMissingHasADefaultOrAName() throws {
         let least = try ClusterDescription(["ClusterDNS": "10.43.0.10"])
         #expect(least.nodePorts == 30000...32767 && least.clusterDomain == "cluster.local")
-        #expect(least.egressSelectorMode == "agent")
+        #expect(least.egressSelectorMode == "agent" && !least.disablesNetworkPolicy)
         #expect(throws: ClusterDescription.Malformed.self) { try ClusterDescription([:]) }
         #expect(throws: ClusterDescription.Malformed.self) {
             try ClusterDescription(["ClusterDNS": "10.43.0.10", "ClusterIPRange": ["IP": "x", "Mask": "//8AAA=="]])

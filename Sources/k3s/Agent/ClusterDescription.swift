@@ -17,6 +17,7 @@ struct ClusterDescription: Sendable, Equatable {
     var flannelBackend: BackendKind
     var masqueradesIPv6: Bool
     var usesExternalIPs: Bool
+    var disablesNetworkPolicy: Bool
 
     struct Malformed: Error, CustomStringConvertible {
         var description: String
@@ -47,6 +48,7 @@ struct ClusterDescription: Sendable, Equatable {
         flannelBackend = kind
         masqueradesIPv6 = json["FlannelIPv6Masq"].bool ?? false
         usesExternalIPs = json["FlannelExternalIP"].bool ?? false
+        disablesNetworkPolicy = json["DisableNPC"].bool ?? false
     }
 
     /// Takes over what is the cluster's.
@@ -60,6 +62,7 @@ struct ClusterDescription: Sendable, Equatable {
         configuration.network.backend = flannelBackend
         configuration.network.masqueradesIPv6 = masqueradesIPv6
         configuration.network.usesExternalIPs = usesExternalIPs
+        configuration.disableNetworkPolicy = disablesNetworkPolicy
         configuration.clusterDomain = clusterDomain
         configuration.nodePorts = nodePorts
         configuration.disabled = disabled
