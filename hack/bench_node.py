@@ -118,7 +118,50 @@ def client_overhead(node):
     return (time.monotonic() - started) * 1000
 
 
+def join():
+    """A second machine: from `k3s agent` to Ready, and what the agent takes."""
+    cluster = conftest.Cluster("bench")
+    try:
+        times = []
+        for number in (2, 3, 4):
+            agent = cluster.agent(number, start=False)
+            started = time.monotonic()
+            agent.start(wait=False)
+            watch = subprocess.Popen(
+                cluster.server.kubectl_command(
+                    "get", "nodes", "-w", "--no-headers", "-o",
+                    "custom-columns=N:.metadata.name,R:.status.conditions[?(@.type=='Ready')].status",
+                ),
+                stdout=subprocess.PIPE, text=True, env=cluster.server.environment(),
+            )  # fmt: skip
+            for line in watch.stdout:
+                if line.split() == [agent.node_name, "True"]:
+                    break
+            times.append(time.monotonic() - started)
+            watch.kill()
+            watch.wait()
+        row("a further node joins and is Ready, median of 3", round(statistics.median(times), 2), "s", "<= 2", "")
+        # Without the image import that every machine of the tests begins with.
+        agent = cluster.agent(2)
+        agent.restart()
+        time.sleep(5)
+        memory = agent.memory()
+        with open(f"/proc/{agent.server_pid()}/smaps_rollup") as f:
+            alone = next(int(line.split()[1]) for line in f if line.startswith("Rss:"))
+        row("resident memory of an agent alone, no pods", round(alone / 1024, 1), "MiB", "<= 16", "")
+        row("  with its shim", round(memory["Rss"] / 1024, 1), "MiB", "", "")
+        row("  anonymous", round(memory["Anonymous"] / 1024, 1), "MiB", "", "")
+        row("threads of an agent", memory["Threads"], "", "<= 8", "")
+        row("idle CPU of an agent", idle_cpu(agent), "%", "<= 0.5", "")
+        cluster.server.stop()
+        row("CPU of an agent whose server is away", idle_cpu(agent), "%", "<= 0.5", "")
+    finally:
+        cluster.destroy()
+
+
 def main():
+    if "--join" in sys.argv:
+        return join()
     row("binary size", round(os.path.getsize(harness.BINARY) / 1e6, 1), "MB", "<= 20", "139")
     node = harness.Node("bench").create()
     try:
@@ -152,7 +195,8 @@ def main():
         row("idle CPU, 20 pods", idle_cpu(node), "%", "<= 0.5", "6.5")
     finally:
         node.destroy()
-    if len(sys.argv) > 1 and sys.argv[1] == "--json":
+    join()
+    if "--json" in sys.argv:
         print(json.dumps(rows, indent=1))
 
 

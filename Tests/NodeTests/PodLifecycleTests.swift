@@ -39,6 +39,33 @@ import Testing
 }
 
 @Suite("Restart policy") struct RestartPolicyTests {
+    /// An agent whose server is away: what the first start read has to do for the next.
+    @Test func aContainerIsRestartedWithoutTheAPI() async throws {
+        let node = try NodeHarness()
+        var settings = KubeObject(GroupVersionKind("", "v1", "ConfigMap"), name: "settings", namespace: "default")
+        settings["data"] = ["COLOR": "green"]
+        node.client.put(.configMaps, settings)
+        node.start()
+        node.create(
+            "web", ["volumes": [["name": "files", "configMap": ["name": "settings"]]]],
+            containers: [
+                [
+                    "name": "app", "image": "busybox:1", "envFrom": [["configMapRef": ["name": "settings"]]],
+                    "volumeMounts": [["name": "files", "mountPath": "/files"]],
+                ]
+            ])
+        try await node.until("web runs") { node.isReady("web") }
+        node.client.fail(.unavailable("dial 127.0.0.1:6444: connect: connection refused"))
+        node.runtime.exit("app", 1)
+        try await node.until("restarted", ticking: .seconds(1)) { node.runtime.config("app")?.attempt == 1 }
+        #expect(node.runtime.config("app")?.environment.contains { $0 == ("COLOR", "green") } == true)
+        node.client.fail(nil)
+        try await node.until("said in the end", ticking: .seconds(1)) {
+            node.containerStatus("web")["restartCount"].int == 1 && node.isReady("web")
+        }
+        await node.stop()
+    }
+
     @Test func aContainerThatEndsIsRestartedAtOnceAndThenBacksOff() async throws {
         let node = try NodeHarness()
         node.start()

@@ -166,9 +166,16 @@ def test_pods_go_on_without_the_server(joined):
     server, agent = joined.server, joined.agent(2)
     pod = pod_on(joined, "node-2")
     name = pod["metadata"]["name"]
+    server.apply(WEB % {"node": "node-2"})
+    server.kubectl("wait", "pod/web-node-2", "--for=condition=Ready", "--timeout=60s")
     length = logged(joined, name)
     rss = agent.memory()["Rss"]
     server.stop(signal.SIGKILL)
+    # What ends is started again by the agent alone.
+    first = httpd(agent)
+    assert len(first) == 1
+    os.kill(first[0], signal.SIGKILL)
+    wait_until("httpd runs again", lambda: httpd(agent) not in ([], first), timeout=60)
     started, ticks = time.monotonic(), cpu_ticks(agent)
     time.sleep(15)
     busy = (cpu_ticks(agent) - ticks) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - started)
@@ -185,9 +192,23 @@ def test_pods_go_on_without_the_server(joined):
     again = pod_on(joined, "node-2")
     assert again["metadata"]["uid"] == pod["metadata"]["uid"]
     assert again["status"]["containerStatuses"][0]["restartCount"] == 0
+    restarts = lambda: server.jsonpath("pod", "web-node-2", "{.status.containerStatuses[0].restartCount}")
+    wait_until("the restart is told", lambda: restarts() == "1", timeout=60)
     wait_until("the lease is renewed", lambda: lease(server, "node-2") != "" and fresh(lease(server, "node-2")), timeout=60)
     wait_until("the tunnel is back", lambda: server.kubectl("exec", name, "--", "true").returncode == 0, timeout=60)
     assert agent.memory()["Rss"] < rss + 4096
+
+
+def httpd(agent):
+    found = []
+    for pid in agent.pids():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if f.read().startswith(b"httpd\0"):
+                    found.append(pid)
+        except OSError:
+            pass
+    return found
 
 
 def lease(server, node):

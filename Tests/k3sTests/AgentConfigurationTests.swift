@@ -77,6 +77,14 @@ import Transport
         #expect(AgentFlags.all.count == expected.count)
     }
 
+    @Test func certificatesAreRenewedInTheLastThirdOfTheirLife() {
+        let day: Int64 = 86_400
+        #expect(!Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 240 * day))
+        #expect(Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 245 * day))
+        #expect(Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 400 * day))
+        #expect(!Agent.isDue(notBefore: 0, notAfter: day, now: 0))
+    }
+
     @Test func identityIsMadeOnceAndKept() throws {
         let folder = "/tmp/k3s-identity-\(getpid())"
         defer { try? Directories.removeTree(folder) }

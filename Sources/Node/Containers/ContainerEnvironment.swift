@@ -24,6 +24,14 @@ package struct ContainerEnvironment: Sendable {
         (self.facts, self.container, self.services, self.object) = (facts, container, services, object)
     }
 
+    /// Whether it depends on ConfigMaps or Secrets.
+    package var readsObjects: Bool {
+        !container.json["envFrom"].elements.isEmpty
+            || container.json["env"].elements.contains {
+                !$0["valueFrom"]["configMapKeyRef"].isNull || !$0["valueFrom"]["secretKeyRef"].isNull
+            }
+    }
+
     package func build() async throws(ContainerConfigError) -> [Variable] {
         var values: [String: String] = [:]
         var order: [String] = []

@@ -2,6 +2,7 @@ internal import Codecs
 internal import Containers
 internal import KubeAPI
 internal import Linux
+import Synchronization
 
 extension PodWorker {
     /// What the runtime is told of a container: environment, command, mounts, limits, security.
@@ -11,15 +12,28 @@ extension PodWorker {
         try SecurityContext.checkNonRoot(pod, container, imageUser: image.config.user)
         let configuration = context.configuration
         let client = context.client
+        let isUnreachable = Mutex(false)
         let environment = ContainerEnvironment(
             facts: facts(pod), container: container,
             services: context.services.variables(
                 namespace: pod.namespace, links: pod.spec["enableServiceLinks"].bool ?? true),
             object: { reference throws(APIError) in
-                try await client.getIfPresent(
-                    reference.kind.resource, namespace: reference.namespace, name: reference.name)
+                do throws(APIError) {
+                    return try await client.getIfPresent(
+                        reference.kind.resource, namespace: reference.namespace, name: reference.name)
+                } catch {
+                    if error.code == 503 { isUnreachable.withLock { $0 = true } }
+                    throw error
+                }
             })
-        let variables = try await environment.build()
+        let variables: [ContainerEnvironment.Variable]
+        do throws(ContainerConfigError) {
+            variables = try await environment.build()
+            if environment.readsObjects { environments[container.hash] = variables }
+        } catch {
+            guard isUnreachable.withLock({ $0 }), let known = environments[container.hash] else { throw error }
+            variables = known
+        }
         var values: [String: String] = [:]
         for variable in variables { values[variable.name] = variable.value }
         let lookup = { (name: String) in values[name] }

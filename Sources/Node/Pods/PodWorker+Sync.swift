@@ -116,7 +116,9 @@ extension PodWorker {
             let delay = min(Duration.milliseconds(500) * (1 << min(volumeFailures, 8)), .seconds(122))
             volumeFailures += 1
             wake(after: delay, for: "volumes")
+            // What is mounted is good enough for another start: a node whose server is away keeps its pods running.
             return !required
+                || state.sandbox != nil && pod.volumes.allSatisfy { volumes[$0["name"].string ?? ""] != nil }
         }
     }
 

@@ -41,6 +41,8 @@ actor PodWorker {
     var showsResize = false
     var volumeFailures = 0
     var volumes: [String: VolumeManager.Mounted] = [:]
+    /// By the hash of a container's spec: what ConfigMaps and Secrets gave it last, for when they cannot be asked for.
+    var environments: [String: [ContainerEnvironment.Variable]] = [:]
     var startTime: Timestamp?
     /// Attempts for which the back-off event was recorded.
     var backOffEvents: [String: UInt32] = [:]

@@ -202,12 +202,16 @@ package final class NodeRegistration: Sendable {
 
     private func renewLease() async {
         var lease: KubeObject?
+        // Said once: the server may be away for days.
+        var problem = ""
         while !Task.isCancelled {
             do throws(APIError) {
                 lease = try await renewed(lease)
+                problem = ""
             } catch {
                 lease = nil
-                context.logger.info("lease not renewed: \(error.message)")
+                if problem != error.message { context.logger.info("lease not renewed: \(error.message)") }
+                problem = error.message
             }
             await context.clock.sleep(for: configuration.leaseRenewal)
         }

@@ -1,3 +1,4 @@
+import Codecs
 import KubeAPI
 import Linux
 import Logging
@@ -6,6 +7,9 @@ import NIOPosix
 import Netlink
 import Node
 import Transport
+
+/// The process is to start again, in place.
+struct RestartRequest: Error {}
 
 /// The parts of an agent and their order.
 ///
@@ -68,6 +72,7 @@ struct Agent: Sendable {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await role.run(access) }
                 tasks.addTask { await servers.follow() }
+                tasks.addTask { try await renewal(of: joined, clients.kubelet) }
                 tasks.addTask { await tunnels.run(servers.changes) }
                 // The first part that ends, ends the agent; cancelling ends them all.
                 try await tasks.next()
@@ -78,6 +83,26 @@ struct Agent: Sendable {
             throw error
         }
         await balancer?.stop()
+    }
+
+    /// Certificates are made at each start. An agent that runs for most of a year needs new ones in between: it starts
+    /// itself again, when there is a server to give them; the pods go on as with any restart.
+    private func renewal(of joined: JoinedCluster, _ client: any KubeClient) async throws {
+        let chains = [joined.serving, joined.kubelet, joined.proxy, joined.controller]
+        let leaves = try chains.compactMap { try Certificate.chain(pem: $0.chainPEM, what: "certificate").first }
+        while true {
+            try await Task.sleep(for: .seconds(6 * 3600))
+            let now = SystemClock().now().seconds
+            guard leaves.contains(where: { Self.isDue(notBefore: $0.notBefore, notAfter: $0.notAfter, now: now) })
+            else { continue }
+            let there = try? await client.get(.nodes, namespace: "", name: configuration.node.nodeName)
+            if there != nil { throw RestartRequest() }
+        }
+    }
+
+    /// In the last third of a certificate's life, as the server's own certificates.
+    static func isDue(notBefore: Int64, notAfter: Int64, now: Int64) -> Bool {
+        notAfter - now < (notAfter - notBefore) / 3
     }
 
     /// `--egress-selector-mode` of the server: `pod` is here the addresses of pods, whichever node they are on, since the

@@ -1,6 +1,7 @@
 import CShims
 import Linux
 import Logging
+import Synchronization
 
 /// `k3s agent`: the node on this machine, joined to a cluster.
 enum AgentCommand {
@@ -30,8 +31,19 @@ enum AgentCommand {
         let logger = ServerCommand.logger(debug: configuration.node.debug)
         for note in notes { logger.warning("\(note)") }
         k3s_tune_malloc()
-        return Foreground.run(logger: logger) {
-            try await Agent(configuration: configuration, logger: logger).run()
+        let restarts = Mutex(false)
+        let code = Foreground.run(logger: logger) {
+            do {
+                try await Agent(configuration: configuration, logger: logger).run()
+            } catch is RestartRequest {
+                restarts.withLock { $0 = true }
+            }
         }
+        guard restarts.withLock({ $0 }) else { return code }
+        logger.info("Certificates are to be renewed: starting again")
+        var words = CommandLine.arguments.map { strdup($0) } + [nil]
+        execv("/proc/self/exe", &words)
+        logger.critical("exec: \(SysError(errno, "execv"))")
+        return 1
     }
 }

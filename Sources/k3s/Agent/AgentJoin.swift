@@ -32,7 +32,9 @@ struct AgentJoin: Sendable {
     private var nodeName: String { configuration.node.nodeName }
 
     func run() async throws -> JoinedCluster {
-        let (ca, isPinned) = try await repeated("Failed to validate connection to cluster at \(configuration.server)") {
+        let (ca, isPinned) = try await repeated(
+            "Failed to validate connection to cluster at https://\(configuration.serverAddress)"
+        ) {
             let known = try? Files.read(files["server-ca.crt"], limit: 1 << 20)
             return try await ClusterCA.fetch(http: http, server: server, token: configuration.token, known: known)
         }
@@ -129,12 +131,16 @@ struct AgentJoin: Sendable {
     // MARK: - Trying
 
     /// With the node's certificate if it has one, which needs no token.
-    private func client(_ ca: [UInt8], preferToken: Bool = false) throws -> SupervisorClient {
-        let certificate = files.clientCertificate(nodeName: nodeName)
-        if let certificate, !preferToken || configuration.token == nil {
+    private func client(_ ca: [UInt8]) throws -> SupervisorClient {
+        if let certificate = files.clientCertificate(nodeName: nodeName) {
             return try SupervisorClient(http: http, server: server, ca: ca, credentials: .certificate(certificate))
         }
-        guard let token = configuration.token else { throw StartupError("--token is required") }
+        guard let client = try tokenClient(ca) else { throw StartupError("--token is required") }
+        return client
+    }
+
+    private func tokenClient(_ ca: [UInt8]) throws -> SupervisorClient? {
+        guard let token = configuration.token else { return nil }
         return try SupervisorClient(
             http: http, server: server, ca: ca, credentials: .token(SupervisorClient.authorization(token)))
     }
@@ -146,19 +152,23 @@ struct AgentJoin: Sendable {
     ) async throws -> (Value, SupervisorClient) {
         let current = Mutex(client)
         let value = try await repeated(what) {
+            let client = current.withLock { $0 }
             do {
-                return try await body(current.withLock { $0 })
+                return try await body(client)
             } catch let error as JoinError where error.status == 401 || error.status == 403 {
-                if configuration.token != nil {
-                    let replacement = try self.client(ca, preferToken: true)
+                if client.hasCertificate {
+                    guard let replacement = try tokenClient(ca) else {
+                        throw JoinError(
+                            "\(error): the certificate of this node is not accepted any more, give a --token to join again"
+                        )
+                    }
+                    logger.info(
+                        "The certificate of this node is not accepted any more, joining with the token: \(error)")
                     current.withLock { $0 = replacement }
+                    return try await body(replacement)
                 }
                 guard error.status == 401 else { throw error }
-                throw JoinError(
-                    configuration.token == nil
-                        ? "\(error): the certificate of this node is not accepted any more, give a --token to join again"
-                        : "\(error): the token is not accepted, or has just replaced a certificate that is not; compare --token with the server's node-token",
-                    status: 401)
+                throw JoinError("\(error): the token is not accepted, compare --token with the server's node-token")
             }
         }
         return (value, current.withLock { $0 })

@@ -22,6 +22,7 @@ struct SupervisorClient: Sendable {
     let server: HTTPURL
     private let tls: TLSClientContext
     private let headers: HTTPHeaderFields
+    let hasCertificate: Bool
     private static let seconds = 10.0
 
     /// - Parameter ca: what the server's certificate must lead to, PEM.
@@ -34,6 +35,7 @@ struct SupervisorClient: Sendable {
             configuration.certificate = certificate
             headers = [:]
         }
+        hasCertificate = configuration.certificate != nil
         tls = try TLSClientContext(configuration)
     }
 

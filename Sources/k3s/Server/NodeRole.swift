@@ -134,9 +134,9 @@ struct NodeRole: Sendable {
             clients: access.clients, runtime: runtime, network: network,
             proxy: KernelServiceProxy(proxy: proxy, settings: settings),
             policies: try networkPolicies(settings.families, names), names: names,
-            listen: { [group] port, handler in
+            listen: { [group, host = configuration.network.anyAddress] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
-                try await server.start(host: "0.0.0.0", port: Int(port))
+                try await server.start(host: host, port: Int(port))
                 return server
             }, configuration: node, logger: logger)
 
@@ -218,7 +218,7 @@ struct NodeRole: Sendable {
         let gate = KubeletGate(client: access.clients.kubelet, node: configuration.nodeName)
         let server = HTTPServer(group: group, tls: try TLSServerContext(tls), handler: gate.guarding(kubelet.handler))
         do {
-            try await server.start(host: "0.0.0.0", port: configuration.kubeletPort)
+            try await server.start(host: configuration.network.anyAddress, port: configuration.kubeletPort)
         } catch let error as IOError {
             throw StartupError(
                 "listen tcp 0.0.0.0:\(configuration.kubeletPort): bind: \(SysError.text(error.errnoCode).lowercased())")
