@@ -22,12 +22,14 @@ struct NodeRole: Sendable {
     private let pods: PodNetworkConfiguration
     private let backend: BackendConfiguration
 
-    /// Reads the configuration files of the node; what is wrong with them is known before anything is made.
+    /// Reads the configuration files of the node and looks whether the kernel can do what pods need of it; what is wrong is
+    /// known before anything is made.
     init(_ configuration: ServerConfiguration, address: String, group: any EventLoopGroup, logger: Logger) throws {
         (self.configuration, self.address, self.group, self.logger) = (configuration, address, group, logger)
         registries = try Self.loadRegistries(configuration, logger: logger)
         pods = try configuration.network.podNetwork(stateDirectory: configuration.stateDirectory)
         backend = try configuration.network.backendConfiguration(stateDirectory: configuration.stateDirectory)
+        do { try KernelSupport.check(KernelRuleset()) } catch { throw StartupError("\(error)") }
     }
 
     /// Address of the interface with the default route; nil: there is none.
