@@ -101,6 +101,21 @@ extension PodNetwork {
         }
     }
 
+    /// Of an earlier configuration, which had the other address family too.
+    func removeRules(notOf families: [AddressFamily]) throws(PodNetworkError) {
+        try kernel("remove rules of another address family") { () throws(NetlinkError) in
+            let stale = AddressFamily.allCases.filter { !families.contains($0) }
+                .map { NFTable(NFFamily($0), PodRules.tableName) }
+            let present = Set(try self.backend.tables())
+            for table in stale where present.contains(table) {
+                try self.backend.commit([.deleteTable(table)], purpose: "remove table \(table)")
+                // As if nobody had committed: the loaded tables are as they were.
+                let now = try self.backend.generation()
+                self.state.withLock { $0.generation = now }
+            }
+        }
+    }
+
     private func rulesets(_ state: PodNetworkState) -> [AddressFamily: Ruleset] {
         var out: [AddressFamily: Ruleset] = [:]
         for (index, pool) in state.pools.enumerated() {

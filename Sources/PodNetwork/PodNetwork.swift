@@ -142,6 +142,7 @@ package final class PodNetwork: Sendable {
         }
         self.state = Mutex(state)
         try loadRules()
+        try removeRules(notOf: families)
     }
 
     // MARK: pods

@@ -230,6 +230,32 @@ struct PolicyLiveTests {
         #expect(probe(from: at.a, "10.43.0.10", 80, milliseconds: 1000).server == nil)
     }
 
+    @Test func hostPortsOfBothFamiliesLeadToThePodThatPoliciesGuard() throws {
+        let at = try PolicyLab(bridgeFiltering: false)
+        let running = try at.servers()
+        defer { running.forEach { $0.close_() } }
+        let backend = try KernelRuleset(in: at.lab.node)
+        for (cidr, pod) in [("10.42.0.0/24", "10.42.0.2"), ("fd00:42::/64", "fd00:42::2")] {
+            let prefix = try #require(IPPrefix(cidr))
+            var rules = PodRules(podCIDR: prefix, clusterCIDRs: [prefix])
+            rules.bindings = [
+                PodRules.Binding(HostPort(hostPort: 9000, podPort: 8080), to: try #require(IPAddress(pod))),
+                PodRules.Binding(
+                    HostPort(transport: .udp, hostPort: 9000, podPort: 8080), to: try #require(IPAddress(pod))),
+            ]
+            try backend.commit(rules.ruleset().load(), purpose: "load host ports")
+        }
+        #expect(probe(from: at.lab.outside, "172.30.0.1", 9000).server == "a")
+        for address in ["10.42.0.1", "fd00:42::1"] {
+            #expect(probe(from: at.b, address, 9000).server == "a")
+            #expect(probe(from: at.b, address, 9000, udp: true).server == "a")
+            #expect(probe(from: at.b, address, 9001) == .failed(ECONNREFUSED))
+        }
+        try at.load([NetworkPolicy("deny", namespace: "default", pods: .equal(["app": "a"]), ingress: [])])
+        #expect(probe(from: at.lab.outside, "172.30.0.1", 9000) == .failed(ECONNREFUSED))
+        #expect(probe(from: at.b, "fd00:42::1", 9000) == .failed(ECONNREFUSED))
+    }
+
     @Test func tamperingIsFoundAndRepaired() throws {
         let at = try PolicyLab(bridgeFiltering: false)
         let running = try at.servers()

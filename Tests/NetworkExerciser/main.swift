@@ -98,6 +98,7 @@ server.stop()
 
 if getuid() == 0 {
     for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
+    for count in [100, 30_000] { try FirstPacket.run(services: count) }
     try PolicyFigures.run()
 }
 if getuid() == 0 { try await PodNetworkBench.run() }

@@ -295,4 +295,16 @@ import Testing
         try await node.until("c is ready") { node.isReady("c") }
         await node.stop()
     }
+
+    @Test func addressesAndProtocolsHaveHostPortsOfTheirOwn() {
+        func port(_ address: String, _ transport: String = "TCP", _ number: Int64 = 80) -> NodeResources.HostPort {
+            NodeResources.HostPort(address: address, transport: transport, port: number)
+        }
+        #expect(!port("0.0.0.0").conflicts(port("0.0.0.0", "UDP")))
+        #expect(!port("192.0.2.1").conflicts(port("192.0.2.2")))
+        #expect(!port("192.0.2.1").conflicts(port("2001:db8::1")))
+        #expect(!port("192.0.2.1").conflicts(port("192.0.2.1", "TCP", 81)))
+        #expect(port("192.0.2.1").conflicts(port("192.0.2.1")))
+        #expect(port("192.0.2.1").conflicts(port("0.0.0.0")) && port("::").conflicts(port("2001:db8::1")))
+    }
 }

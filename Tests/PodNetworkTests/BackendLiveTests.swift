@@ -23,7 +23,8 @@ struct BackendLiveTests {
         }
         for (from, pod) in pods.enumerated() {
             for (to, other) in pods.enumerated() where from != to {
-                for (index, address) in other.ips.enumerated() {
+                for (index, address) in other.ips.enumerated()
+                where families.contains(address.contains(":") ? .ipv6 : .ipv4) {
                     let wanted = ProbeResult.answer("\(lab.nodes[to].name) \(pod.ips[index])")
                     #expect(lab.eventually(wanted, from: pod.namespace, address) == wanted)
                     #expect(lab.eventually(wanted, from: pod.namespace, address, udp: true) == wanted)
@@ -48,9 +49,10 @@ struct BackendLiveTests {
         #expect(link.mtu == UInt32(mtu))
         for address in b.ips {
             let header = address.contains(":") ? 48 : 28
-            let ping = shell(
-                "busybox ping -c 3 -W 5 -w 15 -s \(mtu - header) \(address)", in: a.namespace)
-            #expect(ping.output.contains(" 0% packet loss") || ping.status == 0, "\(ping.output)")
+            // One packet per program: children of this process have their signals blocked, and ping's clock is a signal.
+            let once = "timeout -s KILL 3 busybox ping -c 1 -s \(mtu - header) \(address)"
+            let ping = shell("for i in 1 2 3 4 5 6 7 8; do \(once) && exit 0; done; exit 1", in: a.namespace)
+            #expect(ping.status == 0, "\(ping.output)")
         }
     }
 

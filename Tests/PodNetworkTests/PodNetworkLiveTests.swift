@@ -137,6 +137,17 @@ struct PodNetworkLiveTests {
         #expect(try node.route.link(name: second.interface) == nil)
     }
 
+    @Test func aFamilyThatIsNoLongerUsedLeavesNothing() async throws {
+        _ = try await node.open()
+        #expect(shell("nft list tables", in: node.namespace).output.contains("table ip6 k3s-pods"))
+        let network = try await node.open(["10.42.0.0/24"])
+        #expect(shell("nft list tables", in: node.namespace).output == "table ip k3s-pods\n")
+        #expect(try await !network.verifyRules())
+        let bridge = try #require(try node.route.link(name: "cni0")).index
+        let addresses = try node.route.addresses(link: bridge).map(\.prefix).filter { !$0.address.isLinkLocal }
+        #expect(addresses.map(\.description) == ["10.42.0.1/24"])
+    }
+
     @Test func gcRemovesWhatIsNotLive() async throws {
         let network = try await node.open()
         let pods = try (0..<3).map { _ in try NetworkNamespace.make() }

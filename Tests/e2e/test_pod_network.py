@@ -235,7 +235,7 @@ def test_plugins_of_others_when_the_backend_is_none(configured):
         kubectl("delete", "pod", "a", "b", "--wait")
         left = lambda: [n for n in os.listdir(leases) if n[0].isdigit()]
         wait_until("the leases are given back", lambda: left() == [])
-        assert os.listdir(os.path.join(node.data, "agent", "cni", "results")) == []
+        wait_until("nothing is left", lambda: os.listdir(os.path.join(node.data, "agent", "cni", "results")) == [])
     finally:
         if os.path.exists(CONF):
             os.remove(CONF)

@@ -118,6 +118,7 @@ import Transport
         #expect(cluster.nodePorts == 31000...31999)
         #expect(cluster.disablesNetworkPolicy)
         #expect(cluster.disabled == ["coredns"] && cluster.egressSelectorMode == "cluster")
+        #expect(cluster.disablesNetworkPolicy)
     }
 
     @Test func whatIsMissingHasADefaultOrAName() throws {

@@ -73,8 +73,11 @@ package struct ProxySettings: Sendable, Equatable {
     package var families: [AddressFamily] = [.ipv4]
     /// Bit of the packet mark that means "masquerade in postrouting" (kube-proxy's default, 14).
     package var masqueradeBit: UInt8 = 14
-    package init(clusterCIDRs: [IPPrefix], families: [AddressFamily] = [.ipv4]) {
-        (self.clusterCIDRs, self.families) = (clusterCIDRs, families)
+    /// - Parameter families: nil: those of the pods.
+    package init(clusterCIDRs: [IPPrefix], families: [AddressFamily]? = nil) {
+        self.clusterCIDRs = clusterCIDRs
+        let known = AddressFamily.allCases.filter { family in clusterCIDRs.contains { $0.family == family } }
+        self.families = families ?? (known.isEmpty ? [.ipv4] : known)
     }
 }
 

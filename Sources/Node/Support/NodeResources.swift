@@ -20,8 +20,9 @@ package final class NodeResources: Sendable {
         var port: Int64
         func conflicts(_ other: HostPort) -> Bool {
             transport == other.transport && port == other.port
-                && (address == other.address || address == "0.0.0.0" || other.address == "0.0.0.0")
+                && (address == other.address || isEveryAddress || other.isEveryAddress)
         }
+        private var isEveryAddress: Bool { address == "0.0.0.0" || address == "::" }
     }
     private let state = Mutex(State())
 

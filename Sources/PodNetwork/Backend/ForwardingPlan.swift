@@ -106,7 +106,8 @@ package struct ForwardingPlanner: Sendable, Equatable {
     /// - Parameter nodes: the other nodes; of two that claim the same range the first by name has it.
     package func plan(_ nodes: [NetworkNode]) -> ForwardingPlan {
         var plan = ForwardingPlan()
-        var taken: [(range: IPPrefix, by: String)] = own.map { ($0.masked, "this node") }
+        var taken = TakenRanges(lengths: Set((own + nodes.flatMap(\.podCIDRs)).map(\.length)))
+        for range in own { taken.insert(range, by: "this node") }
         var macs: [MACAddress: String] = [:]
         let families = Set(own.map(\.family))
         for node in nodes.sorted(by: { $0.name < $1.name }) {
@@ -118,7 +119,7 @@ package struct ForwardingPlanner: Sendable, Equatable {
                 continue
             }
             for range in node.podCIDRs where families.contains(range.family) {
-                if let other = taken.first(where: { $0.range.overlaps(range) }) {
+                if let other = taken.overlapping(range) {
                     plan.problems.append(
                         "node \(node.name): pod CIDR \(range) overlaps \(other.range) of \(other.by): left out")
                     continue
@@ -130,7 +131,7 @@ package struct ForwardingPlanner: Sendable, Equatable {
                 if let problem = add(node, range, address, &macs, to: &plan) {
                     plan.problems.append("node \(node.name): \(problem): \(range) left out")
                 } else {
-                    taken.append((range, "node \(node.name)"))
+                    taken.insert(range, by: "node \(node.name)")
                 }
             }
         }
@@ -181,8 +182,32 @@ package struct ForwardingPlanner: Sendable, Equatable {
     }
 }
 
-extension IPPrefix {
-    func overlaps(_ other: IPPrefix) -> Bool {
-        family == other.family && (contains(other.network) || other.contains(network))
+/// Who has which range; found by a few look-ups per range however many nodes there are.
+private struct TakenRanges {
+    typealias Owner = (range: IPPrefix, by: String)
+    /// All that occur: few, and usually one per family.
+    let lengths: Set<UInt8>
+    private var ranges: [IPPrefix: Owner] = [:]
+    /// By what the ranges are part of.
+    private var parts: [IPPrefix: Owner] = [:]
+
+    init(lengths: Set<UInt8>) { self.lengths = lengths }
+
+    mutating func insert(_ range: IPPrefix, by owner: String) {
+        ranges[range.masked] = (range, owner)
+        for length in lengths where length <= range.length {
+            guard let whole = IPPrefix(range.address, length: Int(length))?.masked else { continue }
+            if parts[whole] == nil { parts[whole] = (range, owner) }
+        }
+    }
+
+    func overlapping(_ range: IPPrefix) -> Owner? {
+        if let inside = parts[range.masked] { return inside }
+        for length in lengths where length < range.length {
+            if let whole = IPPrefix(range.address, length: Int(length))?.masked, let owner = ranges[whole] {
+                return owner
+            }
+        }
+        return nil
     }
 }

@@ -1,3 +1,4 @@
+import Iptables
 import Linux
 import Netlink
 
@@ -38,63 +39,33 @@ enum KernelProbes {
         }
     }
 
-    static let all: [Probe] = [
-        Probe(label: "veth pair", whenMissing: .fail) { try addLink(.veth(VethPeer(name: "probe1"))) },
-        Probe(label: "bridge", whenMissing: .fail) { try addLink(.bridge) },
-        Probe(label: "vxlan", whenMissing: .warn) { try addLink(.vxlan(VXLANSettings(identifier: 1, port: 8472))) },
-        Probe(label: "wireguard", whenMissing: .warn) { try addLink(.other("wireguard")) },
-        Probe(label: "nf_tables: tables and chains", whenMissing: .fail) { try commit([]) },
-        Probe(label: "nf_tables: NAT chains", whenMissing: .fail) {
-            try commit([], hook: NFHook(.nat, .prerouting, priority: -100))
-        },
-        Probe(label: "nf_tables: masquerade", whenMissing: .fail) {
-            try commit([.masquerade(fullyRandom: true)], hook: NFHook(.nat, .postrouting, priority: 100))
-        },
-        Probe(label: "nf_tables: connection tracking", whenMissing: .fail) {
-            try commit([.conntrack(.state, into: NFRegister(0))])
-        },
-        Probe(label: "nf_tables: address types (fib)", whenMissing: .fail) {
-            try commit([.addressType(ofSource: false, into: NFRegister(0))])
-        },
-        Probe(label: "nf_tables: random numbers (numgen)", whenMissing: .fail) {
-            try commit([.numberGenerator(random: true, modulus: 2, into: NFRegister(0))])
-        },
-        Probe(label: "nf_tables: reject", whenMissing: .fail) { try commit([.reject(.tcpReset)]) },
-        Probe(label: "overlay file system", whenMissing: .fail, run: overlay),
-        Probe(label: "user namespaces", whenMissing: .warn) {
-            // Not tried: a process with threads cannot enter one.
-            let maximum = try Files.readString("/proc/sys/user/max_user_namespaces")
-            guard maximum.first != "0" else {
-                throw SysError(ENOSPC, "read", path: "/proc/sys/user/max_user_namespaces")
+    static let all: [Probe] =
+        [
+            Probe(label: "veth pair", whenMissing: .fail) { try addLink(.veth(VethPeer(name: "probe1"))) },
+            Probe(label: "bridge", whenMissing: .fail) { try addLink(.bridge) },
+            Probe(label: "vxlan", whenMissing: .warn) { try addLink(.vxlan(VXLANSettings(identifier: 1, port: 8472))) },
+            Probe(label: "wireguard", whenMissing: .warn) { try addLink(.other("wireguard")) },
+        ]
+        + KernelSupport.needs.map { need in
+            Probe(label: "nf_tables: \(need.title)", whenMissing: .fail) {
+                try KernelSupport.attempt([need], KernelRuleset())
             }
-        },
-        Probe(label: "pid, ipc, uts and cgroup namespaces", whenMissing: .fail) {
-            try Namespaces.unshareThread([.ipc, .uts, .cgroup, .pid])
-        },
-    ]
+        } + [
+            Probe(label: "overlay file system", whenMissing: .fail, run: overlay),
+            Probe(label: "user namespaces", whenMissing: .warn) {
+                // Not tried: a process with threads cannot enter one.
+                let maximum = try Files.readString("/proc/sys/user/max_user_namespaces")
+                guard maximum.first != "0" else {
+                    throw SysError(ENOSPC, "read", path: "/proc/sys/user/max_user_namespaces")
+                }
+            },
+            Probe(label: "pid, ipc, uts and cgroup namespaces", whenMissing: .fail) {
+                try Namespaces.unshareThread([.ipc, .uts, .cgroup, .pid])
+            },
+        ]
 
     private static func addLink(_ kind: LinkKind) throws {
         try RouteSocket().addLink(LinkSpec("probe0", kind))
-    }
-
-    /// A table with one chain and, where there are expressions, a rule of them.
-    private static func commit(
-        _ expressions: [NFExpression], hook: NFHook = NFHook(.filter, .input, priority: 0)
-    ) throws {
-        let table = NFTable(.ip, "k3s-probe")
-        var commands: [NFCommand] = [.addTable(table), .addChain(table, NFChain("probe", hook: hook))]
-        if !expressions.isEmpty {
-            var all: [NFExpression] = []
-            if case .reject = expressions[0] {
-                // A TCP reset answers TCP only.
-                all = [
-                    .meta(.transportProtocol, into: NFRegister(0)),
-                    .compare(NFRegister(0), .equal, [UInt8(IPPROTO_TCP)]),
-                ]
-            }
-            commands.append(.addRule(table, chain: "probe", NFRule(all + expressions)))
-        }
-        try NFTablesSocket().commit(commands, "probe")
     }
 
     @Sendable private static func overlay() throws {

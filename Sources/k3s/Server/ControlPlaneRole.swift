@@ -132,7 +132,8 @@ struct ControlPlaneRole: Sendable {
 
     /// Writes the administrator's kubeconfig.
     func writeKubeconfig() throws {
-        let host = configuration.bindAddress == "0.0.0.0" ? "127.0.0.1" : configuration.bindAddress
+        let bound = configuration.bindAddress
+        let host = ["0.0.0.0", "::"].contains(bound) ? "127.0.0.1" : bound.contains(":") ? "[\(bound)]" : bound
         let text = try pki.adminKubeconfig(server: "https://\(host):\(configuration.port)")
         let path = configuration.kubeconfigPath
         do throws(SysError) {

@@ -114,6 +114,9 @@ struct NetworkSettings: Sendable {
         }
     }
 
+    /// What is listened on: with IPv6 in the cluster a socket of both families.
+    var anyAddress: String { clusterCIDRs.contains { $0.utf8.contains(UInt8(ascii: ":")) } ? "::" : "0.0.0.0" }
+
     /// The node's addresses, one per family of the pod networks as far as there are; the primary one first.
     func nodeAddresses(primary: String) -> [String] {
         if !nodeIPs.isEmpty { return nodeIPs }

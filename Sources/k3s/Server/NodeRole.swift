@@ -22,12 +22,14 @@ struct NodeRole: Sendable {
     private let pods: PodNetworkConfiguration
     private let backend: BackendConfiguration
 
-    /// Reads the configuration files of the node; what is wrong with them is known before anything is made.
+    /// Reads the configuration files of the node and looks whether the kernel can do what pods need of it; what is wrong is
+    /// known before anything is made.
     init(_ configuration: ServerConfiguration, address: String, group: any EventLoopGroup, logger: Logger) throws {
         (self.configuration, self.address, self.group, self.logger) = (configuration, address, group, logger)
         registries = try Self.loadRegistries(configuration, logger: logger)
         pods = try configuration.network.podNetwork(stateDirectory: configuration.stateDirectory)
         backend = try configuration.network.backendConfiguration(stateDirectory: configuration.stateDirectory)
+        do { try KernelSupport.check(KernelRuleset()) } catch { throw StartupError("\(error)") }
     }
 
     /// Address of the interface with the default route; nil: there is none.
@@ -83,7 +85,8 @@ struct NodeRole: Sendable {
         }
 
         let network = podNetwork(runtime)
-        let settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
+        var settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
+        settings.families = pods.clusterCIDRs.map(\.family)
         let proxy = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
 
         let report = await images.importDirectory(agentDirectory + "/images")
@@ -132,9 +135,9 @@ struct NodeRole: Sendable {
             clients: access.clients, runtime: runtime, network: network,
             proxy: KernelServiceProxy(proxy: proxy, settings: settings),
             policies: try networkPolicies(settings.families, names), names: names,
-            listen: { [group] port, handler in
+            listen: { [group, host = configuration.network.anyAddress] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
-                try await server.start(host: "0.0.0.0", port: Int(port))
+                try await server.start(host: host, port: Int(port))
                 return server
             }, configuration: node, logger: logger)
 
@@ -216,7 +219,7 @@ struct NodeRole: Sendable {
         let gate = KubeletGate(client: access.clients.kubelet, node: configuration.nodeName)
         let server = HTTPServer(group: group, tls: try TLSServerContext(tls), handler: gate.guarding(kubelet.handler))
         do {
-            try await server.start(host: "0.0.0.0", port: configuration.kubeletPort)
+            try await server.start(host: configuration.network.anyAddress, port: configuration.kubeletPort)
         } catch let error as IOError {
             throw StartupError(
                 "listen tcp 0.0.0.0:\(configuration.kubeletPort): bind: \(SysError.text(error.errnoCode).lowercased())")

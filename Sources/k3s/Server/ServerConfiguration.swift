@@ -67,11 +67,11 @@ struct ServerConfiguration: Sendable {
         let home = environment("HOME") ?? "/"
         dataDirectory = try Self.absolute(
             flags.string("data-dir") ?? (isRoot ? "/var/lib/rancher/k3s" : home + "/.rancher/k3s"), "data-dir")
-        bindAddress = try Self.address(flags.string("bind-address") ?? "0.0.0.0", "bind-address")
         port = try Self.port(flags.string("https-listen-port") ?? "6443", "https-listen-port")
         advertiseAddress = try flags.string("advertise-address").map { try Self.address($0, "advertise-address") }
         tlsSANs = flags.commaList("tls-san")
         network = try NetworkSettings(flags)
+        bindAddress = try Self.address(flags.string("bind-address") ?? network.anyAddress, "bind-address")
         clusterDomain = flags.string("cluster-domain") ?? "cluster.local"
         nodePorts = try Self.portRange(flags.string("service-node-port-range") ?? "30000-32767")
         kubeconfigPath =

@@ -105,6 +105,27 @@ import Testing
             spec: ["containers": [["ports": [["hostPort": 80]]]]],
             node: node { $0.ports = [.init(transport: "TCP", address: "0.0.0.0", number: 80)] },
             reasons: ["node(s) didn't have free ports for the requested pod ports"], note: "port taken"),
+        Case(
+            spec: [
+                "containers": [
+                    [
+                        "ports": [
+                            ["hostPort": 80, "protocol": "UDP"], ["hostPort": 80, "hostIP": "192.0.2.1"],
+                            ["hostPort": 81, "hostIP": "2001:db8::1"],
+                        ]
+                    ]
+                ]
+            ],
+            node: node {
+                $0.ports = [
+                    .init(transport: "TCP", address: "192.0.2.2", number: 80),
+                    .init(transport: "TCP", address: "192.0.2.1", number: 81),
+                ]
+            }, reasons: [], note: "other address or protocol"),
+        Case(
+            spec: ["containers": [["ports": [["hostPort": 80, "hostIP": "192.0.2.1"]]]]],
+            node: node { $0.ports = [.init(transport: "TCP", address: "0.0.0.0", number: 80)] },
+            reasons: ["node(s) didn't have free ports for the requested pod ports"], note: "every address taken"),
     ]) func filters(_ test: Case) {
         let filters = NodeFilters(KubeObject(["spec": test.spec]))
         #expect(filters.reasons(against: test.node) == test.reasons, "\(test.note)")
