@@ -174,6 +174,11 @@ def test_ipv6_only_pods(configured):
     assert [ip.startswith("fd00:42::") for ip in ips(kubectl, "b")] == [True]
     reaches(kubectl, "a", ips(kubectl, "b")[0])
     assert node.jsonpath("service", "kubernetes", "{.spec.clusterIP}") == "fd00:43::1"
+    kubectl("expose", "pod", "b", "--port=80", "--target-port=8080")
+    reaches(kubectl, "a", "b.default.svc.cluster.local", 80)
+    # The API server, by its service: what every in-cluster client does.
+    hello = lambda: kubectl("exec", "a", "--", "sh", "-c", "nc -w 2 fd00:43::1 443 </dev/null && echo open", check=False).stdout
+    wait_until("the API server is reached from a pod", lambda: "open" in hello())
     assert "masquerade" in node.netns.run("nft", "list", "table", "ip6", "k3s-pods").stdout
 
 
