@@ -111,6 +111,11 @@ def node_to_route(node):
     return elapsed
 
 
+def write_to_rule(node):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_write_to_rule.py")
+    return json.loads(node.netns.run(sys.executable, script, node.kubeconfig).stdout)
+
+
 def client_overhead(node):
     """What a kubectl run costs that does nothing: part of every figure that kubectl measures."""
     started = time.monotonic()
@@ -182,6 +187,9 @@ def main():
         row("  of which a kubectl process that does nothing", round(overhead), "ms", "", "")
         times = [node_to_route(node) for _ in range(3)]
         row("kubectl create of a node to the route to its pods", round(statistics.median(times)), "ms", "<= 1000", "")
+        times = write_to_rule(node)
+        row("API write of an endpoint to the rule, median of 11", round(times["rule"], 1), "ms", "<= 5", "")
+        row("  of which until the API has answered", round(times["answer"], 1), "ms", "", "")
         node.kubectl("delete", "pod", "--all", "--wait")
         started = time.monotonic()
         node.apply(DEPLOYMENT)

@@ -146,7 +146,7 @@ struct ServiceProxyLiveTests {
         #expect(probe(from: at.a, "172.30.0.1", 30080).server == "b")
         #expect(probe(from: at.a, "10.42.0.1", 30080).server == "b")
         #expect(probe(from: at.lab.node, "172.30.0.1", 30080).server == "b")
-        #expect(probe(from: at.lab.node, "127.0.0.1", 30080).server == "b")
+        #expect(probe(from: at.lab.node, "127.0.0.1", 30080) == .failed(ECONNREFUSED))
         try at.proxy.update([at.service([]) { $0.nodePort = 30080 }])
         #expect(probe(from: at.lab.outside, "172.30.0.1", 30080) == .failed(ECONNREFUSED))
     }
@@ -256,6 +256,24 @@ struct ServiceProxyLiveTests {
         try next.update([sticky([held == "a" ? "10.42.0.3" : "10.42.0.2"])])
         for _ in 0..<5 { #expect(probe(from: at.lab.outside, "10.43.0.10", 80).server == other) }
         at.expectPrintable()
+    }
+
+    /// A client that has been away for longer than the timeout is as good as new: either endpoint may be next.
+    @Test func sessionAffinityEndsWithItsTimeout() throws {
+        let at = try ProxyLab(bridgeFiltering: false)
+        let running = try at.servers()
+        defer { running.forEach { $0.close_() } }
+        try at.proxy.sync(
+            ProxyState(
+                services: [at.service(["10.42.0.2", "10.42.0.3"]) { $0.sessionAffinityTimeoutSeconds = 1 }],
+                settings: at.settings))
+        let first = try #require(probe(from: at.lab.outside, "10.43.0.10", 80).server)
+        var met: Set<String> = [first]
+        for _ in 0..<24 where met.count < 2 {
+            usleep(1_500_000)
+            if let next = probe(from: at.lab.outside, "10.43.0.10", 80).server { met.insert(next) }
+        }
+        #expect(met == ["a", "b"])
     }
 
     @Test(arguments: [true, false])

@@ -20,8 +20,7 @@ enum FirstPacket {
         guard withAddress(target, 8080, { bind(receiver, $0, $1) }) == 0 else { throw NetlinkError(errno, "bind") }
         let none = try median(target, 8080, namespace)
 
-        var settings = ProxySettings(clusterCIDRs: [own])
-        settings.localhostNodePorts = false
+        let settings = ProxySettings(clusterCIDRs: [own])
         let proxy = ServiceProxy(backend: try KernelRuleset(in: namespace), connections: nil, settings: settings)
         let services = (0..<count).map { index in
             ServicePort(

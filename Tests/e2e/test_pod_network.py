@@ -81,6 +81,48 @@ def test_pods_on_two_nodes_reach_each_other_by_address_and_by_service_name(pair)
     wait_until("the server's node reaches the agent's pod", lambda: curl() == "hello\n")
 
 
+DENY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-one}
+spec:
+  podSelector: {matchLabels: {app: two}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: one}}}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: keep-in}
+spec:
+  podSelector: {matchLabels: {app: three}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: one}}}]}]
+"""
+
+
+def test_policies_hold_between_nodes(pair):
+    """The receiver's node judges who comes in, the sender's who goes out; selectors mean pods of all nodes."""
+    kubectl = pair.server.kubectl
+    pod(kubectl, "three", "node-1")
+    pod(kubectl, "four", "node-2")
+    ready(kubectl, "three", "four")
+    one, two, three, four = (ips(kubectl, name)[0] for name in ("one", "two", "three", "four"))
+    reaches(kubectl, "three", two)
+    reaches(kubectl, "three", four)
+    reaches(kubectl, "four", two)
+    kubectl("apply", "-f", "-", input=DENY)
+    wait_until("a pod of another node that is not selected is refused", lambda: fetch(kubectl, "three", two) == "")
+    wait_until("a pod of the same node too", lambda: fetch(kubectl, "four", two) == "")
+    reaches(kubectl, "one", two)
+    wait_until("what goes out is judged at home", lambda: fetch(kubectl, "three", four) == "")
+    reaches(kubectl, "three", one)
+    reaches(kubectl, "four", three)
+    kubectl("delete", "networkpolicy", "--all")
+    reaches(kubectl, "three", two)
+    reaches(kubectl, "three", four)
+    kubectl("delete", "pod", "three", "four")
+
+
 def test_nodes_announce_themselves_as_flannel_does(pair):
     nodes = json.loads(pair.server.kubectl("get", "nodes", "-o", "json").stdout)["items"]
     ranges = set()

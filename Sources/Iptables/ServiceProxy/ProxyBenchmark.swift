@@ -33,8 +33,7 @@ package struct ProxyBenchmark: Sendable, CustomStringConvertible {
 
     package static func run(services count: Int = 10_000, endpoints: Int = 3) throws(NetlinkError) -> ProxyBenchmark {
         let namespace = try NetworkNamespace.make()
-        var settings = ProxySettings(clusterCIDRs: [IPPrefix("10.42.0.0/16")].compactMap { $0 })
-        settings.localhostNodePorts = false
+        let settings = ProxySettings(clusterCIDRs: [IPPrefix("10.42.0.0/16")].compactMap { $0 })
         let proxy = ServiceProxy(backend: try KernelRuleset(in: namespace), connections: nil, settings: settings)
         var services = ProxyBenchmark.services(count, endpoints: endpoints)
         let clock = ContinuousClock()

@@ -76,7 +76,6 @@ struct ProxyLayout: Sendable {
 
     private var hasClusterCIDRs: Bool { settings.clusterCIDRs.contains { $0.family == family } }
     private var restrictsNodePorts: Bool { settings.nodePortAddresses.contains { $0.family == family } }
-    private var guardsLoopback: Bool { settings.localhostNodePorts && family == .ipv4 }
 
     // MARK: expressions
 
@@ -108,6 +107,17 @@ struct ProxyLayout: Sendable {
         // RTN_LOCAL
         [.addressType(ofSource: ofSource, into: reg(0)), .compare(reg(0), .equal, hostBytes(2))]
     }
+    /// Node ports are not for localhost, as with kube-proxy's nftables mode: the answer could not come back without
+    /// route_localnet, which opens the host's own loopback services to the network.
+    private var destinationIsNoLoopback: [NFExpression] {
+        guard family == .ipv4 else {
+            return [destinationAddress(0), .compare(reg(0), .notEqual, [UInt8](repeating: 0, count: 15) + [1])]
+        }
+        return [
+            destinationAddress(0), .bitwise(reg(0), into: reg(0), mask: [255, 0, 0, 0], xor: [0, 0, 0, 0]),
+            .compare(reg(0), .notEqual, [127, 0, 0, 0]),
+        ]
+    }
     private var isNewConnection: [NFExpression] {
         // NF_CT_STATE_BIT(IP_CT_NEW)
         [
@@ -125,7 +135,8 @@ struct ProxyLayout: Sendable {
             comment: "cluster, external and load balancer addresses")
         let nodePortTest: [NFExpression] =
             restrictsNodePorts
-            ? [destinationAddress(0), .lookup(nodePortAddresses.name, key: reg(0))] : addressIsLocal(ofSource: false)
+            ? [destinationAddress(0), .lookup(nodePortAddresses.name, key: reg(0))]
+            : addressIsLocal(ofSource: false) + destinationIsNoLoopback
         let nodePortDispatch = NFRule(
             nodePortTest + transport(0) + [.verdictMap(nodePorts.name, key: reg(0))], comment: "node ports")
         let refuse = [
@@ -133,7 +144,7 @@ struct ProxyLayout: Sendable {
             NFRule(
                 isNewConnection + nodePortTest + transport(0) + [.verdictMap(noNodePortEndpoints.name, key: reg(0))]),
         ]
-        var chains = [
+        return [
             Ruleset.Chain(
                 NFChain("reject"),
                 [
@@ -152,12 +163,6 @@ struct ProxyLayout: Sendable {
             Ruleset.Chain(NFChain("remember", hook: NFHook(.filter, .prerouting, priority: -98)), remember),
             Ruleset.Chain(NFChain("remember-output", hook: NFHook(.filter, .output, priority: -98)), remember),
         ]
-        if guardsLoopback {
-            chains.append(
-                Ruleset.Chain(
-                    NFChain("loopback-guard", hook: NFHook(.filter, .prerouting, priority: -300)), loopbackGuard))
-        }
-        return chains
     }
 
     /// `daddr . proto . dport` of the connection before translation.
@@ -232,22 +237,6 @@ struct ProxyLayout: Sendable {
                 isNewConnection + frontend(0) + [.lookup(restricted.name, key: reg(0))] + frontend(0)
                     + [sourceAddress(words + 2), .lookup(sources.name, key: reg(0), inverted: true), .verdict(.drop)],
                 comment: "loadBalancerSourceRanges")
-        ]
-    }
-
-    /// With route_localnet the kernel no longer drops packets from the wire with loopback addresses.
-    private var loopbackGuard: [NFRule] {
-        let fromOutside: [NFExpression] = [
-            .meta(.inputName, into: reg(0)),
-            .compare(reg(0), .notEqual, Array("lo".utf8) + [UInt8](repeating: 0, count: 14)),
-        ]
-        let loopback: [NFExpression] = [
-            .bitwise(reg(0), into: reg(0), mask: [255, 0, 0, 0], xor: [0, 0, 0, 0]),
-            .compare(reg(0), .equal, [127, 0, 0, 0]), .verdict(.drop),
-        ]
-        return [
-            NFRule(fromOutside + [destinationAddress(0)] + loopback),
-            NFRule(fromOutside + [sourceAddress(0)] + loopback),
         ]
     }
 

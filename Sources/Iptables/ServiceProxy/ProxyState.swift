@@ -66,10 +66,8 @@ package struct ServicePort: Sendable, Equatable {
 package struct ProxySettings: Sendable, Equatable {
     /// Source ranges of pods: what comes from elsewhere to a cluster address is masqueraded. Empty: nothing is.
     package var clusterCIDRs: [IPPrefix]
-    /// Local addresses that answer on NodePorts; empty is every address of the node (kube-proxy's default).
+    /// Local addresses that answer on NodePorts; empty is every address of the node but loopback.
     package var nodePortAddresses: [IPPrefix] = []
-    /// NodePorts on 127.0.0.1 too (IPv4; sets net.ipv4.conf.all.route_localnet and drops forged loopback packets).
-    package var localhostNodePorts = true
     package var families: [AddressFamily] = [.ipv4]
     /// Bit of the packet mark that means "masquerade in postrouting" (kube-proxy's default, 14).
     package var masqueradeBit: UInt8 = 14

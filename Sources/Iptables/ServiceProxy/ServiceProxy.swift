@@ -133,9 +133,6 @@ package final class ServiceProxy: Sendable {
     }
 
     private func load(_ memory: inout ProxyMemory, _ result: inout Result) throws(NetlinkError) {
-        if memory.settings.localhostNodePorts, memory.settings.families.contains(.ipv4) {
-            try backend.setSysctl("net/ipv4/conf/all/route_localnet", "1")
-        }
         let affinity = memory.survivingAffinity(backend)
         let (tables, commands) = memory.fullLoad(affinity)
         memory.generation = try backend.generation()
