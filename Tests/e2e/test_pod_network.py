@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 
 import harness
@@ -79,6 +80,30 @@ def test_pods_on_two_nodes_reach_each_other_by_address_and_by_service_name(pair)
     # The node as well.
     curl = lambda: pair.server.netns.run("curl", "-s", "-m", "2", f"http://{ips(kubectl, 'two')[0]}:8080/", check=False).stdout
     wait_until("the server's node reaches the agent's pod", lambda: curl() == "hello\n")
+
+
+def in_pod(machine):
+    """A command in the network of the only web server among a machine's pods."""
+    for pid in machine.pids():
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            if f.read().startswith(b"httpd"):
+                return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    raise harness.Failed("no web server runs here")
+
+
+@pytest.mark.parametrize("transport", [[], ["-u", "-b", "20M"]], ids=["tcp", "udp"])
+def test_iperf3_between_pods_of_two_nodes(pair, transport):
+    two = ips(pair.server.kubectl, "two")[0]
+    server = subprocess.Popen([*in_pod(pair.agents[2]), "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
+    try:
+        client = [*in_pod(pair.server), "iperf3", "-J", "-t", "1", *transport, "-c", two]
+        wait_until("iperf3 listens", lambda: "5201" in run(*in_pod(pair.agents[2]), "ss", "-ltn").stdout)
+        end = json.loads(run(*client, check=False).stdout)["end"]
+        received = end["sum"] if transport else end["sum_received"]
+        assert received["bytes"] > 1_000_000, end
+    finally:
+        server.kill()
+        server.wait()
 
 
 DENY = """

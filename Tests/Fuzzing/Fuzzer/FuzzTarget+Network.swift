@@ -44,6 +44,7 @@ extension FuzzTarget {
         },
         FuzzTarget("netlink", bytes: [link, link + link]) { bytes in
             bytes.withUnsafeBytes { buffer in
+                _ = NetlinkReply.decode(buffer, wireGuardFamily: 30)
                 for message in MessageSequence(buffer) {
                     _ = Link(message)
                     _ = (Route(message), Neighbour(message), InterfaceAddress(message), Flow(message))
