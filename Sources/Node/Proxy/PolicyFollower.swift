@@ -93,7 +93,8 @@ final class PolicyFollower: Sendable {
         _ resource: GroupVersionResource, _ handle: @escaping @Sendable (Follower.Change) -> Void
     ) async {
         let follower = Follower(
-            client: context.clusterClient, resource: resource, namespace: nil, clock: context.clock, logger: context.logger)
+            client: context.clusterClient, resource: resource, namespace: nil, clock: context.clock,
+            logger: context.logger)
         await follower.run(handle)
     }
 
