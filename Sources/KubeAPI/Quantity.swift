@@ -66,7 +66,7 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
                 point = true
             } else if byte &- 48 < 10 {
                 digits += 1
-                if mantissa < 100_000_000_000_000_000_000_000_000 {
+                if mantissa < 100_000_000_000_000_000_000_000_000_000_000_000 {
                     mantissa = mantissa * 10 + Int128(byte - 48)
                     if point { fraction += 1 }
                 } else if point {

@@ -1,7 +1,9 @@
 // `fuzzer`: feeds the product's decoders with bytes that nobody would send on purpose.
 //
 //     fuzzer list                                 names of the targets
-//     fuzzer smoke <milliseconds> [target...]     corpus, past crashes, then random changes of them; 0: corpus only
+//     fuzzer smoke <milliseconds> [target...]     corpus, past crashes, then random changes of them; 0: corpus only.
+//                                                 The same changes in the same order each time, and no more than 20,000:
+//                                                 a faster machine does not get to see others
 //     fuzzer guided <target> [libFuzzer options]  coverage guided; only in a program built by hack/fuzz.sh
 //
 // An input that kills the process is left in the working directory as crash-<target>; put into Tests/Fuzzing/Corpus/<target>
@@ -9,6 +11,8 @@
 
 import CFuzz
 import Linux
+
+let mostChanges = 20_000
 
 /// libFuzzer's callback takes no context.
 nonisolated(unsafe) var guidedTarget: FuzzTarget?
@@ -32,7 +36,9 @@ func smoke(_ target: FuzzTarget, milliseconds: Int64) {
         }
         for input in inputs { attempt(input) }
         let end = MonotonicClock.now() + milliseconds * 1_000_000
-        while MonotonicClock.now() < end { for _ in 0..<16 { attempt(mutator.mutated(inputs)) } }
+        while MonotonicClock.now() < end, tried - inputs.count < mostChanges {
+            for _ in 0..<16 { attempt(mutator.mutated(inputs)) }
+        }
     }
     print("fuzz: \(target.name): \(inputs.count) of the corpus, \(tried - inputs.count) changed")
 }
