@@ -117,12 +117,12 @@ def test_configuration_file(own_node, tmp_path):
     from harness import BINARY
 
     config = tmp_path / "config.yaml"
-    config.write_text("node-label: [from=file]\ntls-san: file.example\nflannel-backend: none\nnonsense: 1\n")
+    config.write_text("node-label: [from=file]\ntls-san: file.example\nservicelb-namespace: lb\nnonsense: 1\n")
     own_node.start(extra=("--config", str(config), "--node-label", "also=line"))
     labels = json.loads(own_node.kubectl("get", "node", "node-1", "-o", "json").stdout)["metadata"]["labels"]
     assert labels["from"] == "file" and labels["also"] == "line"
     log = own_node.tail()
-    assert "--flannel-backend is accepted, but has no effect yet" in log
+    assert "--servicelb-namespace is accepted, but has no effect yet" in log
     assert "Unknown flag --nonsense found in config.yaml" in log
     config.write_text("node-label: {a: b}\n")
     refused = run(BINARY, "server", "--config", str(config), check=False)
