@@ -64,6 +64,7 @@ struct ControlPlaneRole: Sendable {
         server.clock = clock
         server.authorizer = rbac
         server.authenticator = RequestAuthenticator(authorizer: rbac, authenticateToken: checkToken) { _ in false }
+        server.admission.plugins.append(.certificates(authorizer: rbac))
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
