@@ -31,11 +31,18 @@ enum Catalog {
                 info.isServed = true
                 schema.addResource(info)
             }
-            served.append(
-                ServedResource(
-                    info, strategy: strategy, view: info.gvr.group == "events.k8s.io" ? EventStrategy.view : nil))
+            served.append(ServedResource(info, strategy: strategy, view: view(info.gvr.groupVersion.description)))
         }
         return served
+    }
+
+    /// Group versions that show what is stored in another one.
+    private static func view(_ groupVersion: String) -> ResourceView? {
+        switch groupVersion {
+        case "events.k8s.io/v1": EventStrategy.view
+        case "autoscaling/v1": AutoscalerStrategy.view
+        default: nil
+        }
     }
 
     private static func strategy(_ gvr: GroupVersionResource, reviews: Bool) -> (any ResourceStrategy)? {
@@ -43,6 +50,9 @@ enum Catalog {
         case ("v1", let resource): core(resource)
         case ("apps/v1", "deployments"): WorkloadStrategy(kind: .deployment)
         case ("apps/v1", "replicasets"): WorkloadStrategy(kind: .replicaSet)
+        case ("autoscaling/v1", "horizontalpodautoscalers"), ("autoscaling/v2", "horizontalpodautoscalers"):
+            AutoscalerStrategy()
+        case ("certificates.k8s.io/v1", "certificatesigningrequests"): CertificateStrategy()
         case ("networking.k8s.io/v1", "ingresses"): IngressStrategy()
         case ("networking.k8s.io/v1", "networkpolicies"): NetworkPolicyStrategy()
         case ("networking.k8s.io/v1", "ipaddresses"): IPAddressStrategy()

@@ -74,6 +74,7 @@ struct ControlPlaneRole: Sendable {
         server.authenticator = RequestAuthenticator(authorizer: authorizer, authenticateToken: checkToken) { _ in
             false
         }
+        server.admission.plugins.append(.certificates(authorizer: authorizer))
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
