@@ -5,6 +5,9 @@ cd "$(dirname "$0")/.."
 hack/e2e.sh --collect-only -q >/dev/null
 .test/venv/bin/python hack/bench_node.py "$@"
 if [ "${BENCH_MODULES:-1}" = 1 ]; then
+    swift build -c release --product RuntimeProbe >/dev/null
+    echo
+    python3 hack/bench_runtime.py .build/release/RuntimeProbe
     swift build -c release --product store-exerciser >/dev/null
     echo
     folder=$(mktemp -d)

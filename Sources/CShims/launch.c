@@ -73,7 +73,7 @@ static int op_inside(const char *plan, size_t size, const struct k3s_op *op) {
     case K3S_OP_MOUNT: case K3S_OP_SYMLINK: case K3S_OP_WRITE: case K3S_OP_BIND_ROOT:
         if (!op->s1 || !op->s2) return 0;
         break;
-    case K3S_OP_JOIN_CGROUP: case K3S_OP_SETNS: case K3S_OP_PROPAGATION: case K3S_OP_MKDIR: case K3S_OP_MKNOD:
+    case K3S_OP_JOIN_CGROUP: case K3S_OP_SETNS: case K3S_OP_OPEN_USERNS: case K3S_OP_PROPAGATION: case K3S_OP_MKDIR: case K3S_OP_MKNOD:
     case K3S_OP_MASK: case K3S_OP_READONLY: case K3S_OP_HOSTNAME: case K3S_OP_CHDIR:
         if (!op->s1) return 0;
         break;
@@ -159,6 +159,8 @@ static int run_op(struct launch *l, struct k3s_op *op) {
     case K3S_OP_SECCOMP: return launch_seccomp(l, op);
     case K3S_OP_CHDIR: return result_of(chdir(text(l, op->s1)));
     case K3S_OP_EXEC: return launch_exec(l, op);
+    case K3S_OP_OPEN_USERNS: return launch_open_userns(l, op);
+    case K3S_OP_ENTER_USERNS: return launch_enter_userns(l);
     case K3S_OP_PAUSE:
         close(l->report);
         launch_pause();
@@ -227,6 +229,7 @@ int k3s_launch(void *plan, size_t size, const int stdio[3], int target_pidfd, in
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return -errno;
     struct launch l = {
         .plan = plan, .size = size, .report = sockets[1], .target = target_pidfd, .root = -1,
+        .userns = -1, .id_base = header->id_base,
         .slots = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}};
     struct stat exe;
     if (stat("/proc/self/exe", &exe) == 0) {

@@ -12,6 +12,8 @@ struct launch {
     int target;  // pidfd, or -1
     int root;    // the container's root directory, or -1: the process's own root
     int slots[K3S_TREE_SLOTS];
+    int userns;  // for idmapped mounts, or -1
+    uint32_t id_base; // owner of what is made in the root, when the container has a user namespace
     int detail;
     uint64_t exe_device, exe_inode; // this program: never to be executed by a container
 };
@@ -32,6 +34,8 @@ int launch_symlink(struct launch *l, struct k3s_op *op);
 int launch_mknod(struct launch *l, struct k3s_op *op);
 int launch_mask(struct launch *l, struct k3s_op *op);
 int launch_readonly(struct launch *l, struct k3s_op *op);
+int launch_open_userns(struct launch *l, struct k3s_op *op);
+int launch_enter_userns(struct launch *l);
 int launch_pty(struct launch *l, struct k3s_op *op);
 int launch_pivot(struct launch *l);
 int launch_ids(struct launch *l, struct k3s_op *op);

@@ -70,6 +70,7 @@ static int make_at(struct launch *l, const char *path, int directory, unsigned m
             } else {
                 // The umask took bits away; a directory for a tmpfs or a volume must have exactly its mode.
                 if (want_directory && last) fchmodat(current, name, mode, 0);
+                if (l->id_base) fchownat(current, name, l->id_base, l->id_base, AT_SYMLINK_NOFOLLOW);
                 next = root_open(l, prefix, O_PATH);
             }
         }
@@ -91,70 +92,6 @@ static int attach(int tree, int target) {
 static int fail(struct launch *l, int detail, int result) {
     l->detail = detail;
     return result;
-}
-
-/// Kernels before 6.7 take the lower directories only as one option of limited length: mount(2) has a page for it.
-static int overlay_classic(struct launch *l, struct k3s_op *op) {
-    char options[4096];
-    size_t used = (size_t)snprintf(options, sizeof options, "lowerdir=");
-    const char *lower = text(l, op->s1);
-    for (uint64_t i = 0; i < op->arg && used < sizeof options; i++) {
-        used += (size_t)snprintf(options + used, sizeof options - used, "%s%s", i ? ":" : "", lower);
-        lower += strlen(lower) + 1;
-    }
-    if (op->s2 && used < sizeof options)
-        used += (size_t)snprintf(options + used, sizeof options - used, ",upperdir=%s,workdir=%s", text(l, op->s2),
-                                 text(l, op->s3));
-    if (used >= sizeof options) return fail(l, K3S_DETAIL_OPTION, -E2BIG);
-    if (mount("overlay", text(l, op->extra), "overlay", 0, options) < 0) return -errno;
-    l->root = k3s_openat(AT_FDCWD, text(l, op->extra), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    return l->root < 0 ? l->root : 0;
-}
-
-int launch_overlay(struct launch *l, struct k3s_op *op) {
-    int target = k3s_openat(AT_FDCWD, text(l, op->extra), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    if (target < 0) return fail(l, K3S_DETAIL_TARGET, target);
-    int fs = k3s_fsopen("overlay");
-    if (fs < 0) return fs;
-    const char *lower = text(l, op->s1);
-    int result = 0;
-    for (uint64_t i = 0; result >= 0 && i < op->arg; i++) {
-        result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "lowerdir+", lower, 0);
-        if (result == -EINVAL && i == 0) {
-            close(fs);
-            close(target);
-            return overlay_classic(l, op);
-        }
-        lower += strlen(lower) + 1;
-    }
-    if (result < 0) return fail(l, K3S_DETAIL_SOURCE, result);
-    if (op->s2) {
-        result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "upperdir", text(l, op->s2), 0);
-        if (result >= 0) result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "workdir", text(l, op->s3), 0);
-        if (result < 0) return fail(l, K3S_DETAIL_OPTION, result);
-        // Without it the end of each container syncs the whole file system below, and every fsync inside reaches the
-        // disk: for files that no container sees again after a power failure. Kernels before 5.10 do not know it.
-        k3s_fsconfig(fs, K3S_FSCONFIG_SET_FLAG, "volatile", NULL, 0);
-    }
-    result = k3s_fsconfig(fs, K3S_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-    int tree = result < 0 ? result : k3s_fsmount(fs, 0);
-    close(fs);
-    if (tree < 0) return tree;
-    result = attach(tree, target);
-    close(target);
-    if (result < 0) return fail(l, K3S_DETAIL_ATTACH, result);
-    l->root = tree;
-    return 0;
-}
-
-int launch_bind_root(struct launch *l, struct k3s_op *op) {
-    int tree = k3s_open_tree(AT_FDCWD, text(l, op->s1), K3S_OPEN_TREE_CLONE | K3S_AT_RECURSIVE);
-    if (tree < 0) return fail(l, K3S_DETAIL_SOURCE, tree);
-    k3s_mount_setattr(tree, "", K3S_AT_EMPTY_PATH | K3S_AT_RECURSIVE, 0, 0, MS_PRIVATE);
-    int result = k3s_move_mount(tree, "", AT_FDCWD, text(l, op->s2), K3S_MOVE_MOUNT_F_EMPTY_PATH);
-    if (result < 0) return fail(l, K3S_DETAIL_ATTACH, result);
-    l->root = tree;
-    return 0;
 }
 
 /// "a,b=c" to fsconfig calls.
@@ -184,6 +121,122 @@ static int new_filesystem(const char *type, const char *options, unsigned attrib
     int tree = result < 0 ? result : k3s_fsmount(fs, attributes);
     close(fs);
     return tree;
+}
+
+/// Name of lower directory number `index`: as the plan says, or its shifted mount below the mount point.
+static const char *lower_name(struct launch *l, struct k3s_op *op, uint64_t index, const char **cursor, char *buffer,
+                              size_t size) {
+    const char *name = *cursor;
+    *cursor += strlen(name) + 1;
+    if (!(op->flags & K3S_FLAG_IDMAP)) return name;
+    snprintf(buffer, size, "%s/%u", text(l, op->extra), (unsigned)index);
+    return buffer;
+}
+
+/// Mounts each lower directory with shifted owners on a small file system over the mount point. overlayfs takes its own
+/// copies of these mounts; all of it goes with the old root.
+static int shift_layers(struct launch *l, struct k3s_op *op) {
+    int place = k3s_openat(AT_FDCWD, text(l, op->extra), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (place < 0) return fail(l, K3S_DETAIL_TARGET, place);
+    int shelf = new_filesystem("tmpfs", "mode=711,size=64k", 0);
+    if (shelf < 0) return shelf;
+    int result = attach(shelf, place);
+    close(place);
+    const char *lower = text(l, op->s1);
+    for (uint64_t i = 0; result >= 0 && i < op->arg; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%u", (unsigned)i);
+        if (mkdirat(shelf, name, 0711) < 0) return -errno;
+        int tree = k3s_open_tree(AT_FDCWD, lower, K3S_OPEN_TREE_CLONE);
+        if (tree < 0) return fail(l, K3S_DETAIL_SOURCE, tree);
+        result = k3s_mount_idmap(tree, 0, l->userns);
+        if (result < 0) return fail(l, K3S_DETAIL_IDMAP, result);
+        result = k3s_move_mount(tree, "", shelf, name, K3S_MOVE_MOUNT_F_EMPTY_PATH);
+        close(tree);
+        lower += strlen(lower) + 1;
+    }
+    close(shelf);
+    return result;
+}
+
+/// Kernels before 6.7 take the lower directories only as one option, within one page: by descriptor, whose names are
+/// short however long the paths are.
+static int overlay_classic(struct launch *l, struct k3s_op *op) {
+    char options[4096];
+    size_t used = (size_t)snprintf(options, sizeof options, "lowerdir=");
+    const char *lower = text(l, op->s1);
+    for (uint64_t i = 0; i < op->arg && used < sizeof options; i++) {
+        char buffer[256];
+        const char *name = lower_name(l, op, i, &lower, buffer, sizeof buffer);
+        int fd = k3s_openat(AT_FDCWD, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        if (fd < 0) return fail(l, K3S_DETAIL_SOURCE, fd);
+        used += (size_t)snprintf(options + used, sizeof options - used, "%s/proc/self/fd/%d", i ? ":" : "", fd);
+    }
+    if (op->s2 && used < sizeof options)
+        used += (size_t)snprintf(options + used, sizeof options - used, ",upperdir=%s,workdir=%s,volatile",
+                                 text(l, op->s2), text(l, op->s3));
+    if (used >= sizeof options) return fail(l, K3S_DETAIL_OPTION, -E2BIG);
+    int result = mount("overlay", text(l, op->extra), "overlay", 0, options) < 0 ? -errno : 0;
+    if (result == -EINVAL && op->s2) { // before 5.10 there is no "volatile"
+        options[used - 9] = 0;
+        result = mount("overlay", text(l, op->extra), "overlay", 0, options) < 0 ? -errno : 0;
+    }
+    if (result < 0) return result;
+    l->root = k3s_openat(AT_FDCWD, text(l, op->extra), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    return l->root < 0 ? l->root : 0;
+}
+
+int launch_overlay(struct launch *l, struct k3s_op *op) {
+    if (op->flags & K3S_FLAG_IDMAP) {
+        int shifted = shift_layers(l, op);
+        if (shifted < 0) return shifted;
+    }
+    int target = k3s_openat(AT_FDCWD, text(l, op->extra), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (target < 0) return fail(l, K3S_DETAIL_TARGET, target);
+    int fs = k3s_fsopen("overlay");
+    if (fs < 0) return fs;
+    const char *lower = text(l, op->s1);
+    int result = 0;
+    for (uint64_t i = 0; result >= 0 && i < op->arg; i++) {
+        char buffer[256];
+        const char *name = lower_name(l, op, i, &lower, buffer, sizeof buffer);
+        result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "lowerdir+", name, 0);
+    }
+    if (result == -EINVAL) goto classic;
+    if (result < 0) return fail(l, K3S_DETAIL_SOURCE, result);
+    if (op->s2) {
+        result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "upperdir", text(l, op->s2), 0);
+        if (result >= 0) result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "workdir", text(l, op->s3), 0);
+        if (result < 0) return fail(l, K3S_DETAIL_OPTION, result);
+        // Without it the end of each container syncs the whole file system below, and every fsync inside reaches the
+        // disk: for files that no container sees again after a power failure. Kernels before 5.10 do not know it.
+        k3s_fsconfig(fs, K3S_FSCONFIG_SET_FLAG, "volatile", NULL, 0);
+    }
+    result = k3s_fsconfig(fs, K3S_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    // Before 6.5 the options are looked at only now.
+    if (result == -EINVAL) goto classic;
+    int tree = result < 0 ? result : k3s_fsmount(fs, 0);
+    close(fs);
+    if (tree < 0) return tree;
+    result = attach(tree, target);
+    close(target);
+    if (result < 0) return fail(l, K3S_DETAIL_ATTACH, result);
+    l->root = tree;
+    return 0;
+classic:
+    close(fs);
+    close(target);
+    return overlay_classic(l, op);
+}
+
+int launch_bind_root(struct launch *l, struct k3s_op *op) {
+    int tree = k3s_open_tree(AT_FDCWD, text(l, op->s1), K3S_OPEN_TREE_CLONE | K3S_AT_RECURSIVE);
+    if (tree < 0) return fail(l, K3S_DETAIL_SOURCE, tree);
+    k3s_mount_setattr(tree, "", K3S_AT_EMPTY_PATH | K3S_AT_RECURSIVE, 0, 0, MS_PRIVATE);
+    int result = k3s_move_mount(tree, "", AT_FDCWD, text(l, op->s2), K3S_MOVE_MOUNT_F_EMPTY_PATH);
+    if (result < 0) return fail(l, K3S_DETAIL_ATTACH, result);
+    l->root = tree;
+    return 0;
 }
 
 int launch_mount(struct launch *l, struct k3s_op *op) {
@@ -223,7 +276,11 @@ int launch_bind(struct launch *l, struct k3s_op *op) {
     // Propagation concerns the whole tree, read-only only its top: what is mounted below keeps its own say.
     int result = op->extra ? k3s_mount_setattr(tree, "", K3S_AT_EMPTY_PATH | K3S_AT_RECURSIVE, 0, 0, op->extra) : 0;
     uint32_t attributes = (uint32_t)op->arg;
-    if (result >= 0 && attributes) result = k3s_mount_setattr(tree, "", K3S_AT_EMPTY_PATH, attributes, 0, 0);
+    unsigned depth = op->flags & K3S_FLAG_READONLY_TREE ? K3S_AT_RECURSIVE : 0;
+    if (result >= 0 && attributes) result = k3s_mount_setattr(tree, "", K3S_AT_EMPTY_PATH | depth, attributes, 0, 0);
+    // File systems that cannot shift: files keep their owners, whom the container sees as nobody.
+    if (result >= 0 && (op->flags & K3S_FLAG_IDMAP) && k3s_mount_idmap(tree, 1, l->userns) < 0)
+        k3s_mount_idmap(tree, 0, l->userns);
     if (result < 0) return fail(l, K3S_DETAIL_OPTION, result);
     int target = launch_make(l, text(l, op->s2), S_ISDIR(source.st_mode), S_ISDIR(source.st_mode) ? 0755 : 0644);
     if (target < 0) return fail(l, K3S_DETAIL_TARGET, target);
@@ -254,6 +311,7 @@ int launch_symlink(struct launch *l, struct k3s_op *op) {
     int parent = parent_of(l, text(l, op->s2), &name);
     if (parent < 0) return parent;
     int result = symlinkat(text(l, op->s1), parent, name) < 0 && errno != EEXIST ? -errno : 0;
+    if (result == 0 && l->id_base) fchownat(parent, name, l->id_base, l->id_base, AT_SYMLINK_NOFOLLOW);
     close(parent);
     return result;
 }
@@ -266,7 +324,8 @@ int launch_mknod(struct launch *l, struct k3s_op *op) {
     if (mknodat(parent, name, op->extra, (dev_t)op->arg) < 0) result = errno == EEXIST ? 0 : -errno;
     else {
         fchmodat(parent, name, op->extra & 07777, 0);
-        if (op->flags >> 16) fchownat(parent, name, 0, op->flags >> 16, 0);
+        if (op->flags >> 16 || l->id_base)
+            fchownat(parent, name, l->id_base, l->id_base + (op->flags >> 16), AT_SYMLINK_NOFOLLOW);
     }
     close(parent);
     return result;

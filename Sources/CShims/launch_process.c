@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,21 @@ int launch_pty(struct launch *l, struct k3s_op *op) {
         if (dup2(slave, i) < 0) return -errno;
     close(slave);
     return 0;
+}
+
+int launch_open_userns(struct launch *l, struct k3s_op *op) {
+    l->userns = k3s_openat(AT_FDCWD, text(l, op->s1), O_RDONLY | O_CLOEXEC, 0);
+    return l->userns < 0 ? l->userns : 0;
+}
+
+int launch_enter_userns(struct launch *l) {
+    // Afterwards it is too late: pipes of an owner whom the namespace does not know cannot be given away inside.
+    for (int fd = 0; fd < 3; fd++) {
+        struct stat status;
+        if (fstat(fd, &status) < 0 || (S_ISCHR(status.st_mode) && major(status.st_rdev) == 1)) continue;
+        fchown(fd, l->id_base, S_ISCHR(status.st_mode) ? (gid_t)-1 : l->id_base);
+    }
+    return k3s_setns(l->userns >= 0 ? l->userns : l->target, CLONE_NEWUSER);
 }
 
 int launch_rlimit(struct k3s_op *op) {

@@ -82,6 +82,8 @@ struct shim {
     struct process *processes;
     struct attach *free_attached; // closed in this round of events
     uint32_t stalled;
+    const char *directory; // for people who look at the command line
+    int lock; // of the directory, held for as long as there is a shim
 };
 
 extern struct shim shim;
@@ -97,6 +99,12 @@ struct process *process_find(const char *id);
 /// Sends to the client; drops it when it does not read. Descriptors stay the caller's.
 void client_send(struct k3s_shim_message *message, const int *fds, int nfds);
 void client_pump(void);
+
+// shim_upgrade.c
+/// Becomes `program` (a descriptor) with all there is; errno when it does not.
+int upgrade(const struct k3s_shim_message *request, int program);
+/// Takes over what `upgrade` has left in the memfd.
+int resume(int memfd);
 
 // shim_process.c
 void process_start(struct k3s_shim_message *request, int *fds, int nfds);

@@ -189,11 +189,19 @@ static void client_event(uint32_t events) {
             process_start(&request, fds, nfds);
             continue;
         }
+        if (request.type == K3S_SHIM_UPGRADE) {
+            struct k3s_shim_message reply = {.type = K3S_SHIM_REPLY, .seq = request.seq};
+            reply.error = nfds == 1 ? upgrade(&request, fds[0]) : EINVAL;
+            for (int i = 0; i < nfds; i++) close(fds[i]);
+            client_send(&reply, NULL, 0);
+            continue;
+        }
         for (int i = 0; i < nfds; i++) close(fds[i]);
         struct k3s_shim_message reply = {.type = K3S_SHIM_REPLY, .seq = request.seq};
         struct process *process = process_find(request.id);
         if (request.type == K3S_SHIM_HELLO) {
             reply.pid = getpid();
+            k3s_program_identity("/proc/self/exe", reply.id);
             client_send(&reply, NULL, 0);
             for (struct process *p = shim.processes; p; p = p->next) p->notify = !p->dead;
             shim.list_owed = 1;
@@ -237,13 +245,11 @@ static int run(void) {
     return 0;
 }
 
-static int lock = -1;
-
 static int prepare(const char *directory) {
     if (chdir(directory) < 0) return -errno;
-    lock = open("shim.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0) return -errno;
-    if (flock(lock, LOCK_EX | LOCK_NB) < 0) return -errno;
+    shim.lock = open("shim.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (shim.lock < 0) return -errno;
+    if (flock(shim.lock, LOCK_EX | LOCK_NB) < 0) return -errno;
     shim.epoll = epoll_create1(EPOLL_CLOEXEC);
     int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (shim.epoll < 0 || listener < 0) return -errno;
@@ -265,6 +271,14 @@ static int prepare(const char *directory) {
     return chdir("/") < 0 ? -errno : 0;
 }
 
+void k3s_program_identity(const char *path, char identity[K3S_SHIM_ID_SIZE]) {
+    struct stat status;
+    if (stat(path, &status) < 0) memset(&status, 0, sizeof status);
+    snprintf(identity, K3S_SHIM_ID_SIZE, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)status.st_dev,
+             (unsigned long long)status.st_ino, (unsigned long long)status.st_size,
+             (unsigned long long)status.st_mtim.tv_sec, (unsigned long)status.st_mtim.tv_nsec);
+}
+
 static void write_once(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return;
@@ -274,17 +288,19 @@ static void write_once(const char *path, const char *text) {
 
 int k3s_shim_main(int argc, char *const argv[]) {
     const char *directory = NULL;
-    int foreground = 0;
+    int foreground = 0, state = -1;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--directory") && i + 1 < argc) directory = argv[++i];
         else if (!strcmp(argv[i], "--foreground")) foreground = 1;
+        else if (!strcmp(argv[i], "--resume") && i + 1 < argc) state = atoi(argv[++i]);
         // Out of the starter's cgroups: a service manager that kills k3s's group must not find the containers' parent.
         else if (!strcmp(argv[i], "--cgroup") && i + 1 < argc) write_once(argv[++i], "0");
     }
-    if (!directory) {
+    if (!directory && state < 0) {
         dprintf(2, "k3s shim: --directory is missing\n");
         return 2;
     }
+    shim.directory = directory ? directory : "";
     // Small and staying small: one arena, no slack kept at the top of the heap.
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_TOP_PAD, 4096);
@@ -298,6 +314,12 @@ int k3s_shim_main(int argc, char *const argv[]) {
     k3s_ignore_signal(SIGHUP);
     // Needs CAP_SYS_RESOURCE, which some hosts withhold.
     write_once("/proc/self/oom_score_adj", "-999");
+    if (state >= 0) {
+        int resumed = resume(state);
+        if (resumed < 0) shim_complain("resume", "shim", -resumed);
+        prctl(PR_SET_NAME, "k3s-shim", 0ul, 0ul, 0ul);
+        return resumed < 0 ? 1 : run();
+    }
     int result = prepare(directory);
     if (result < 0) {
         char buffer[64];
@@ -311,7 +333,7 @@ int k3s_shim_main(int argc, char *const argv[]) {
         setsid();
     }
     // Who holds the lock, for people and for measurements.
-    if (ftruncate(lock, 0) == 0) dprintf(lock, "%d\n", (int)getpid());
+    if (ftruncate(shim.lock, 0) == 0) dprintf(shim.lock, "%d\n", (int)getpid());
     prctl(PR_SET_NAME, "k3s-shim", 0ul, 0ul, 0ul);
     return run();
 }

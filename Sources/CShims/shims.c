@@ -83,6 +83,11 @@ int k3s_mount_setattr(int dirfd, const char *path, unsigned flags, uint64_t set,
     struct k3s_mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
     return RESULT(syscall(SYS_mount_setattr, dirfd, path, flags, &attr, sizeof attr));
 }
+int k3s_mount_idmap(int tree, int recursive, int userns_fd) {
+    struct k3s_mount_attr attr = {.attr_set = 0x00100000 /* MOUNT_ATTR_IDMAP */, .userns_fd = (uint64_t)userns_fd};
+    return RESULT(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | (recursive ? 0x8000 /* AT_RECURSIVE */ : 0),
+                          &attr, sizeof attr));
+}
 void k3s_fs_message(int fd, char *buffer, size_t size) {
     ssize_t count = size > 1 ? read(fd, buffer, size - 1) : 0;
     if (size > 0) buffer[count > 0 ? count : 0] = 0;
@@ -217,6 +222,7 @@ int k3s_interface_up(const char *name) {
     return result < 0 ? result : 0;
 }
 
+int k3s_accept(int listener) { return RESULT(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 int k3s_pipe(int ends[2], int flags) { return RESULT(pipe2(ends, flags)); }
 int k3s_prctl(int option, unsigned long a, unsigned long b) { return RESULT(prctl(option, a, b, 0ul, 0ul)); }
 int k3s_fcntl(int fd, int command, int argument) { return RESULT(fcntl(fd, command, argument)); }

@@ -40,31 +40,69 @@ package enum Mounts {
     package static func detachedOverlay(layers: [String]) throws(SysError) -> FileDescriptor {
         guard let top = layers.first else { throw SysError(EINVAL, "overlay") }
         if layers.count == 1 { return try FileDescriptor.open(top, O_PATH | O_DIRECTORY) }
-        do throws(SysError) { return try newOverlay(layers, separately: true) } catch {
-            // Kernels before 6.7 know only the joined form.
+        do throws(SysError) { return try newOverlay(layers) } catch {
             if error.code != EINVAL { throw error }
-            return try newOverlay(layers, separately: false)
+            return try oldOverlay(layers)
         }
     }
 
-    private static func newOverlay(_ layers: [String], separately: Bool) throws(SysError) -> FileDescriptor {
+    private static func newOverlay(_ layers: [String]) throws(SysError) -> FileDescriptor {
         let context = FileDescriptor(owning: try checked("fsopen", "overlay") { k3s_fsopen("overlay") })
         let raw = context.raw
-        if separately {
-            for layer in layers {
-                try checked("fsconfig", layer) {
-                    k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir+", layer, 0)
-                }
-            }
-        } else {
-            let joined = layers.joined(separator: ":")
-            try checked("fsconfig", joined) {
-                k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir", joined, 0)
+        for layer in layers {
+            try checked("fsconfig", layer) {
+                k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir+", layer, 0)
             }
         }
         try checked("fsconfig", "overlay") { k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_CMD_CREATE), nil, nil, 0) }
         return FileDescriptor(
             owning: try checked("fsmount", "overlay") { k3s_fsmount(raw, UInt32(K3S_MOUNT_ATTR_RDONLY)) })
+    }
+
+    /// Kernels before 6.7 know only the joined form, which fsconfig limits to 256 bytes and mount(2) to a page: by
+    /// descriptor, whose names are short, on a directory that is gone at once.
+    private static func oldOverlay(_ layers: [String]) throws(SysError) -> FileDescriptor {
+        let target = "/tmp/.k3s-overlay-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+        try Directories.make(target, mode: 0o700)
+        defer { rmdir(target) }
+        try oldOverlay(layers, at: target)
+        defer { _ = try? unmount(target) }
+        return try FileDescriptor.open(target, O_PATH | O_DIRECTORY)
+    }
+
+    private static func oldOverlay(_ layers: [String], at target: String) throws(SysError) {
+        var descriptors: [Int32] = []
+        defer { for fd in descriptors { close(fd) } }
+        for layer in layers { descriptors.append(try FileDescriptor.open(layer, O_PATH | O_DIRECTORY).take()) }
+        let joined = descriptors.map { "/proc/self/fd/\($0)" }.joined(separator: ":")
+        guard joined.utf8.count < 4000 else { throw SysError(E2BIG, call: "overlay of \(layers.count) layers") }
+        try mountFilesystem("overlay", at: target, flags: UInt(MS_RDONLY), options: "lowerdir=" + joined)
+    }
+
+    /// Mounts image layers, topmost first, read-only at a directory.
+    package static func mountLayers(_ layers: [String], at target: String) throws(SysError) {
+        guard let top = layers.first else { throw SysError(EINVAL, "overlay") }
+        if layers.count == 1 {
+            try bind(top, to: target)
+            let flags = UInt(MS_BIND | MS_REMOUNT | MS_RDONLY)
+            try syscall("mount", target) { mount(nil, target, nil, flags, nil) }
+            return
+        }
+        do throws(SysError) {
+            let tree = try newOverlay(layers)
+            let raw = tree.raw
+            try checked("move_mount", target) {
+                k3s_move_mount(raw, "", AT_FDCWD, target, UInt32(K3S_MOVE_MOUNT_F_EMPTY_PATH))
+            }
+        } catch {
+            if error.code != EINVAL { throw error }
+            try oldOverlay(layers, at: target)
+        }
+    }
+
+    /// Whether something is mounted exactly there.
+    package static func isMountPoint(_ path: String) throws(SysError) -> Bool {
+        try MountInfo.current().contains { $0.mountPoint == path }
     }
 }
 

@@ -33,6 +33,27 @@ package enum Namespaces {
         }
     }
 
+    /// Binds the namespaces of a process to `directory`/<kind>, after running `prepare` inside them (the user namespace
+    /// excepted: what prepares is the node's root).
+    package static func adopt(
+        _ kinds: [NamespaceKind], of pid: Int32, in directory: String,
+        prepare: @escaping @Sendable () throws(SysError) -> Void
+    ) async throws(SysError) {
+        try await BlockingPool.onFreshThread(name: "namespaces") { () throws(SysError) in
+            for kind in kinds {
+                let source = "/proc/\(pid)/ns/" + kind.rawValue
+                let target = directory + "/" + kind.rawValue
+                try Files.write(target, [], mode: 0o444)
+                try Mounts.bind(source, to: target)
+                if kind == .user { continue }
+                let fd = try FileDescriptor.open(target, O_RDONLY)
+                let raw = fd.raw
+                try checked("setns", source) { k3s_setns(raw, Int32(truncatingIfNeeded: kind.cloneFlag)) }
+            }
+            try prepare()
+        }
+    }
+
     /// Runs `body` on a thread of its own inside the namespace behind `path`.
     package static func inside<R: Sendable>(
         _ kind: NamespaceKind, path: String, _ body: @escaping @Sendable () throws(SysError) -> R

@@ -50,6 +50,9 @@ package final class NodeAgent: Sendable {
     /// Until the task is cancelled. Pods keep running; a later agent takes them over.
     package func run() async throws {
         await registration.prepare()
+        let classes = QOSCgroups(context)
+        classes.start()
+        defer { withExtendedLifetime(classes) {} }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.context.events.run() }
             group.addTask { await self.registration.run() }

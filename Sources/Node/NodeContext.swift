@@ -46,7 +46,9 @@ final class NodeContext: Sendable {
         self.resources = resources
         timers = TimerQueue(clock: clock)
         events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
-        volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
+        var volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
+        volumes.mountImage = ImageVolumes(client: client, runtime: runtime).mount
+        self.volumes = volumes
         services = ServiceDirectory()
     }
 

@@ -300,6 +300,6 @@ extension LogStore {
     /// Opens the store of a server at `path`, by custom `<data-dir>/server/db/state.db`; makes it if it is missing.
     /// - Throws: `.unavailable`, with what is wrong with the database.
     package static func sqlite(path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> LogStore {
-        try LogStore(log: SQLiteLog(path: path), options: options)
+        try LogStore(log: EncryptedLog(SQLiteLog(path: path), cipher: options.cipher), options: options)
     }
 }

@@ -19,5 +19,8 @@ package struct StoreOptions: Sendable {
     /// Called, from the writer thread, when a group of writes failed and when writing works again: one line each.
     package var onDiskTrouble: (@Sendable (String) -> Void)?
 
+    /// Encryption at rest.
+    package var cipher: (any ValueCipher)?
+
     package init() {}
 }

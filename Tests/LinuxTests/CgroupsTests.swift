@@ -65,6 +65,10 @@ import Testing
             try touch(root + "/pids/c", ["pids.current": "4\n"])
             var expected = CgroupStats()
             expected.cpuNanoseconds = 123_456_789
+            try touch(root + "/cpu,cpuacct/c", ["cpu.stat": "nr_periods 7\nnr_throttled 2\nthrottled_time 99\n"])
+            (expected.cpuPeriods, expected.cpuThrottledPeriods, expected.cpuThrottledNanoseconds) = (7, 2, 99)
+            try touch(root + "/memory/c", ["memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"])
+            expected.oomKills = 3
             (expected.memoryUsage, expected.memoryWorkingSet, expected.processes) = (1000, 700, 4)
             #expect(try cgroups.stats("c") == expected)
         }
@@ -127,6 +131,15 @@ import Testing
                 ])
             var expected = CgroupStats()
             (expected.cpuNanoseconds, expected.memoryUsage, expected.processes) = (5000, 100, 2)
+            (expected.cpuUserNanoseconds, expected.memoryRSS) = (3000, 1)
+            try touch(
+                root,
+                [
+                    "io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=5 wbytes=0 rios=3 wios=0\n",
+                    "memory.swap.current": "4096\n", "memory.events": "low 0\noom 1\noom_kill 2\n",
+                ])
+            (expected.readBytes, expected.writtenBytes, expected.reads, expected.writes) = (15, 20, 4, 2)
+            (expected.memorySwap, expected.oomKills) = (4096, 2)
             #expect(try CgroupsV2(root: root).stats("") == expected)
         }
     }
@@ -191,6 +204,8 @@ import Testing
         #expect(Array(program[48..<56]) == [0x55, 0x02, 7, 0, 2, 0, 0, 0])
         #expect(Array(program.suffix(8)) == [0x95, 0, 0, 0, 0, 0, 0, 0])
         #expect(DeviceFilter.program([]).count == 8 * 8)
+        // Allowed, and nothing behind it.
+        #expect(DeviceFilter.program(DeviceRule.everything + [DeviceRule(.char, 1, 3)]).count == (6 + 2) * 8)
     }
 
     private static let live = geteuid() == 0 && ((try? CgroupDetection.detect())?.problems.isEmpty ?? false)
@@ -205,11 +220,12 @@ import Testing
         limits.memory = 64 << 20
         try cgroups.apply(limits, to: name + "/child")
         let joins = cgroups.joinFiles(name + "/child").map { "echo $$ > \($0)" }.joined(separator: "; ")
-        var child = try Spawned.start(["/bin/sh", "-c", joins + "; sleep 100 & sleep 100"])
+        var child = try Spawned.start(["/bin/sh", "-c", joins + "; sleep 100 & sleep 100 & wait"])
         for _ in 0..<500 where try cgroups.processes(name).count < 3 { usleep(2000) }
         #expect(try cgroups.processes(name).count == 3)
         #expect(try cgroups.stats(name + "/child").processes == 3)
         #expect(try cgroups.children(name) == ["child"])
+        try cgroups.restrictDevices(DeviceRule.everything, of: name + "/child")
         try cgroups.restrictDevices(DeviceRule.containerDefault, of: name + "/child")
         try cgroups.kill(name)
         #expect(try await child.wait() == .signalled(SIGKILL))

@@ -141,6 +141,16 @@ final class Collected: Sendable {
         #expect(pods["items"][0]["status"]["phase"].string == "Running")
         let summary = try JSON.parse(try await get(node, "/stats/summary").text)
         #expect(summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"].int == 8 << 20)
+        #expect(summary["pods"][0]["containers"][0]["rootfs"]["usedBytes"].int == 7 << 20)
+        #expect(summary["pods"][0]["containers"][0]["logs"]["inodesUsed"].int == 1)
+        #expect((summary["pods"][0]["ephemeral-storage"]["usedBytes"].int ?? 0) >= 8 << 20)
+        #expect(summary["pods"][0]["network"]["rxBytes"].int == 100)
+        let container = try await get(node, "/metrics/cadvisor").text
+        for line in [
+            "container_cpu_usage_seconds_total{container=\"\",", ",cpu=\"total\"} 1.5 ",
+            "container_network_transmit_bytes_total{interface=\"eth0\",", "} 500 ",
+            "container_memory_working_set_bytes",
+        ] { #expect(container.contains(line), "\(line)") }
         #expect((summary["node"]["cpu"]["usageCoreNanoSeconds"].int ?? 0) > 0)
         let metrics = try await get(node, "/metrics/resource").text
         #expect(

@@ -1,6 +1,7 @@
 import Codecs
 import Containers
 import KubeAPI
+import Linux
 import Synchronization
 
 /// A runtime of records only: containers run until a test says otherwise.
@@ -206,6 +207,23 @@ final class TestRuntime: ContainerRuntime {
         stats.cpuNanoseconds = 2_000_000_000
         stats.memoryWorkingSetBytes = 9 << 20
         return stats
+    }
+    let cgroups = Mutex<[String: ContainerResources]>([:])
+    func updateCgroup(_ path: String, _ resources: ContainerResources) async throws(RuntimeError) {
+        cgroups.withLock { $0[path] = resources }
+    }
+    let mountedImages = Mutex<[String: String]>([:])
+    func mountImage(_ id: String, at path: String) async throws(RuntimeError) {
+        mountedImages.withLock { $0[path] = id }
+        do throws(SysError) { try Directories.make(path) } catch { throw RuntimeError(.io, "\(error)") }
+    }
+    func diskUsage(_ id: String) async throws(RuntimeError) -> ContainerDiskUsage {
+        var usage = ContainerDiskUsage()
+        (usage.layerBytes, usage.layerFiles, usage.logBytes, usage.logFiles) = (7 << 20, 70, 1 << 20, 1)
+        return usage
+    }
+    func networkStats(sandbox: String) async throws(RuntimeError) -> [InterfaceStats] {
+        InterfaceStats.parse("  eth0: 100 2 3 4 0 0 0 0 500 6 7 8 0 0 0 0\n")
     }
     func events() -> AsyncStream<ContainerEvent> {
         let (stream, input) = AsyncStream<ContainerEvent>.makeStream()

@@ -49,7 +49,7 @@ def test_conflicts_name_the_other_manager_and_force_takes_the_field(ns):
 
 
 def test_what_is_no_longer_applied_is_removed(ns):
-    apply(ns, CONFIG % "a: x, b: y")
+    apply(ns, CONFIG % "a: x, b: gone")
     apply(ns, CONFIG % "c: z", "--field-manager=other")
     apply(ns, CONFIG % "a: x")
     assert json.loads(ns("get", "configmap", "settings", "-o", "jsonpath={.data}").stdout) == {"a": "x", "c": "z"}

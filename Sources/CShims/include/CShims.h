@@ -120,6 +120,8 @@ unsigned k3s_minor(uint64_t device);
 int k3s_set_window_size(int fd, uint16_t columns, uint16_t rows);
 /// Brings interface `name` up in the calling thread's network namespace; 0 or -errno.
 int k3s_interface_up(const char *name);
+/// accept4(2): non-blocking, close-on-exec.
+int k3s_accept(int listener);
 /// pipe2(2)
 int k3s_pipe(int ends[2], int flags);
 /// prctl with integer arguments (the C function is variadic, which Swift cannot call).
@@ -152,6 +154,9 @@ int k3s_spawn(char *const argv[], char *const envp[], const int stdio[3], int ne
 /// Opens a program through a read-only mount of its own. A process executed from it cannot be used to write to the
 /// file by way of /proc/PID/exe, which is how containers have attacked their runtimes (CVE-2019-5736).
 int k3s_open_program(const char *path);
+
+/// Shifts the owners of a detached mount's files into a user namespace (mount_setattr, MOUNT_ATTR_IDMAP).
+int k3s_mount_idmap(int tree, int recursive, int userns_fd);
 
 /// Loads a device filter into the cgroup directory behind `cgroup_fd` (v2). `instructions` are struct bpf_insn.
 int k3s_bpf_attach_device_filter(int cgroup_fd, const void *instructions, unsigned count);

@@ -37,4 +37,8 @@ int k3s_file_lsetxattr(const char *path, const char *name, const void *value, si
 int64_t k3s_file_getxattr(int fd, const char *name, void *value, size_t size);
 int64_t k3s_file_lgetxattr(const char *path, const char *name, void *value, size_t size);
 int64_t k3s_file_listxattr(int fd, char *names, size_t size);
+/// Bytes on disk and number of files below a directory on its file system, itself included; hard links count once,
+/// symbolic links are not followed. `prefix`: of the names to count in the directory itself ("": all, and the directory).
+/// A missing directory is empty. 0 or -errno.
+int k3s_file_usage(const char *path, const char *prefix, int64_t *bytes, int64_t *files);
 #endif

@@ -32,7 +32,8 @@ struct k3s_plan {
     uint32_t procs_path;    // cgroup.procs whose processes are killed after the main process has gone, or 0
     uint32_t log_max_bytes; // size at which the log is rotated
     uint32_t log_max_files; // the current one included
-    uint32_t reserved[2];
+    uint32_t id_base;       // host id of the container's root in a user namespace, or 0
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct k3s_plan) == 64, "written by Swift field by field");
 
@@ -70,6 +71,8 @@ enum k3s_op_code {
     K3S_OP_EXEC,            // s1: table of u64 string offsets, arg entries and a zero; s2: the same for the environment,
                             // extra entries; s3: PATH
     K3S_OP_PAUSE,           // reap orphans until killed: PID 1 of a pod with a shared PID namespace
+    K3S_OP_OPEN_USERNS,     // s1: nsfs path of a user namespace: for mounts with flag IDMAP and for ENTER_USERNS
+    K3S_OP_ENTER_USERNS,    // the opened user namespace, or the target process's; stdio becomes its root's
 };
 
 enum k3s_op_flags {
@@ -77,6 +80,9 @@ enum k3s_op_flags {
     K3S_FLAG_RECURSIVE = 2,
     K3S_FLAG_SLOT = 4,
     K3S_FLAG_CONSOLE = 8,   // K3S_OP_PTY: also /dev/console
+    // K3S_OP_BIND and K3S_OP_OVERLAY; of the flags of K3S_OP_MKNOD the upper half is taken.
+    K3S_FLAG_READONLY_TREE = 16, // MOUNT_ATTR_* hold for what is mounted below, too
+    K3S_FLAG_IDMAP = 32,    // owners are shifted into the opened user namespace
 };
 
 /// Which part of an op failed, for messages.
@@ -89,6 +95,7 @@ enum k3s_detail {
     K3S_DETAIL_LOOKUP = 5,      // K3S_OP_EXEC: the named file
     K3S_DETAIL_NOT_IN_PATH = 6, // K3S_OP_EXEC: no directory of PATH has it
     K3S_DETAIL_EXEC = 7,        // K3S_OP_EXEC: execve of the file that was found
+    K3S_DETAIL_IDMAP = 8,       // K3S_OP_OVERLAY: the layers' file system knows no idmapped mounts
 };
 
 /// What arrives on the report socket: a failure, or (op == -1) the master of a terminal as descriptor. End of file

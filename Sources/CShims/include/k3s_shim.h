@@ -5,11 +5,12 @@
 
 #include <stdint.h>
 
-enum { K3S_SHIM_VERSION = 1, K3S_SHIM_ID_SIZE = 72 };
+/// The state's version grows with the layout of what an upgrade hands over.
+enum { K3S_SHIM_VERSION = 1, K3S_SHIM_ID_SIZE = 72, K3S_SHIM_STATE_VERSION = 1 };
 
 enum k3s_shim_type {
     // Requests of k3s. Each but HELLO is answered by one REPLY with the same seq.
-    K3S_SHIM_HELLO = 1,     // answered by REPLY (pid: the shim's), PROCESS for each process, LIST_END
+    K3S_SHIM_HELLO = 1,     // answered by REPLY (pid: the shim's; id: its program, as k3s_program_identity), PROCESS for each process, LIST_END
     K3S_SHIM_START,         // id, parent, flags; fds: plan memfd, and for an exec without terminal stdin, stdout, stderr
     K3S_SHIM_SIGNAL,        // id, value: signal
     K3S_SHIM_RESIZE,        // id, columns, rows
@@ -17,6 +18,7 @@ enum k3s_shim_type {
     K3S_SHIM_CLOSE_STDIN,   // id
     K3S_SHIM_FORGET,        // id of an exited process
     K3S_SHIM_SHUTDOWN,      // EBUSY while a process lives
+    K3S_SHIM_UPGRADE,       // fds: the program to become; value: the newest state it reads. The new program answers
     // Messages of the shim.
     K3S_SHIM_REPLY = 64,    // error, op, detail; START: pid, started_at, and the terminal's master of an exec
     K3S_SHIM_PROCESS,       // state of a process: at HELLO, and when it exits
@@ -53,6 +55,9 @@ struct k3s_shim_message {
     int64_t started_at, finished_at; // nanoseconds since the epoch
 };
 _Static_assert(sizeof(struct k3s_shim_message) == 208, "the same on 32 and 64 bits");
+
+/// A program as text of at most 71 bytes: another file, or other content, is another identity.
+void k3s_program_identity(const char *path, char identity[K3S_SHIM_ID_SIZE]);
 
 /// Runs the shim: `k3s shim --directory DIR [--cgroup FILE]... [--foreground]`. Returns when the daemon is listening
 /// (exit code for the starter) or has ended. 3: another shim holds the directory.

@@ -24,10 +24,17 @@ package protocol ContainerRuntime: Sendable {
     /// Live limits (in-place resize).
     func updateResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError)
 
+    /// Limits of a cgroup above the pods' ("kubepods", "kubepods/burstable"), which is made when it is missing.
+    func updateCgroup(_ path: String, _ resources: ContainerResources) async throws(RuntimeError)
+    /// What a container has on the disk of its own: its writable layer, the image's volumes and its logs.
+    func diskUsage(_ id: String) async throws(RuntimeError) -> ContainerDiskUsage
     /// Live limits of the pod as a whole.
     func updateSandboxResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError)
     /// Usage of the pod's cgroup: all containers, the finished ones' CPU time included.
     func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats
+
+    /// Counters of the interfaces of the pod's network namespace, `lo` left out.
+    func networkStats(sandbox: String) async throws(RuntimeError) -> [InterfaceStats]
 
     /// Every exit from now on, and every one that happened since the last call of a previous process.
     func events() -> AsyncStream<ContainerEvent>
@@ -45,6 +52,10 @@ package protocol ContainerRuntime: Sendable {
     func networkNamespacePath(sandbox: String) async throws(RuntimeError) -> String
     /// Connects to a TCP port on localhost inside the pod's network namespace (port-forward). Blocking descriptor, owned by the caller.
     func dial(sandbox: String, port: UInt16) async throws(RuntimeError) -> Int32
+
+    /// Mounts an image that is present read-only at a directory (image volumes), which is made; again is fine. It is in
+    /// use until it is unmounted.
+    func mountImage(_ id: String, at path: String) async throws(RuntimeError)
 
     var images: any ImageService { get }
 }
@@ -77,6 +88,10 @@ package struct SandboxConfig: Sendable, Equatable {
     package var network: NamespaceMode = .pod
     package var pid: NamespaceMode = .container
     package var ipc: NamespaceMode = .pod
+    /// A user namespace of the pod's own (hostUsers: false).
+    package var privateUsers = false
+    /// Host id of the root of that namespace, which has 65536 ids; chosen by the runtime.
+    package var idBase: UInt32 = 0
     package var sysctls: [String: String] = [:]
     /// Content of /etc/resolv.conf for containers that mount none of their own; nil: the node's.
     package var dns: SandboxDNS?
@@ -110,9 +125,21 @@ package struct ContainerResources: Sendable, Equatable, Codable {
     package var cpuShares: UInt64?
     package var cpuQuotaMicroseconds: Int64?
     package var cpuPeriodMicroseconds: UInt64?
+    package var cpuBurstMicroseconds: UInt64?
     package var memoryLimitBytes: Int64?
+    /// Swap beside the memory; nil: none where memory is limited.
+    package var swapLimitBytes: Int64?
+    /// Version 2 only, but for `memoryLow`.
+    package var memoryMinBytes: Int64?
+    package var memoryLowBytes: Int64?
+    package var memoryHighBytes: Int64?
     package var pidsLimit: Int64?
     package var cpusetCPUs: String?
+    package var cpusetMemoryNodes: String?
+    /// Bytes by the kernel's name of the page size ("2MB").
+    package var hugePages: [String: Int64]?
+    /// 10...1000.
+    package var ioWeight: UInt64?
     package var oomScoreAdj: Int?
     package init() {}
 }
@@ -123,6 +150,8 @@ package struct ContainerMount: Sendable, Equatable {
     package var hostPath: String
     package var containerPath: String
     package var readOnly = false
+    /// What is mounted below is read-only as well.
+    package var recursiveReadOnly = false
     package var propagation: Propagation = .privateMount
     package init(hostPath: String, containerPath: String, readOnly: Bool = false) {
         (self.hostPath, self.containerPath, self.readOnly) = (hostPath, containerPath, readOnly)
@@ -131,7 +160,12 @@ package struct ContainerMount: Sendable, Equatable {
 
 package struct ContainerSecurity: Sendable, Equatable {
     package enum Seccomp: Sendable, Equatable { case runtimeDefault, unconfined, localhost(path: String) }
+    package enum AppArmor: Sendable, Equatable { case runtimeDefault, unconfined, localhost(String) }
     package var privileged = false
+    /// nil: the runtime's default where the node has AppArmor and the profile is loaded.
+    package var appArmor: AppArmor?
+    /// Kept by a process that is not root (CRI only: Kubernetes has no field for it).
+    package var ambientCapabilities: [String] = []
     package var addCapabilities: [String] = []
     package var dropCapabilities: [String] = []
     /// nil: the image's user decides.
@@ -235,7 +269,7 @@ package struct AttachRequest: Sendable {
     package var stdin = false
     package var stdout = true
     package var stderr = true
-    package init() {}
+    package init(stdin: Bool = false) { self.stdin = stdin }
 }
 
 package struct ExecResult: Sendable, Equatable {
@@ -261,10 +295,64 @@ package protocol ContainerProcess: Sendable {
     func close() async
 }
 
+package struct ContainerDiskUsage: Sendable, Equatable {
+    /// Bytes on disk and files of the writable layer.
+    package var layerBytes: Int64 = 0
+    package var layerFiles: Int64 = 0
+    package var logBytes: Int64 = 0
+    package var logFiles: Int64 = 0
+    package init() {}
+}
+
+package struct InterfaceStats: Sendable, Equatable {
+    package var name = ""
+    package var receivedBytes: UInt64 = 0
+    package var receivedPackets: UInt64 = 0
+    package var receiveErrors: UInt64 = 0
+    package var receiveDrops: UInt64 = 0
+    package var sentBytes: UInt64 = 0
+    package var sentPackets: UInt64 = 0
+    package var sendErrors: UInt64 = 0
+    package var sendDrops: UInt64 = 0
+    package init() {}
+
+    /// /proc/net/dev: two lines of headings, then "name: eight receive counters, eight transmit counters".
+    package static func parse(_ text: String) -> [InterfaceStats] {
+        text.split(separator: "\n").compactMap { line in
+            guard let colon = line.firstIndex(of: ":") else { return nil }
+            let values = line[line.index(after: colon)...].split(separator: " ").compactMap { UInt64($0) }
+            guard values.count >= 12 else { return nil }
+            var stats = InterfaceStats()
+            stats.name = String(line[..<colon].drop { $0 == " " })
+            (stats.receivedBytes, stats.receivedPackets) = (values[0], values[1])
+            (stats.receiveErrors, stats.receiveDrops) = (values[2], values[3])
+            (stats.sentBytes, stats.sentPackets) = (values[8], values[9])
+            (stats.sendErrors, stats.sendDrops) = (values[10], values[11])
+            return stats
+        }
+    }
+}
+
 package struct ContainerStats: Sendable, Equatable {
     package var cpuNanoseconds: UInt64 = 0
+    package var cpuUserNanoseconds: UInt64 = 0
+    package var cpuSystemNanoseconds: UInt64 = 0
+    package var cpuPeriods: UInt64 = 0
+    package var cpuThrottledPeriods: UInt64 = 0
+    package var cpuThrottledNanoseconds: UInt64 = 0
     package var memoryUsageBytes: UInt64 = 0
     package var memoryWorkingSetBytes: UInt64 = 0
+    package var memoryRSSBytes: UInt64 = 0
+    package var memoryCacheBytes: UInt64 = 0
+    package var memoryMappedFileBytes: UInt64 = 0
+    package var memorySwapBytes: UInt64 = 0
+    package var pageFaults: UInt64 = 0
+    package var majorPageFaults: UInt64 = 0
+    package var oomKills: UInt64 = 0
     package var processes: UInt64 = 0
+    package var readBytes: UInt64 = 0
+    package var writtenBytes: UInt64 = 0
+    package var reads: UInt64 = 0
+    package var writes: UInt64 = 0
     package init() {}
 }

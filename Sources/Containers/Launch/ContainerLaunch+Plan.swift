@@ -7,7 +7,10 @@ extension ContainerLaunch {
         (plan.logPath, plan.exitPath, plan.oomPath, plan.killPath) = (logPath, exitPath, oomPath, killPath)
         plan.cgroupDirectory = cgroupDirectory
         plan.namespaces = pid == .own ? [.mnt, .pid] : [.mnt]
+        plan.idBase = idBase
         addResources(&plan)
+        // The mount namespace stays the node's: what the container may not change is made before it enters its own users.
+        if let userNamespace { plan.add(.openUsers(path: userNamespace)) }
         let shared = config.mounts.filter { $0.propagation == .bidirectional }
         guard shared.count <= Int(K3S_TREE_SLOTS) else {
             throw RuntimeError(
@@ -41,6 +44,7 @@ extension ContainerLaunch {
         guard !request.command.isEmpty else { throw RuntimeError(.invalid, "exec: no command specified") }
         var plan = LaunchPlan()
         plan.cgroupDirectory = cgroupDirectory
+        plan.idBase = idBase
         addResources(&plan)
         plan.add(.enterTarget([.mnt, .uts, .ipc, .net, .cgroup]))
         if request.tty { plan.add(.terminal(console: false)) }
@@ -61,10 +65,11 @@ extension ContainerLaunch {
     private func addFilesystems(_ plan: inout LaunchPlan) {
         let privileged = config.security.privileged
         plan.add(.mount(type: "proc", target: "/proc", options: "", [.noSuid, .noDev, .noExec]))
-        plan.add(.mount(type: "tmpfs", target: "/dev", options: "mode=755,size=65536k", [.noSuid]))
+        let owner = idBase == 0 ? "" : ",uid=\(idBase),gid=\(idBase)"
+        plan.add(.mount(type: "tmpfs", target: "/dev", options: "mode=755,size=65536k" + owner, [.noSuid]))
         plan.add(
             .mount(
-                type: "devpts", target: "/dev/pts", options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
+                type: "devpts", target: "/dev/pts", options: "newinstance,ptmxmode=0666,mode=0620,gid=\(idBase + 5)",
                 [.noSuid, .noExec]))
         plan.add(.mount(type: "mqueue", target: "/dev/mqueue", options: "", [.noSuid, .noDev, .noExec]))
         if let sharedMemory {
@@ -123,10 +128,13 @@ extension ContainerLaunch {
                 case .bidirectional: .unchanged
                 }
             let slot = mount.propagation == .bidirectional ? shared.firstIndex(of: mount) : nil
+            var attributes: LaunchPlan.MountAttributes = mount.readOnly ? [.readOnly] : []
+            if mount.readOnly && mount.recursiveReadOnly { attributes.insert(.recursive) }
+            if idBase != 0 { attributes.insert(.mapped) }
             plan.add(
                 .bind(
-                    source: mount.hostPath, target: Path.normalized(mount.containerPath),
-                    mount.readOnly ? [.readOnly] : [], propagation, slot: slot))
+                    source: mount.hostPath, target: Path.normalized(mount.containerPath), attributes, propagation,
+                    slot: slot))
         }
     }
 
@@ -139,19 +147,26 @@ extension ContainerLaunch {
         let capabilities = try capabilities
         let restricted = config.security.noNewPrivileges && !config.security.privileged
         plan.add(.limit(resource: UInt32(RLIMIT_NOFILE.rawValue), 1 << 20), optional: true)
+        if let appArmor, !config.security.privileged {
+            plan.add(.write(file: Self.appArmorFile, "exec " + appArmor))
+        }
+        // Everything that needs the node's own privileges is behind it.
+        if idBase != 0 { plan.add(.enterUsers) }
         if restricted { plan.add(.noNewPrivileges) }
         // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the capabilities go.
         if let seccomp, !restricted { plan.add(.seccomp(seccomp)) }
         plan.add(.bounding(capabilities))
         plan.add(.identity(uid: user.uid, gid: user.gid, groups: user.groups))
-        plan.add(.capabilities(capabilities))
+        plan.add(.capabilities(capabilities, ambient: try ambientCapabilities))
         if let seccomp, restricted { plan.add(.seccomp(seccomp)) }
         plan.add(.changeDirectory(workingDirectory))
         plan.add(.execute(arguments, environment: environment))
     }
 
     /// PID 1 of a pod whose containers share their PID namespace.
-    package static func pausePlan(cgroupJoinFiles: [String], cgroupDirectory: String?) -> LaunchPlan {
+    package static func pausePlan(
+        cgroupJoinFiles: [String], cgroupDirectory: String?, idBase: UInt32 = 0
+    ) -> LaunchPlan {
         var plan = LaunchPlan()
         plan.namespaces = [.pid]
         plan.cgroupDirectory = cgroupDirectory
@@ -160,7 +175,7 @@ extension ContainerLaunch {
         plan.add(.noNewPrivileges)
         plan.add(.bounding([]))
         // "nobody" of the pause image.
-        plan.add(.identity(uid: 65535, gid: 65535, groups: []))
+        plan.add(.identity(uid: idBase + 65535, gid: idBase + 65535, groups: []))
         plan.add(.capabilities([]))
         plan.add(.pause)
         return plan

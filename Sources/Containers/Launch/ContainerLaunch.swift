@@ -18,6 +18,11 @@ package struct ContainerLaunch: Sendable {
     package var networkNamespace: String?
     package var ipcNamespace: String?
     package var utsNamespace: String?
+    package var userNamespace: String?
+    /// Host id of the root of that namespace.
+    package var idBase: UInt32 = 0
+    /// Name of a loaded AppArmor profile; nil: as the node's runtime itself.
+    package var appArmor: String?
     package var pid = PIDNamespace.own
     /// Directory to share as /dev/shm; nil: a file system of the container's own.
     package var sharedMemory: String?
@@ -52,9 +57,19 @@ extension ContainerLaunch {
     ]
     package static let readOnlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
+    static let appArmorFile = "/proc/self/attr/apparmor/exec"
+
     package static let standardDevices: [DeviceNode] = [
         ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
     ].map { DeviceNode(path: "/dev/" + $0.0, mode: UInt32(S_IFCHR) | 0o666, major: $0.1, minor: $0.2) }
+
+    var ambientCapabilities: CapabilitySet {
+        get throws(RuntimeError) {
+            var set = CapabilitySet()
+            for name in config.security.ambientCapabilities { set.insert(try Self.capability(name, "ambient")) }
+            return set.intersection(try capabilities)
+        }
+    }
 
     package var capabilities: CapabilitySet {
         get throws(RuntimeError) {

@@ -4,6 +4,7 @@ extension LaunchPlan {
     /// The flat form of k3s_plan.h. E2BIG when it does not fit the interpreter's bounds.
     package func encode() throws(SysError) -> [UInt8] {
         var writer = PlanWriter(opCount: steps.count)
+        writer.mapped = idBase != 0
         for (index, step) in steps.enumerated() { writer.put(step, at: index) }
         var header = k3s_plan()
         header.magic = UInt32(K3S_PLAN_MAGIC)
@@ -16,6 +17,7 @@ extension LaunchPlan {
         header.exit_path = writer.string(exitPath)
         header.oom_path = writer.string(oomPath)
         header.procs_path = writer.string(killPath)
+        header.id_base = idBase
         header.log_max_bytes = logMaxBytes
         header.log_max_files = logMaxFiles
         guard steps.count <= Int(K3S_PLAN_MAX_OPS), writer.bytes.count < Int(K3S_PLAN_MAX_BYTES) else {
@@ -28,6 +30,8 @@ extension LaunchPlan {
 /// Appends strings and tables behind the header and the ops.
 private struct PlanWriter {
     private(set) var bytes: [UInt8]
+    /// The container's root file system is shifted into a user namespace.
+    var mapped = false
     private let ops = MemoryLayout<k3s_plan>.size
 
     init(opCount: Int) {
@@ -91,12 +95,17 @@ private struct PlanWriter {
         case .unshare(let kinds):
             op.code = code(K3S_OP_UNSHARE)
             op.arg = kinds.reduce(0) { $0 | $1.cloneFlag }
+        case .openUsers(let path):
+            op.code = code(K3S_OP_OPEN_USERNS)
+            op.s1 = string(path)
+        case .enterUsers: op.code = code(K3S_OP_ENTER_USERNS)
         case .slaveMounts:
             op.code = code(K3S_OP_PROPAGATION)
             op.s1 = string("/")
             op.arg = UInt64(MS_SLAVE | MS_REC)
         case .overlay(let lower, let upper, let work, let at):
             op.code = code(K3S_OP_OVERLAY)
+            if mapped { op.flags |= UInt32(K3S_FLAG_IDMAP.rawValue) }
             op.arg = UInt64(lower.count)
             op.s1 = lower.reduce(0) { first, path in
                 let offset = string(path)
@@ -105,7 +114,7 @@ private struct PlanWriter {
             (op.s2, op.s3, op.extra) = (string(upper), string(work), string(at))
         case .mount(let type, let target, let options, let attributes):
             op.code = code(K3S_OP_MOUNT)
-            op.arg = UInt64(attributes.rawValue)
+            op.arg = UInt64(attributes.kernelBits)
             (op.s1, op.s2, op.s3) = (string(type), string(target), options.isEmpty ? 0 : string(options))
         case .openTree(let source, let slot):
             op.code = code(K3S_OP_OPEN_TREE)
@@ -115,7 +124,9 @@ private struct PlanWriter {
         case .bind(let source, let target, let attributes, let propagation, let slot):
             op.code = code(K3S_OP_BIND)
             op.flags |= UInt32(K3S_FLAG_RECURSIVE.rawValue)
-            op.arg = UInt64(attributes.rawValue)
+            if attributes.contains(.recursive) { op.flags |= UInt32(K3S_FLAG_READONLY_TREE.rawValue) }
+            if attributes.contains(.mapped) { op.flags |= UInt32(K3S_FLAG_IDMAP.rawValue) }
+            op.arg = UInt64(attributes.kernelBits)
             if let slot {
                 op.flags |= UInt32(K3S_FLAG_SLOT.rawValue)
                 op.arg |= UInt64(slot) << 32
@@ -170,11 +181,11 @@ private struct PlanWriter {
         case .identity(let uid, let gid, let groups):
             op.code = code(K3S_OP_IDS)
             op.s1 = table([uid, gid, UInt32(groups.count)] + groups)
-        case .capabilities(let set):
+        case .capabilities(let set, let ambient):
             op.code = code(K3S_OP_CAPABILITIES)
             op.arg = set.rawValue
-            // Neither inheritable (CVE-2022-24769) nor ambient.
-            op.s1 = table([UInt64(0), 0])
+            // Inheritable only what is to be ambient (CVE-2022-24769).
+            op.s1 = table([ambient.rawValue, ambient.rawValue])
         case .noNewPrivileges: op.code = code(K3S_OP_NO_NEW_PRIVILEGES)
         case .seccomp(let program):
             op.code = code(K3S_OP_SECCOMP)

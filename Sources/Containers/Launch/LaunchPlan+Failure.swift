@@ -14,6 +14,9 @@ extension LaunchPlan {
         case .bind(let source, let target, _, _, _):
             text = mountFailure(source, target, code, reason, detail)
         case .mount(let type, let target, _, _): text = mountFailure(type, target, code, reason, detail)
+        case .overlay(let lower, _, _, _) where UInt32(detail) == K3S_DETAIL_IDMAP.rawValue:
+            text =
+                "user namespaces are not supported by the file system of \(lower.first ?? ""): idmapped mounts: \(reason)"
         case .overlay(_, let upper, _, _):
             let hint = code == EINVAL ? " (is \(Path.parent(upper)) on a file system that overlayfs can write to?)" : ""
             text = "error mounting overlay root file system: \(reason)\(hint)"
@@ -21,6 +24,10 @@ extension LaunchPlan {
         case .enterNamespace(let kind, let path): text = "unable to join \(kind.rawValue) namespace \(path): \(reason)"
         case .enterTarget: text = "unable to join the container's namespaces: \(reason)"
         case .device(let node): text = "error creating device node \(node.path): \(reason)"
+        case .openUsers(let path): text = "unable to open user namespace \(path): \(reason)"
+        case .enterUsers: text = "unable to enter the pod's user namespace: \(reason)"
+        case .write(let file, let profile) where file == ContainerLaunch.appArmorFile:
+            text = "apply apparmor profile: apparmor failed to apply profile: write \(file) \"\(profile)\": \(reason)"
         case .seccomp: text = "error loading seccomp filter: \(reason)"
         case .mask(let path): text = "can't mask path \"\(path)\": \(reason)"
         case .readOnly(let path): text = "can't make \"\(path)\" read-only: \(reason)"

@@ -12,6 +12,12 @@ package struct LaunchPlan: Sendable, Equatable {
         package static let noSuid = Self(rawValue: UInt32(K3S_MOUNT_ATTR_NOSUID))
         package static let noDev = Self(rawValue: UInt32(K3S_MOUNT_ATTR_NODEV))
         package static let noExec = Self(rawValue: UInt32(K3S_MOUNT_ATTR_NOEXEC))
+        // Not the kernel's: how a bind is made.
+        /// The others hold for what is mounted below, too.
+        package static let recursive = Self(rawValue: 1 << 30)
+        /// Owners are shifted into the container's user namespace.
+        package static let mapped = Self(rawValue: 1 << 29)
+        var kernelBits: UInt32 { rawValue & 0xffff }
     }
 
     package enum Op: Sendable, Equatable {
@@ -20,6 +26,9 @@ package struct LaunchPlan: Sendable, Equatable {
         /// Namespaces of the process that the start request names as parent.
         case enterTarget([NamespaceKind])
         case unshare([NamespaceKind])
+        /// The user namespace into which mounts are shifted and which the process enters at last.
+        case openUsers(path: String)
+        case enterUsers
         /// The process's whole mount tree receives mounts of the host but gives none back.
         case slaveMounts
         /// `lower`: topmost layer first.
@@ -40,7 +49,7 @@ package struct LaunchPlan: Sendable, Equatable {
         case limit(resource: UInt32, UInt64)
         case bounding(CapabilitySet)
         case identity(uid: UInt32, gid: UInt32, groups: [UInt32])
-        case capabilities(CapabilitySet)
+        case capabilities(CapabilitySet, ambient: CapabilitySet = [])
         case noNewPrivileges
         /// struct sock_filter[], 8 bytes each.
         case seccomp([UInt8])
@@ -63,6 +72,8 @@ package struct LaunchPlan: Sendable, Equatable {
     package var exitPath: String?
     package var oomPath: String?
     package var killPath: String?
+    /// Host id of the container's root; 0: without a user namespace.
+    package var idBase: UInt32 = 0
     package var logMaxBytes: UInt32 = 10 << 20
     package var logMaxFiles: UInt32 = 5
 
@@ -90,6 +101,7 @@ extension LaunchPlan: CustomStringConvertible {
         var lines: [String] = []
         lines.append("clone \(namespaces.map(\.rawValue).joined(separator: " "))")
         if let cgroupDirectory { lines.append("into-cgroup \(cgroupDirectory)") }
+        if idBase != 0 { lines.append("root-is \(idBase)") }
         lines += steps.map { $0.op.description + ($0.optional ? " ?" : "") }
         return lines.joined(separator: "\n")
     }
@@ -102,6 +114,8 @@ extension LaunchPlan.Op: CustomStringConvertible {
         case .enterNamespace(let kind, let path): "enter \(kind.rawValue) \(path)"
         case .enterTarget(let kinds): "enter-target \(kinds.map(\.rawValue).joined(separator: " "))"
         case .unshare(let kinds): "unshare \(kinds.map(\.rawValue).joined(separator: " "))"
+        case .openUsers(let path): "open-users \(path)"
+        case .enterUsers: "enter-users"
         case .slaveMounts: "slave /"
         case .overlay(let lower, let upper, let work, let at):
             "overlay \(lower.joined(separator: ":")) upper=\(upper) work=\(work) at \(at)"
@@ -125,7 +139,8 @@ extension LaunchPlan.Op: CustomStringConvertible {
         case .bounding(let set): "bounding \(set)"
         case .identity(let uid, let gid, let groups):
             "identity \(uid):\(gid) [\(groups.map(String.init).joined(separator: " "))]"
-        case .capabilities(let set): "capabilities \(set)"
+        case .capabilities(let set, let ambient):
+            "capabilities \(set)" + (ambient.isEmpty ? "" : " ambient \(ambient)")
         case .noNewPrivileges: "no-new-privileges"
         case .seccomp(let program): "seccomp \(program.count / 8) instructions"
         case .changeDirectory(let path): "cd \(path)"
@@ -138,7 +153,10 @@ extension LaunchPlan.Op: CustomStringConvertible {
 
 extension LaunchPlan.MountAttributes {
     var suffix: String {
-        let names = [(Self.readOnly, "ro"), (.noSuid, "nosuid"), (.noDev, "nodev"), (.noExec, "noexec")]
+        let names = [
+            (Self.readOnly, "ro"), (.noSuid, "nosuid"), (.noDev, "nodev"), (.noExec, "noexec"),
+            (.recursive, "recursive"), (.mapped, "mapped"),
+        ]
         let words = names.filter { contains($0.0) }.map(\.1)
         return words.isEmpty ? "" : " " + words.joined(separator: ",")
     }

@@ -19,6 +19,7 @@ package final class FakeRuntime: ContainerRuntime {
         var next: UInt64 = 0
         var failures: [String: [RuntimeError]] = [:]
         var calls: [String] = []
+        var cgroups: [String: ContainerResources] = [:]
         var ignoresTerm: Set<String> = []
         var answer: @Sendable (Exec) -> ExecResult = { _ in ExecResult(exitCode: 0, stdout: [], stderr: []) }
     }
@@ -132,6 +133,25 @@ package final class FakeRuntime: ContainerRuntime {
     package func updateSandboxResources(_ id: String, _ resources: ContainerResources) async throws(RuntimeError) {
         try begin("updateSandboxResources", id)
         state.withLock { $0.sandboxes[id]?.config.resources = resources }
+    }
+
+    package func updateCgroup(_ path: String, _ resources: ContainerResources) async throws(RuntimeError) {
+        state.withLock { $0.cgroups[path] = resources }
+    }
+
+    /// Limits of the cgroups above the pods.
+    package func cgroup(_ path: String) -> ContainerResources? { state.withLock { $0.cgroups[path] } }
+
+    package func networkStats(sandbox: String) async throws(RuntimeError) -> [InterfaceStats] { [] }
+
+    package func mountImage(_ id: String, at path: String) async throws(RuntimeError) {
+        try begin("mountImage", id)
+        do throws(SysError) { try Directories.make(path) } catch { throw RuntimeError(.io, "\(error)") }
+    }
+
+    package func diskUsage(_ id: String) async throws(RuntimeError) -> ContainerDiskUsage {
+        _ = try status(id)
+        return ContainerDiskUsage()
     }
 
     package func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats {

@@ -42,6 +42,7 @@ extension SandboxConfig {
             "ipc": ipc.json, "sysctls": .map(sysctls), "cgroupParent": .string(cgroupParent),
             "resources": resources.json,
         ])
+        if privateUsers { json["idBase"] = .int(Int64(idBase)) }
         if let dns {
             json["dns"] = .object([
                 "servers": .strings(dns.servers), "searches": .strings(dns.searches), "options": .strings(dns.options),
@@ -63,6 +64,7 @@ extension SandboxConfig {
         network = NamespaceMode(json: json["network"]) ?? network
         pid = NamespaceMode(json: json["pid"]) ?? pid
         ipc = NamespaceMode(json: json["ipc"]) ?? ipc
+        if let base = json["idBase"].int { (privateUsers, idBase) = (true, UInt32(clamping: base)) }
         sysctls = json["sysctls"].stringMap
         cgroupParent = json["cgroupParent"].string ?? cgroupParent
         resources = ContainerResources(json: json["resources"])
@@ -80,7 +82,18 @@ extension ContainerResources {
         json["cpuShares"] = .optional(cpuShares.map { Int64(clamping: $0) })
         json["cpuQuota"] = .optional(cpuQuotaMicroseconds)
         json["cpuPeriod"] = .optional(cpuPeriodMicroseconds.map { Int64(clamping: $0) })
+        json["cpuBurst"] = .optional(cpuBurstMicroseconds.map { Int64(clamping: $0) })
         json["memory"] = .optional(memoryLimitBytes)
+        json["swap"] = .optional(swapLimitBytes)
+        json["memoryMin"] = .optional(memoryMinBytes)
+        json["memoryLow"] = .optional(memoryLowBytes)
+        json["memoryHigh"] = .optional(memoryHighBytes)
+        json["mems"] = cpusetMemoryNodes.map { .string($0) } ?? .null
+        json["ioWeight"] = .optional(ioWeight.map { Int64(clamping: $0) })
+        if let hugePages {
+            json["hugePages"] = .object([:])
+            for (size, bytes) in hugePages { json["hugePages"][size] = .int(bytes) }
+        }
         json["pids"] = .optional(pidsLimit)
         json["cpus"] = cpusetCPUs.map { .string($0) } ?? .null
         json["oomScoreAdj"] = .optional(oomScoreAdj.map { Int64($0) })
@@ -92,7 +105,18 @@ extension ContainerResources {
         cpuShares = json["cpuShares"].int.map { UInt64(clamping: $0) }
         cpuQuotaMicroseconds = json["cpuQuota"].int
         cpuPeriodMicroseconds = json["cpuPeriod"].int.map { UInt64(clamping: $0) }
+        cpuBurstMicroseconds = json["cpuBurst"].int.map { UInt64(clamping: $0) }
         memoryLimitBytes = json["memory"].int
+        swapLimitBytes = json["swap"].int
+        memoryMinBytes = json["memoryMin"].int
+        memoryLowBytes = json["memoryLow"].int
+        memoryHighBytes = json["memoryHigh"].int
+        cpusetMemoryNodes = json["mems"].string
+        ioWeight = json["ioWeight"].int.map { UInt64(clamping: $0) }
+        if let sizes = json["hugePages"].object?.keys {
+            hugePages = [:]
+            for size in sizes { hugePages?[size] = json["hugePages"][size].int }
+        }
         pidsLimit = json["pids"].int
         cpusetCPUs = json["cpus"].string
         oomScoreAdj = json["oomScoreAdj"].int.map { Int(clamping: $0) }
@@ -103,6 +127,7 @@ extension ContainerMount {
     var json: JSON {
         .object([
             "host": .string(hostPath), "container": .string(containerPath), "readOnly": .bool(readOnly),
+            "recursive": .bool(recursiveReadOnly),
             "propagation": .int(propagation == .privateMount ? 0 : propagation == .hostToContainer ? 1 : 2),
         ])
     }
@@ -111,6 +136,7 @@ extension ContainerMount {
         self.init(
             hostPath: json["host"].string ?? "", containerPath: json["container"].string ?? "",
             readOnly: json["readOnly"].flag)
+        recursiveReadOnly = json["recursive"].flag
         switch json["propagation"].int {
         case 1: propagation = .hostToContainer
         case 2: propagation = .bidirectional
@@ -127,6 +153,13 @@ extension ContainerSecurity {
             "readOnlyRoot": .bool(readOnlyRootFilesystem), "noNewPrivileges": .bool(noNewPrivileges),
             "unmaskedProc": .bool(unmaskedProc),
         ])
+        if !ambientCapabilities.isEmpty { json["ambient"] = .strings(ambientCapabilities) }
+        switch appArmor {
+        case .runtimeDefault: json["appArmor"] = "default"
+        case .unconfined: json["appArmor"] = "unconfined"
+        case .localhost(let name): json["appArmor"] = .string("localhost:" + name)
+        case nil: break
+        }
         json["user"] = .optional(runAsUser)
         json["group"] = .optional(runAsGroup)
         switch seccomp {
@@ -147,6 +180,13 @@ extension ContainerSecurity {
         readOnlyRootFilesystem = json["readOnlyRoot"].flag
         noNewPrivileges = json["noNewPrivileges"].flag
         unmaskedProc = json["unmaskedProc"].flag
+        ambientCapabilities = json["ambient"].strings
+        switch json["appArmor"].string {
+        case "default": appArmor = .runtimeDefault
+        case "unconfined": appArmor = .unconfined
+        case let name?: appArmor = .localhost(String(name.dropFirst(10)))
+        case nil: break
+        }
         runAsUser = json["user"].int
         runAsGroup = json["group"].int
         let seccomp = json["seccomp"].string ?? ""

@@ -63,11 +63,23 @@ extension Runtime {
                 client = try newClient()
             }
             let processes = try await client.hello()
+            await upgrade(client)
             state.withLock { $0.shim = client }
             return processes
         } catch {
             throw RuntimeError(.unavailable, "container shim: \(error)")
         }
+    }
+
+    /// A shim that was started by another k3s becomes this one's, without its containers noticing.
+    private func upgrade(_ client: ShimClient) async {
+        guard let program = configuration.shimCommand.first, client.program != ShimClient.identity(of: program) else {
+            return
+        }
+        do throws(SysError) {
+            try await client.upgrade(to: program)
+            logger.info("the container shim runs this k3s's program now")
+        } catch { logger.warning("the container shim stays the older one: \(error)") }
     }
 
     private func newClient() throws(SysError) -> ShimClient {
@@ -171,6 +183,7 @@ extension Runtime {
         var names: [String] = []
         if config.network != .node { names += ["net", "uts"] }
         if config.ipc != .node { names.append("ipc") }
+        if config.privateUsers { names.append("user") }
         let alive = try? await onDisk(.io, "check namespaces") { [names] () throws(SysError) -> Bool in
             // A name whose bind mount is gone is an ordinary empty file.
             for name in names {

@@ -31,19 +31,28 @@ extension Runtime {
             record.status.logPath = directory.isEmpty ? config.logPath : Path.join(directory, config.logPath)
         }
         record.user = try await resolveUser(record)
+        let idBase = sandbox.status.config.idBase
+        if idBase != 0, max(record.user.uid, record.user.gid) >= Self.idsPerPod {
+            throw RuntimeError(
+                .createFailed,
+                "user \(record.user.uid):\(record.user.gid): a pod with hostUsers: false has ids below \(Self.idsPerPod)"
+            )
+        }
         // Everything that can be wrong with the configuration is said now, not at the start.
         _ = try ContainerLaunch.capabilities(config.security, available: availableCapabilities)
+        _ = try AppArmor.profile(config.security)
         var probe = ContainerLaunch()
         (probe.config, probe.image) = (config, image.config)
         _ = try probe.arguments
         let root = configuration.containerRoot(id)
         let volumes = image.config.volumes
         do throws(RuntimeError) {
-            try await onDisk(.createFailed, "create container \(config.name)") { () throws(SysError) in
+            try await onDisk(.createFailed, "create container \(config.name)") { [self] () throws(SysError) in
                 try Directories.make(root, mode: 0o711)
                 try Directories.make(root + "/upper", mode: 0o755)
                 try Directories.make(root + "/work", mode: 0o711)
                 for index in volumes.indices { try Directories.make("\(root)/volumes/\(index)", mode: 0o755) }
+                if idBase != 0 { try giveAway([root + "/upper"], to: idBase) }
             }
             state.withLock { $0.containers[id] = record }
             try await save(container: id)
@@ -103,6 +112,11 @@ extension Runtime {
         } else {
             launch.sharedMemory = "/dev/shm"
         }
+        if config.privateUsers {
+            launch.userNamespace = directory + "/user"
+            launch.idBase = config.idBase
+        }
+        launch.appArmor = try AppArmor.profile(record.config.security)
         switch record.config.pid ?? config.pid {
         case .container: launch.pid = .own
         case .node: launch.pid = .host
@@ -187,7 +201,7 @@ extension Runtime {
         try await onDisk(.startFailed, "start container \(config.name)") { () throws(SysError) in
             try cgroups.create(cgroup)
             try cgroups.apply(CgroupLimits(config.resources), to: cgroup)
-            if config.resources.memoryLimitBytes != nil { try cgroups.killTogether(cgroup) }
+            try cgroups.killTogether(cgroup)
             try cgroups.restrictDevices(rules, of: cgroup)
             for mount in config.mounts where !Files.exists(mount.hostPath) {
                 // As Docker and containerd: a missing host path becomes a directory.
@@ -196,6 +210,8 @@ extension Runtime {
         }
         var input = input
         input.devices = nodes
+        // Some hierarchies of version 1 are joined only where a limit has made a directory.
+        if input.cgroupDirectory == nil { input.cgroupJoinFiles = cgroups.joinFiles(cgroup) }
         return try input.plan()
     }
 
@@ -323,6 +339,26 @@ extension Runtime {
         }
         state.withLock { $0.containers[id]?.config.resources = resources }
         try await save(container: id)
+    }
+
+    package func diskUsage(_ id: String) async throws(RuntimeError) -> ContainerDiskUsage {
+        let record = try containerRecord(id)
+        let root = configuration.containerRoot(id)
+        let log = record.status.logPath
+        return try await onDisk(.io, "disk usage of container \(id)") { () throws(SysError) in
+            var usage = ContainerDiskUsage()
+            for part in ["upper", "volumes"] {
+                let tree = try DiskUsage.measure(root + "/" + part)
+                usage.layerBytes += tree.bytes
+                usage.layerFiles += tree.files
+            }
+            if !log.isEmpty {
+                // The log and its rotated predecessors, which share its name.
+                let logs = try DiskUsage.measure(Path.parent(log), prefix: Path.last(log))
+                (usage.logBytes, usage.logFiles) = (logs.bytes, logs.files)
+            }
+            return usage
+        }
     }
 
     package func stats(_ id: String) async throws(RuntimeError) -> ContainerStats {

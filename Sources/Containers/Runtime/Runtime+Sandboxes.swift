@@ -12,6 +12,9 @@ extension Runtime {
         record.status.config = config
         record.status.createdAt = WallClock.now()
         let id = record.status.id
+        let claimed = config.privateUsers ? try claimIDs(podUID: config.podUID) : 0
+        record.status.config.idBase = claimed
+        defer { if claimed != 0 { state.withLock { _ = $0.claimedIDs.remove(claimed) } } }
         do throws(RuntimeError) {
             try await prepareSandbox(record)
             if record.hasPause { try await startPause(record) }
@@ -58,17 +61,22 @@ extension Runtime {
         }
         let sysctls = try Sysctls.settings(config)
         let hostname = config.network == .node ? nil : config.hostname
+        let prepare = { @Sendable () throws(SysError) in
+            if config.network != .node { try checked("set lo up") { k3s_interface_up("lo") } }
+            if let hostname, !hostname.isEmpty {
+                try syscall("sethostname") { sethostname(hostname, hostname.utf8.count) }
+            }
+            for setting in sysctls {
+                do throws(SysError) { try Files.overwrite(setting.file, setting.value) } catch {
+                    if !setting.optional { throw error }
+                }
+            }
+        }
         do throws(SysError) {
-            try await Namespaces.make(kinds, in: directory) { () throws(SysError) in
-                if config.network != .node { try checked("set lo up") { k3s_interface_up("lo") } }
-                if let hostname, !hostname.isEmpty {
-                    try syscall("sethostname") { sethostname(hostname, hostname.utf8.count) }
-                }
-                for setting in sysctls {
-                    do throws(SysError) { try Files.overwrite(setting.file, setting.value) } catch {
-                        if !setting.optional { throw error }
-                    }
-                }
+            if config.privateUsers {
+                try await makeUserNamespaces(record, kinds, prepare)
+            } else {
+                try await Namespaces.make(kinds, in: directory, prepare: prepare)
             }
         } catch { throw RuntimeError(.createFailed, "namespaces: \(error)") }
     }
@@ -83,7 +91,7 @@ extension Runtime {
         try await onDisk(.createFailed, "prepare") { () throws(SysError) in try cgroups.create(cgroup) }
         let plan = ContainerLaunch.pausePlan(
             cgroupJoinFiles: cgroups.cloneDirectory(cgroup) == nil ? cgroups.joinFiles(cgroup) : [],
-            cgroupDirectory: cgroups.cloneDirectory(cgroup))
+            cgroupDirectory: cgroups.cloneDirectory(cgroup), idBase: record.status.config.idBase)
         _ = try await launch(plan, id: record.status.id, parent: "", flags: [])
     }
 
@@ -125,7 +133,7 @@ extension Runtime {
     func releaseNamespaces(_ id: String) async throws(RuntimeError) {
         let directory = configuration.sandboxState(id)
         try await onDisk(.io, "release namespaces of sandbox \(id)") { () throws(SysError) in
-            for name in ["net", "uts", "ipc", "shm"] where Files.exists(directory + "/" + name) {
+            for name in ["net", "uts", "ipc", "user", "shm"] where Files.exists(directory + "/" + name) {
                 try Mounts.unmount(directory + "/" + name)
             }
             try Directories.removeTree(directory)
@@ -185,11 +193,30 @@ extension Runtime {
         try await save(record)
     }
 
+    package func updateCgroup(_ path: String, _ resources: ContainerResources) async throws(RuntimeError) {
+        let cgroup = configuration.cgroup(path)
+        let cgroups = cgroups
+        try await onDisk(.io, "limits of cgroup \(cgroup)") { () throws(SysError) in
+            try cgroups.create(cgroup)
+            try cgroups.apply(CgroupLimits(resources), to: cgroup)
+        }
+    }
+
     package func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats {
         let cgroup = configuration.cgroup(of: try sandboxRecord(id).status.config)
         let cgroups = cgroups
         return ContainerStats(
             try await onDisk(.io, "stats of sandbox \(id)") { () throws(SysError) in try cgroups.stats(cgroup) })
+    }
+
+    package func networkStats(sandbox id: String) async throws(RuntimeError) -> [InterfaceStats] {
+        let path = try await networkNamespacePath(sandbox: id)
+        do throws(SysError) {
+            let text = try await Namespaces.inside(.net, path: path) { () throws(SysError) in
+                try Files.readString("/proc/thread-self/net/dev")
+            }
+            return InterfaceStats.parse(text).filter { $0.name != "lo" }
+        } catch { throw RuntimeError(.io, "network statistics of sandbox \(id): \(error)") }
     }
 
     package func networkNamespacePath(sandbox id: String) async throws(RuntimeError) -> String {

@@ -7,6 +7,29 @@ extension Runtime {
         try await startExec(id, request)
     }
 
+    /// Starts a process on descriptors of somebody else's (stdin, stdout, stderr), or on a terminal of its own, whose
+    /// master the caller owns. `waitForExit`, `exit(of:)` and `dropExit` tell how it ends.
+    func exec(
+        _ id: String, _ request: ExecRequest, on stdio: [Int32]
+    ) async throws(RuntimeError) -> (name: String, master: Int32) {
+        let record = try containerRecord(id)
+        guard record.status.state == .running else {
+            throw RuntimeError(.invalid, "container \(record.config.name) (\(id)) is not running")
+        }
+        let plan = try launchInput(record).execPlan(request)
+        let name = "exec-" + String(Runtime.newID().prefix(32))
+        expectExit(name)
+        var flags = [K3S_SHIM_EXEC, K3S_SHIM_JOIN_PID]
+        if request.tty { flags.append(K3S_SHIM_TTY) }
+        do throws(RuntimeError) {
+            let reply = try await launch(plan, id: name, parent: id, flags: flags, stdio: stdio)
+            return (name, reply.descriptors.take()?.take() ?? -1)
+        } catch {
+            dropExit(name)
+            throw RuntimeError(error.code, "exec failed: \(error.message)")
+        }
+    }
+
     func startExec(_ id: String, _ request: ExecRequest) async throws(RuntimeError) -> ShimExecProcess {
         let record = try containerRecord(id)
         guard record.status.state == .running else {

@@ -30,6 +30,8 @@ package final class Runtime: ContainerRuntime {
         var backlog: [ContainerEvent] = []
         var shim: ShimClient?
         var stopped = false
+        /// Of sandboxes that are being made: their records come later.
+        var claimedIDs: Set<UInt32> = []
     }
 
     /// `images` and `snapshotter` are usually one object.

@@ -74,9 +74,17 @@ extension CgroupLimits {
         cpuShares = resources.cpuShares
         cpuQuota = resources.cpuQuotaMicroseconds
         cpuPeriod = resources.cpuPeriodMicroseconds
+        cpuBurst = resources.cpuBurstMicroseconds
         memory = resources.memoryLimitBytes
+        swap = resources.swapLimitBytes
+        memoryMin = resources.memoryMinBytes
+        memoryLow = resources.memoryLowBytes
+        memoryHigh = resources.memoryHighBytes
         pids = resources.pidsLimit
         cpusetCPUs = resources.cpusetCPUs
+        cpusetMemoryNodes = resources.cpusetMemoryNodes
+        hugePages = resources.hugePages ?? [:]
+        io.weight = resources.ioWeight
     }
 }
 
@@ -84,8 +92,21 @@ extension ContainerStats {
     init(_ stats: CgroupStats) {
         self.init()
         cpuNanoseconds = stats.cpuNanoseconds
+        cpuUserNanoseconds = stats.cpuUserNanoseconds
+        cpuSystemNanoseconds = stats.cpuSystemNanoseconds
+        cpuPeriods = stats.cpuPeriods
+        cpuThrottledPeriods = stats.cpuThrottledPeriods
+        cpuThrottledNanoseconds = stats.cpuThrottledNanoseconds
         memoryUsageBytes = stats.memoryUsage
         memoryWorkingSetBytes = stats.memoryWorkingSet
+        memoryRSSBytes = stats.memoryRSS
+        memoryCacheBytes = stats.memoryCache
+        memoryMappedFileBytes = stats.memoryMappedFile
+        memorySwapBytes = stats.memorySwap
+        (pageFaults, majorPageFaults) = (stats.pageFaults, stats.majorPageFaults)
+        oomKills = stats.oomKills
+        (readBytes, writtenBytes) = (stats.readBytes, stats.writtenBytes)
+        (reads, writes) = (stats.reads, stats.writes)
         processes = stats.processes
     }
 }

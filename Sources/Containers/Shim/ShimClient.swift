@@ -19,6 +19,7 @@ package final class ShimClient: Sendable {
         var pending: [UInt32: Answer] = [:]
         var listing: [ShimProcess]? = []
         var listed: CheckedContinuation<[ShimProcess]?, Never>?
+        var program = ""
         var closed = false
     }
 
@@ -68,6 +69,25 @@ package final class ShimClient: Sendable {
         }
         guard let list else { throw SysError(ECONNRESET, "shim") }
         return list
+    }
+
+    /// Identity of the shim's program, as it has told at `hello`, and that of a file.
+    var program: String { state.withLock { $0.program } }
+    static func identity(of path: String) -> String {
+        var message = k3s_shim_message()
+        withUnsafeMutablePointer(to: &message.id) {
+            $0.withMemoryRebound(to: CChar.self, capacity: Int(K3S_SHIM_ID_SIZE)) { k3s_program_identity(path, $0) }
+        }
+        return message.name
+    }
+
+    /// Makes the shim become `program`, with its containers.
+    func upgrade(to program: String) async throws(SysError) {
+        let file = FileDescriptor(owning: try checked("open", program) { k3s_open_program(program) })
+        var message = k3s_shim_message(K3S_SHIM_UPGRADE)
+        message.value = Int32(K3S_SHIM_STATE_VERSION)
+        let reply = try await request(message, descriptors: [file.raw])
+        if reply.message.error != 0 { throw SysError(reply.message.error, "upgrade shim") }
     }
 
     package func close() {
@@ -147,6 +167,7 @@ package final class ShimClient: Sendable {
         case UInt32(K3S_SHIM_REPLY.rawValue):
             let reply = Reply(message: message, descriptors: descriptors)
             let waiter = state.withLock { state -> CheckedContinuation<Reply?, Never>? in
+                if state.listing != nil { state.program = message.name }
                 switch state.pending[message.seq] {
                 case .waiting(let continuation):
                     state.pending[message.seq] = nil

@@ -52,17 +52,21 @@ package final class APIServer: Sendable {
     let subresources: SubresourceEngine
     let requests = RequestMetrics()
     let limiter: RequestLimiter
+    /// Keeps namespaces within their quotas; the last of the admission plug-ins.
+    package let quotas = QuotaLedger()
 
     package init(store: any Store, configuration: APIServerConfiguration = APIServerConfiguration()) {
         self.configuration = configuration
         limiter = RequestLimiter(configuration.requestLimits)
+        var admission = configuration.admission
+        admission.plugins.append(quotas.plugin)
         let allocator = ServiceAllocator(networks: configuration.serviceNetworks, portRange: configuration.nodePorts)
         registry = Registry(
             store: store, clock: configuration.clock, schema: configuration.schema,
             resources: ResourceSet(
                 Catalog.resources(
                     configuration.schema, reviews: configuration.reviews != nil, tokens: configuration.tokens != nil)),
-            admission: configuration.admission, hooks: ["/registry/services/": allocator])
+            admission: admission, hooks: ["/registry/services/": allocator])
         subresources = SubresourceEngine(
             registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)
         adoptServices(allocator)

@@ -5,7 +5,8 @@ internal import Store
 extension AdmissionChain {
     /// In upstream's order (`--enable-admission-plugins` of kube-apiserver): what is not here has no plug-in yet.
     package static let standard = AdmissionChain([
-        .namespaceLifecycle, .serviceAccount, .priority, .defaultTolerationSeconds,
+        .namespaceLifecycle, .limitRanger, .serviceAccount, .priority, .defaultTolerationSeconds,
+        .persistentVolumeClaimResize, .runtimeClass, .defaultStorageClass, .defaultIngressClass,
     ])
 }
 

@@ -46,6 +46,7 @@ extension Registry {
         var request = AdmissionRequest(
             .create, resource.gvr, resource.gvk, namespace: namespace, name: object.name, object: object, scope: scope)
         object = KubeObject(.null)
+        defer { scope.finish() }
         try await admission.mutate(&request, self)
         object = request.object
         request.object = KubeObject(.null)

@@ -67,6 +67,7 @@ extension Registry {
             .update, resource.gvr, resource.gvk, subresource: subresource, namespace: namespace, name: old.name,
             object: object, old: old, scope: scope)
         object = KubeObject(.null)
+        defer { scope.finish() }
         try await admission.mutate(&request, self)
         object = request.object
         request.object = KubeObject(.null)

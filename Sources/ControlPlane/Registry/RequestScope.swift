@@ -9,12 +9,24 @@ package final class RequestScope: Sendable {
     package let dryRun: Bool
     package let fieldManager: String
     package let now: Timestamp
+    private let ending = Mutex<[@Sendable () -> Void]>([])
     private let collected = Mutex<[String]>([])
     /// Upstream stops adding warnings when their texts pass 4 KiB.
     private static let limit = 4 << 10
 
     package init(user: UserInfo, now: Timestamp, dryRun: Bool = false, fieldManager: String = "") {
         (self.user, self.now, self.dryRun, self.fieldManager) = (user, now, dryRun, fieldManager)
+    }
+
+    /// Has something done when the write under way has come to its end, whatever that is.
+    func atEnd(_ body: @escaping @Sendable () -> Void) { ending.withLock { $0.append(body) } }
+
+    func finish() {
+        let bodies = ending.withLock { list in
+            defer { list = [] }
+            return list
+        }
+        for body in bodies { body() }
     }
 
     package func warn(_ text: String) {

@@ -43,6 +43,10 @@ enum Catalog {
         case ("v1", let resource): core(resource)
         case ("apps/v1", "deployments"): WorkloadStrategy(kind: .deployment)
         case ("apps/v1", "replicasets"): WorkloadStrategy(kind: .replicaSet)
+        case ("networking.k8s.io/v1", "ingresses"): IngressStrategy()
+        case ("networking.k8s.io/v1", "networkpolicies"): NetworkPolicyStrategy()
+        case ("networking.k8s.io/v1", "ipaddresses"): IPAddressStrategy()
+        case ("networking.k8s.io/v1", "servicecidrs"): ServiceCIDRStrategy()
         case ("apps/v1", "controllerrevisions"): ControllerRevisionStrategy()
         case ("apps/v1", "daemonsets"): DaemonSetStrategy()
         case ("apps/v1", "statefulsets"): StatefulSetStrategy()
@@ -65,7 +69,7 @@ enum Catalog {
             ("authorization.k8s.io/v1", "localsubjectaccessreviews"),
             ("authorization.k8s.io/v1", "selfsubjectrulesreviews"):
             reviews ? PlainStrategy() : nil
-        default: nil
+        default: gvr.version == "v1" ? SimpleKinds.strategy(gvr) : nil
         }
     }
 

@@ -22,9 +22,9 @@ enum CgroupTree {
         }
     }
 
-    /// SIGKILL until nothing is left; processes in uninterruptible sleep may outlive the two seconds.
-    static func killAll(_ directory: String) throws(SysError) {
-        let deadline = MonotonicClock.now() + 2_000_000_000
+    /// SIGKILL until nothing is left; processes in uninterruptible sleep may outlive the time.
+    static func killAll(_ directory: String, milliseconds: Int64 = 2000) throws(SysError) {
+        let deadline = MonotonicClock.now() + milliseconds * 1_000_000
         var pause: UInt32 = 500
         while true {
             let pids = try processes(directory)
@@ -55,5 +55,26 @@ enum CgroupTree {
             if words.count == 2, words[0] == name { return UInt64(words[1]) ?? 0 }
         }
         return 0
+    }
+
+    /// Sums over all devices of lines "8:0 Read 4096".
+    static func traffic(v1 text: String) -> (reads: UInt64, writes: UInt64) {
+        var (reads, writes): (UInt64, UInt64) = (0, 0)
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count == 3, let value = UInt64(words[2]) else { continue }
+            if words[1] == "Read" { reads += value }
+            if words[1] == "Write" { writes += value }
+        }
+        return (reads, writes)
+    }
+
+    /// Sum over all devices of one value of lines "8:0 rbytes=1 wbytes=2 rios=3 wios=4".
+    static func traffic(v2 text: String, _ name: String) -> UInt64 {
+        var sum: UInt64 = 0
+        for word in text.split(whereSeparator: \.isWhitespace) where word.hasPrefix(name + "=") {
+            sum += UInt64(word.dropFirst(name.utf8.count + 1)) ?? 0
+        }
+        return sum
     }
 }

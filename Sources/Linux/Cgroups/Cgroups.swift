@@ -1,27 +1,3 @@
-/// Limits of one cgroup; nil fields are left as they are.
-package struct CgroupLimits: Sendable, Equatable {
-    /// cgroup v1 scale, 2...262144, as Kubernetes computes it (1024 is one CPU).
-    package var cpuShares: UInt64?
-    /// Microseconds of CPU time per period; negative: no limit.
-    package var cpuQuota: Int64?
-    package var cpuPeriod: UInt64?
-    /// Bytes; negative: no limit. Swap is not added to it.
-    package var memory: Int64?
-    /// Negative: no limit.
-    package var pids: Int64?
-    package var cpusetCPUs: String?
-    package init() {}
-}
-
-package struct CgroupStats: Sendable, Equatable {
-    package var cpuNanoseconds: UInt64 = 0
-    package var memoryUsage: UInt64 = 0
-    /// Usage without page cache that could be dropped at once.
-    package var memoryWorkingSet: UInt64 = 0
-    package var processes: UInt64 = 0
-    package init() {}
-}
-
 /// The cgroups of the machine: version 1 or 2 behind one face. A cgroup is named by its path below the hierarchies'
 /// roots, "kubepods/burstable/pod1/abc".
 ///
@@ -42,6 +18,8 @@ package protocol Cgroups: Sendable {
     func killTogether(_ path: String) throws(SysError)
     func processes(_ path: String) throws(SysError) -> [Int32]
     func stats(_ path: String) throws(SysError) -> CgroupStats
+    /// Stops every process at and below the cgroup where it is, or lets them go on. Returns when that is so.
+    func freeze(_ path: String, _ frozen: Bool) throws(SysError)
     /// Kills everything at and below the cgroup and waits, briefly, until it is empty.
     func kill(_ path: String) throws(SysError)
     /// Removes the cgroup and those below it, which must be empty of processes. Missing is fine.
@@ -96,7 +74,11 @@ package enum CgroupDetection {
             if hierarchies.contains(where: { $0.options == options }) { continue }
             hierarchies.append(.init(mountPoint: mount.mountPoint, options: options))
         }
-        guard !hierarchies.isEmpty else { throw SysError(ENOENT, "find cgroups", path: "/sys/fs/cgroup") }
+        guard !hierarchies.isEmpty else {
+            throw SysError(
+                ENOENT, call: "find cgroups (neither version 1 nor version 2 is mounted: mount -t cgroup2 cgroup2)",
+                path: "/sys/fs/cgroup")
+        }
         return CgroupsV1(hierarchies: hierarchies)
     }
 }

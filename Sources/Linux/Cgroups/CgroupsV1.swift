@@ -14,12 +14,18 @@ package struct CgroupsV1: Cgroups {
     /// Those with a controller that limits or accounts for a container. Every further hierarchy would cost each container
     /// a directory and a migration, which is the dearest part of a start.
     private let managed: [Hierarchy]
+    private let extra: [Hierarchy]
 
     private static let controllers: Set<String> = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices"]
+    /// Joined by those containers only that have limits in them.
+    private static let onDemand: Set<String> = ["blkio", "hugetlb"]
 
     package init(hierarchies: [Hierarchy]) {
         self.hierarchies = hierarchies
         managed = hierarchies.filter { !Self.controllers.isDisjoint(with: $0.options) }
+        extra = hierarchies.filter {
+            Self.controllers.isDisjoint(with: $0.options) && !Self.onDemand.isDisjoint(with: $0.options)
+        }
     }
 
     package var version: Int { 1 }
@@ -32,23 +38,23 @@ package struct CgroupsV1: Cgroups {
         }
     }
 
-    private func directory(_ controller: String, _ path: String) -> String? {
+    func directory(_ controller: String, _ path: String) -> String? {
         guard let hierarchy = hierarchies.first(where: { $0.options.contains(controller) }) else { return nil }
         return path.isEmpty ? hierarchy.mountPoint : hierarchy.mountPoint + "/" + path
     }
 
-    private func file(_ controller: String, _ path: String, _ name: String) throws(SysError) -> String {
+    func file(_ controller: String, _ path: String, _ name: String) throws(SysError) -> String {
         guard let directory = directory(controller, path) else {
             throw SysError(ENOENT, call: "find cgroup controller", path: controller)
         }
         return directory + "/" + name
     }
 
-    private func write(_ controller: String, _ path: String, _ name: String, _ value: String) throws(SysError) {
+    func write(_ controller: String, _ path: String, _ name: String, _ value: String) throws(SysError) {
         try Files.overwrite(file(controller, path, name), value)
     }
 
-    private func number(_ controller: String, _ path: String, _ name: String) throws(SysError) -> UInt64 {
+    func number(_ controller: String, _ path: String, _ name: String) throws(SysError) -> UInt64 {
         let text = try Files.readString(file(controller, path, name))
         return UInt64(text.filter { !$0.isWhitespace }) ?? 0
     }
@@ -84,28 +90,10 @@ package struct CgroupsV1: Cgroups {
         }
     }
 
-    package func apply(_ limits: CgroupLimits, to path: String) throws(SysError) {
-        if let shares = limits.cpuShares { try write("cpu", path, "cpu.shares", "\(max(2, shares))") }
-        if let period = limits.cpuPeriod { try write("cpu", path, "cpu.cfs_period_us", "\(period)") }
-        if let quota = limits.cpuQuota { try write("cpu", path, "cpu.cfs_quota_us", "\(quota <= 0 ? -1 : quota)") }
-        if let memory = limits.memory { try applyMemory(memory, path) }
-        if let pids = limits.pids { try write("pids", path, "pids.max", pids <= 0 ? "max" : "\(pids)") }
-        if let cpus = limits.cpusetCPUs { try write("cpuset", path, "cpuset.cpus", cpus) }
-    }
-
-    /// memory + swap may never be below memory: which of the two is written first depends on the direction.
-    private func applyMemory(_ memory: Int64, _ path: String) throws(SysError) {
-        let value = memory <= 0 ? "-1" : "\(memory)"
-        let swap = try file("memory", path, "memory.memsw.limit_in_bytes")
-        guard Files.exists(swap) else {
-            try write("memory", path, "memory.limit_in_bytes", value)
-            return
-        }
-        let current = try number("memory", path, "memory.memsw.limit_in_bytes")
-        let growing = memory <= 0 || UInt64(memory) > current
-        if growing { try Files.overwrite(swap, value) }
-        try write("memory", path, "memory.limit_in_bytes", value)
-        if !growing { try Files.overwrite(swap, value) }
+    /// The directory in a hierarchy that containers join on demand.
+    func createOnDemand(_ controller: String, _ path: String) throws(SysError) {
+        guard let hierarchy = extra.first(where: { $0.options.contains(controller) }) else { return }
+        try create(path, in: [hierarchy])
     }
 
     package func restrictDevices(_ rules: [DeviceRule], of path: String) throws(SysError) {
@@ -116,7 +104,7 @@ package struct CgroupsV1: Cgroups {
 
     package func killTogether(_ path: String) throws(SysError) {}
 
-    private func main(_ path: String) -> String {
+    func main(_ path: String) -> String {
         directory("memory", path) ?? directory("pids", path) ?? hierarchies[0].mountPoint + "/" + path
     }
 
@@ -124,18 +112,44 @@ package struct CgroupsV1: Cgroups {
         try CgroupTree.processes(main(path))
     }
 
-    package func stats(_ path: String) throws(SysError) -> CgroupStats {
-        var stats = CgroupStats()
-        stats.cpuNanoseconds = try number("cpuacct", path, "cpuacct.usage")
-        stats.memoryUsage = try number("memory", path, "memory.usage_in_bytes")
-        let inactive = CgroupTree.field(
-            "total_inactive_file", in: try Files.readString(file("memory", path, "memory.stat")))
-        stats.memoryWorkingSet = stats.memoryUsage > inactive ? stats.memoryUsage - inactive : 0
-        stats.processes = try number("pids", path, "pids.current")
-        return stats
+    package func kill(_ path: String) throws(SysError) {
+        do throws(SysError) { try CgroupTree.killAll(main(path), milliseconds: 500) } catch {
+            guard error.code == EBUSY, directory("freezer", path) != nil else { throw error }
+            // What forks faster than it is killed has to stand still.
+            try? freeze(path, true)
+            for pid in try processes(path) where pid > 1 { _ = Glibc.kill(pid, SIGKILL) }
+            try? freeze(path, false)
+            try CgroupTree.killAll(main(path))
+        }
     }
 
-    package func kill(_ path: String) throws(SysError) { try CgroupTree.killAll(main(path)) }
+    /// Containers are not in the freezer's hierarchy from the start on: it would cost each start a migration. They are
+    /// taken there when they are to be frozen, until no process comes along any more.
+    package func freeze(_ path: String, _ frozen: Bool) throws(SysError) {
+        guard let freezer = directory("freezer", path) else {
+            throw SysError(ENOENT, call: "find cgroup controller", path: "freezer")
+        }
+        if !Files.isDirectory(freezer) {
+            if !frozen { return }
+            try Directories.make(freezer)
+        }
+        if frozen {
+            for _ in 0..<64 {
+                let outside = Set(try processes(path)).subtracting(try CgroupTree.processes(freezer))
+                if outside.isEmpty { break }
+                for pid in outside { _ = try? Files.overwrite(freezer + "/cgroup.procs", "\(pid)") }
+            }
+        }
+        let wanted = frozen ? "FROZEN" : "THAWED"
+        try Files.overwrite(freezer + "/freezer.state", wanted)
+        let deadline = MonotonicClock.now() + 2_000_000_000
+        while try !Files.readString(freezer + "/freezer.state").hasPrefix(wanted) {
+            if MonotonicClock.now() > deadline { throw SysError(EBUSY, "freeze", path: freezer) }
+            usleep(500)
+            // A process that was being made meanwhile keeps the state at FREEZING until it is asked for again.
+            try Files.overwrite(freezer + "/freezer.state", wanted)
+        }
+    }
 
     package func remove(_ path: String) throws(SysError) {
         for hierarchy in hierarchies { try CgroupTree.remove(hierarchy.mountPoint + "/" + path) }
@@ -148,7 +162,8 @@ package struct CgroupsV1: Cgroups {
     package func children(_ path: String) throws(SysError) -> [String] { try CgroupTree.children(main(path)) }
 
     package func joinFiles(_ path: String) -> [String] {
-        managed.map { $0.mountPoint + "/" + path + "/tasks" }
+        let joined = managed + extra.filter { Files.isDirectory($0.mountPoint + "/" + path) }
+        return joined.map { $0.mountPoint + "/" + path + "/tasks" }
     }
 
     package func cloneDirectory(_ path: String) -> String? { nil }

@@ -8,7 +8,7 @@ package struct CgroupsV2: Cgroups {
 
     private static let wanted = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"]
 
-    private func words(_ path: String) throws(SysError) -> [String] {
+    func words(_ path: String) throws(SysError) -> [String] {
         try Files.readString(path).split(whereSeparator: \.isWhitespace).map(String.init)
     }
 
@@ -21,7 +21,7 @@ package struct CgroupsV2: Cgroups {
         }
     }
 
-    private func directory(_ path: String) -> String { path.isEmpty ? root : root + "/" + path }
+    func directory(_ path: String) -> String { path.isEmpty ? root : root + "/" + path }
 
     package func create(_ path: String) throws(SysError) {
         var directory = root
@@ -55,40 +55,6 @@ package struct CgroupsV2: Cgroups {
         }
     }
 
-    package func apply(_ limits: CgroupLimits, to path: String) throws(SysError) {
-        let directory = directory(path)
-        if let shares = limits.cpuShares {
-            try Files.overwrite(directory + "/cpu.weight", "\(Self.weight(shares: shares))")
-        }
-        if limits.cpuQuota != nil || limits.cpuPeriod != nil {
-            let quota = limits.cpuQuota.map { $0 <= 0 ? "max" : "\($0)" }
-            let current = try words(directory + "/cpu.max")
-            let text =
-                (quota ?? current.first ?? "max") + " "
-                + (limits.cpuPeriod.map(String.init) ?? current.dropFirst().first ?? "100000")
-            try Files.overwrite(directory + "/cpu.max", text)
-        }
-        if let memory = limits.memory {
-            try Files.overwrite(directory + "/memory.max", memory <= 0 ? "max" : "\(memory)")
-            // Kubernetes does not swap by default; kernels without swap accounting do not have the file.
-            let swap = directory + "/memory.swap.max"
-            if Files.exists(swap) { try Files.overwrite(swap, memory <= 0 ? "max" : "0") }
-        }
-        if let pids = limits.pids { try Files.overwrite(directory + "/pids.max", pids <= 0 ? "max" : "\(pids)") }
-        if let cpus = limits.cpusetCPUs { try Files.overwrite(directory + "/cpuset.cpus", cpus) }
-    }
-
-    /// Shares 2, 1024, 262144 become weights 1, 100, 10000 on a curve through these three points, as current container
-    /// runtimes convert (the straight line of former years gave 1024 shares a weight of 39).
-    package static func weight(shares: UInt64) -> UInt64 {
-        if shares == 0 { return 0 }
-        if shares <= 2 { return 1 }
-        if shares >= 262144 { return 10000 }
-        let l = log2(Double(shares))
-        let exponent = (l * l + 125 * l) / 612.0 - 7.0 / 34.0
-        return min(10000, max(1, UInt64(pow(10, exponent).rounded(.up))))
-    }
-
     package func restrictDevices(_ rules: [DeviceRule], of path: String) throws(SysError) {
         let program = DeviceFilter.program(rules)
         let fd = try FileDescriptor.open(directory(path), O_RDONLY | O_DIRECTORY)
@@ -107,19 +73,18 @@ package struct CgroupsV2: Cgroups {
 
     package func processes(_ path: String) throws(SysError) -> [Int32] { try CgroupTree.processes(directory(path)) }
 
-    package func stats(_ path: String) throws(SysError) -> CgroupStats {
-        let directory = directory(path)
-        var stats = CgroupStats()
-        stats.cpuNanoseconds = CgroupTree.field("usage_usec", in: try Files.readString(directory + "/cpu.stat")) * 1000
-        stats.memoryUsage = try number(directory + "/memory.current")
-        let inactive = CgroupTree.field("inactive_file", in: try Files.readString(directory + "/memory.stat"))
-        stats.memoryWorkingSet = stats.memoryUsage > inactive ? stats.memoryUsage - inactive : 0
-        stats.processes = try number(directory + "/pids.current")
-        return stats
+    func number(_ path: String) throws(SysError) -> UInt64 {
+        UInt64(try Files.readString(path).filter { !$0.isWhitespace }) ?? 0
     }
 
-    private func number(_ path: String) throws(SysError) -> UInt64 {
-        UInt64(try Files.readString(path).filter { !$0.isWhitespace }) ?? 0
+    package func freeze(_ path: String, _ frozen: Bool) throws(SysError) {
+        try Files.overwrite(directory(path) + "/cgroup.freeze", frozen ? "1" : "0")
+        let deadline = MonotonicClock.now() + 2_000_000_000
+        while try (CgroupTree.field("frozen", in: Files.readString(directory(path) + "/cgroup.events")) == 1) != frozen
+        {
+            if MonotonicClock.now() > deadline { throw SysError(EBUSY, "freeze", path: directory(path)) }
+            usleep(500)
+        }
     }
 
     package func kill(_ path: String) throws(SysError) {

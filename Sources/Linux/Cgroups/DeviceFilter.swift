@@ -37,9 +37,13 @@ package enum DeviceFilter {
             Instruction(code: loadWord, destination: 4, source: 1, offset: 4),
             Instruction(code: loadWord, destination: 5, source: 1, offset: 8),
         ]
-        for rule in rules { program += block(rule) }
-        program.append(Instruction(code: moveConstant, destination: 0, constant: 0))
-        program.append(Instruction(code: exit))
+        // The kernel refuses a program with instructions that are never reached: nothing may follow a rule for everything.
+        let last = rules.firstIndex { $0.kind == .all && $0.mask == 7 && $0.major == nil && $0.minor == nil }
+        for rule in rules[..<(last.map { $0 + 1 } ?? rules.endIndex)] { program += block(rule) }
+        if last == nil {
+            program.append(Instruction(code: moveConstant, destination: 0, constant: 0))
+            program.append(Instruction(code: exit))
+        }
         var bytes: [UInt8] = []
         for instruction in program { instruction.append(to: &bytes) }
         return bytes
@@ -53,8 +57,8 @@ package enum DeviceFilter {
         case .block: tests.append(Instruction(code: jumpNotEqualConstant, destination: 2, constant: 1))
         case .char: tests.append(Instruction(code: jumpNotEqualConstant, destination: 2, constant: 2))
         }
-        // BPF_DEVCG_ACC_MKNOD 1, READ 2, WRITE 4: all that is asked for must be allowed.
-        let mask: Int32 = (rule.mknod ? 1 : 0) | (rule.read ? 2 : 0) | (rule.write ? 4 : 0)
+        // All that is asked for must be allowed.
+        let mask = rule.mask
         if mask != 7 {
             tests.append(Instruction(code: moveRegister, destination: 1, source: 3))
             tests.append(Instruction(code: and32, destination: 1, constant: mask))
@@ -75,4 +79,9 @@ package enum DeviceFilter {
         tests.append(Instruction(code: exit))
         return tests
     }
+}
+
+extension DeviceRule {
+    /// BPF_DEVCG_ACC_MKNOD 1, READ 2, WRITE 4.
+    fileprivate var mask: Int32 { (mknod ? 1 : 0) | (read ? 2 : 0) | (write ? 4 : 0) }
 }

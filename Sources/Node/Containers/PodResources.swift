@@ -1,3 +1,4 @@
+internal import Codecs
 package import Containers
 internal import KubeAPI
 
@@ -46,8 +47,20 @@ package enum PodResources {
             resources.cpuPeriodMicroseconds = period
         }
         if let limit = container.limit("memory")?.value, limit > 0 { resources.memoryLimitBytes = limit }
+        resources.hugePages = hugePages(container)
         resources.oomScoreAdj = oomScoreAdjustment(pod, container, memoryCapacity: memoryCapacity)
         return resources
+    }
+
+    /// "hugepages-2Mi" in the kernel's name of the size, "2MB"; nil: the container asks for none.
+    static func hugePages(_ container: ContainerSpec) -> [String: Int64]? {
+        var sizes: [String: Int64] = [:]
+        for name in container.json["resources"]["limits"].object?.keys ?? [] where name.hasPrefix("hugepages-") {
+            let size = name.dropFirst("hugepages-".utf8.count)
+            guard size.hasSuffix("i"), let amount = container.limit(String(name)) else { continue }
+            sizes[size.dropLast() + "B"] = amount.value
+        }
+        return sizes.isEmpty ? nil : sizes
     }
 
     package static func pod(_ pod: Pod, cpuCFSQuota: Bool, pidsLimit: Int64) -> ContainerResources {

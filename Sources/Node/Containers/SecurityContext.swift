@@ -33,6 +33,17 @@ package enum SecurityContext {
         default: security.seccomp = .unconfined
         }
         if security.privileged { security.seccomp = .unconfined }
+        let armor = own["appArmorProfile"].isNull ? shared["appArmorProfile"] : own["appArmorProfile"]
+        switch armor["type"].string {
+        case "RuntimeDefault": security.appArmor = .runtimeDefault
+        case "Unconfined": security.appArmor = .unconfined
+        case "Localhost":
+            guard let name = armor["localhostProfile"].string, !name.isEmpty else {
+                throw ContainerConfigError("localhostProfile must be set if appArmorProfile type is Localhost.")
+            }
+            security.appArmor = .localhost(name)
+        default: break
+        }
         return security
     }
 

@@ -90,6 +90,9 @@ extension PodWorker {
             var result = ContainerMount(
                 hostPath: path, containerPath: inside.hasPrefix("/") ? inside : "/" + inside,
                 readOnly: volume.readOnly || mount["readOnly"].bool == true)
+            // IfPossible is always: kernels since 5.12 can.
+            result.recursiveReadOnly =
+                result.readOnly && ["Enabled", "IfPossible"].contains(mount["recursiveReadOnly"].string ?? "")
             switch mount["mountPropagation"].string {
             case "HostToContainer": result.propagation = .hostToContainer
             case "Bidirectional": result.propagation = .bidirectional

@@ -219,6 +219,7 @@ extension PodWorker {
         config.network = pod.hostNetwork ? .node : .pod
         config.pid = pod.hostPID ? .node : pod.sharesProcessNamespace ? .pod : .container
         config.ipc = pod.hostIPC ? .node : .pod
+        config.privateUsers = pod.spec["hostUsers"].bool == false
         for entry in pod.security["sysctls"].elements {
             if let name = entry["name"].string, let value = entry["value"].string {
                 config.sysctls[name.split(separator: "/").joined(separator: ".")] = value

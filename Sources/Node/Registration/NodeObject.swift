@@ -143,8 +143,9 @@ package struct NodeObject {
         ]
         if !images.isEmpty { status["images"] = .array(images) }
         status["runtimeHandlers"] = [
-            ["name": "", "features": ["recursiveReadOnlyMounts": false, "userNamespaces": false]]
+            ["name": "", "features": ["recursiveReadOnlyMounts": true, "userNamespaces": true]]
         ]
+        status["features"] = ["supplementalGroupsPolicy": true]
         return status
     }
 }

@@ -21,14 +21,16 @@ extension PodWorker {
 }
 
 extension KubeletServer {
-    private struct Sample {
+    struct Sample {
         var target: PodWorker.StatsTarget
-        var containers: [(name: String, startedAt: Int64, stats: ContainerStats)]
+        var containers: [(name: String, startedAt: Int64, stats: ContainerStats, disk: ContainerDiskUsage)]
         /// Of the pod's cgroup: more than its running containers have used.
         var total = ContainerStats()
+        var interfaces: [InterfaceStats] = []
     }
 
-    private func samples() async -> [Sample] {
+    /// `wide`: with the network's counters and what is on disk, which take a thread and a walk.
+    func samples(wide: Bool) async -> [Sample] {
         var samples: [Sample] = []
         for worker in agent.pods.workers.sorted(by: { $0.key < $1.key }) {
             let target = await worker.statsTarget()
@@ -36,8 +38,12 @@ extension KubeletServer {
             var sample = Sample(target: target, containers: [])
             for container in target.containers {
                 if let stats = try? await context.runtime.stats(container.id) {
-                    sample.containers.append((container.name, container.startedAt, stats))
+                    let disk = wide ? try? await context.runtime.diskUsage(container.id) : nil
+                    sample.containers.append((container.name, container.startedAt, stats, disk ?? ContainerDiskUsage()))
                 }
+            }
+            if wide, let sandbox = target.sandbox {
+                sample.interfaces = (try? await context.runtime.networkStats(sandbox: sandbox)) ?? []
             }
             if let sandbox = target.sandbox, let total = try? await context.runtime.sandboxStats(sandbox) {
                 sample.total = total
@@ -72,9 +78,12 @@ extension KubeletServer {
         let machine = machine()
         let disk = HostFacts.diskSpace(context.configuration.rootDirectory)
         var pods: [JSON] = []
-        for sample in await samples() {
+        for sample in await samples(wide: true) {
             var containers: [JSON] = []
+            var (ephemeralBytes, ephemeralFiles): (Int64, Int64) = (0, 0)
             for container in sample.containers {
+                ephemeralBytes += container.disk.layerBytes + container.disk.logBytes
+                ephemeralFiles += container.disk.layerFiles + container.disk.logFiles
                 containers.append([
                     "name": .string(container.name),
                     "startTime": .string(Timestamp(nanoseconds: container.startedAt).rfc3339),
@@ -85,10 +94,23 @@ extension KubeletServer {
                     "memory": [
                         "time": .string(now), "usageBytes": .int(Int64(clamping: container.stats.memoryUsageBytes)),
                         "workingSetBytes": .int(Int64(clamping: container.stats.memoryWorkingSetBytes)),
+                        "rssBytes": .int(Int64(clamping: container.stats.memoryRSSBytes)),
+                        "pageFaults": .int(Int64(clamping: container.stats.pageFaults)),
+                        "majorPageFaults": .int(Int64(clamping: container.stats.majorPageFaults)),
+                    ],
+                    "rootfs": fileSystem(now, disk, used: container.disk.layerBytes, files: container.disk.layerFiles),
+                    "logs": fileSystem(now, disk, used: container.disk.logBytes, files: container.disk.logFiles),
+                    "swap": [
+                        "time": .string(now), "swapUsageBytes": .int(Int64(clamping: container.stats.memorySwapBytes)),
                     ],
                 ])
             }
-            pods.append([
+            // Volumes of the pod on the node's own disk.
+            let volumes = context.volumes.podDirectory(sample.target.uid) + "/volumes"
+            let mine = try? await BlockingPool.shared.run { () throws(SysError) in try DiskUsage.measure(volumes) }
+            ephemeralBytes += mine?.bytes ?? 0
+            ephemeralFiles += mine?.files ?? 0
+            var pod: JSON = [
                 "podRef": [
                     "name": .string(sample.target.key.name), "namespace": .string(sample.target.key.namespace),
                     "uid": .string(sample.target.uid),
@@ -101,7 +123,11 @@ extension KubeletServer {
                 "memory": [
                     "time": .string(now), "workingSetBytes": .int(Int64(clamping: sample.total.memoryWorkingSetBytes)),
                 ],
-            ])
+                "ephemeral-storage": fileSystem(now, disk, used: ephemeralBytes, files: ephemeralFiles),
+                "process_stats": ["process_count": .int(Int64(clamping: sample.total.processes))],
+            ]
+            if let network = Self.network(now, sample.interfaces) { pod["network"] = network }
+            pods.append(pod)
         }
         var node: JSON = [
             "nodeName": .string(context.configuration.name),
@@ -122,11 +148,34 @@ extension KubeletServer {
         return .json(summary.encode())
     }
 
+    private func fileSystem(_ now: String, _ disk: (total: Int64, free: Int64)?, used: Int64, files: Int64) -> JSON {
+        var json: JSON = ["time": .string(now), "usedBytes": .int(used), "inodesUsed": .int(files)]
+        if let disk { (json["availableBytes"], json["capacityBytes"]) = (.int(disk.free), .int(disk.total)) }
+        return json
+    }
+
+    /// eth0 stands for the pod, as upstream has it; nil in the node's network.
+    private static func network(_ now: String, _ interfaces: [InterfaceStats]) -> JSON? {
+        guard let main = interfaces.first(where: { $0.name == "eth0" }) ?? interfaces.first else { return nil }
+        func json(_ stats: InterfaceStats) -> JSON {
+            [
+                "name": .string(stats.name), "rxBytes": .int(Int64(clamping: stats.receivedBytes)),
+                "rxErrors": .int(Int64(clamping: stats.receiveErrors)),
+                "txBytes": .int(Int64(clamping: stats.sentBytes)),
+                "txErrors": .int(Int64(clamping: stats.sendErrors)),
+            ]
+        }
+        var network = json(main)
+        network["time"] = .string(now)
+        network["interfaces"] = .array(interfaces.map(json))
+        return network
+    }
+
     /// What metrics-server reads (stable since Kubernetes 1.29).
     func resourceMetrics() async -> String {
         let stamp = context.now().nanoseconds / 1_000_000
         let machine = machine()
-        let samples = await samples()
+        let samples = await samples(wide: false)
         var text = ""
         func family(_ name: String, _ help: String, _ type: String, _ lines: [String]) {
             text += "# HELP \(name) [STABLE] \(help)\n# TYPE \(name) \(type)\n"

@@ -10,6 +10,9 @@ package final class NodeResources: Sendable {
         /// (address, protocol, port) of host ports, by pod.
         var ports: [String: [HostPort]] = [:]
         var labels: [String: String] = [:]
+        /// CPU requests of the burstable pods, by uid, in thousandths.
+        var burstable: [String: Int64] = [:]
+        var changed: (@Sendable () -> Void)?
     }
     struct HostPort: Sendable, Equatable {
         var address: String
@@ -24,10 +27,23 @@ package final class NodeResources: Sendable {
 
     package init() {}
 
-    package func set(allocatable: [String: Quantity]) { state.withLock { $0.allocatable = allocatable } }
+    package func set(allocatable: [String: Quantity]) {
+        state.withLock { $0.allocatable = allocatable }
+        tell()
+    }
     package func set(labels: [String: String]) { state.withLock { $0.labels = labels } }
     package var allocatable: [String: Quantity] { state.withLock { $0.allocatable } }
     package var labels: [String: String] { state.withLock { $0.labels } }
+
+    /// Called when what the pods have been given has changed.
+    package func onChange(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.changed = body } }
+    var burstableMilliCPU: Int64 { state.withLock { $0.burstable.values.reduce(0, +) } }
+
+    private static func note(_ pod: Pod, _ state: inout State) {
+        state.burstable[pod.uid] = pod.qosClass == .burstable ? pod.request("cpu").milliValue : nil
+    }
+
+    private func tell() { state.withLock { $0.changed }?() }
 
     /// Takes what the pod asks for without a look at what is left: for pods that run already.
     func take(_ pod: Pod) {
@@ -35,21 +51,26 @@ package final class NodeResources: Sendable {
         let ports = Self.hostPorts(pod)
         state.withLock { state in
             state.given[pod.uid] = request
+            Self.note(pod, &state)
             if !ports.isEmpty { state.ports[pod.uid] = ports }
         }
+        tell()
     }
 
     func release(_ uid: String) {
         state.withLock { state in
             state.given[uid] = nil
+            state.burstable[uid] = nil
             state.ports[uid] = nil
         }
+        tell()
     }
 
     /// Takes what the pod asks for, or says why not.
     func admit(_ pod: Pod) -> PodStatusBuilder.Verdict? {
         let request = Self.request(pod)
         let ports = Self.hostPorts(pod)
+        defer { tell() }
         return state.withLock { state in
             if !state.allocatable.isEmpty {
                 for (resource, amount) in request.sorted(by: { $0.key < $1.key }) where amount > .zero {
@@ -70,6 +91,7 @@ package final class NodeResources: Sendable {
                 return PodStatusBuilder.Verdict("NodePorts", "Predicate NodePorts failed")
             }
             state.given[pod.uid] = request
+            Self.note(pod, &state)
             if !ports.isEmpty { state.ports[pod.uid] = ports }
             return nil
         }
@@ -78,6 +100,7 @@ package final class NodeResources: Sendable {
     /// Gives the pod what it asks for now in place of what it had, or says why not.
     func resize(_ pod: Pod) -> PodWorker.Resize? {
         let request = Self.request(pod)
+        defer { tell() }
         return state.withLock { state in
             guard !state.allocatable.isEmpty else { return nil }
             for (resource, amount) in request.sorted(by: { $0.key < $1.key }) where amount > .zero {
@@ -99,6 +122,7 @@ package final class NodeResources: Sendable {
                 }
             }
             state.given[pod.uid] = request
+            Self.note(pod, &state)
             return nil
         }
     }

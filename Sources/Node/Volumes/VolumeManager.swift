@@ -9,6 +9,10 @@ package struct VolumeManager: Sendable {
     let client: any KubeClient
     let mounter: any VolumeMounter
     let clock: any KubeClock
+    /// Makes an image present by its volume's pull policy and mounts it at a path; the error is a sentence.
+    package typealias ImageMount =
+        @Sendable (_ pod: Pod, _ source: JSON, _ path: String) async -> String?
+    var mountImage: ImageMount?
 
     package init(root: String, client: any KubeClient, mounter: any VolumeMounter, clock: any KubeClock) {
         (self.root, self.client, self.mounter, self.clock) = (root, client, mounter, clock)
@@ -48,6 +52,11 @@ package struct VolumeManager: Sendable {
             return Mounted(path: try hostPath(spec["hostPath"], name))
         case "configMap", "secret", "downwardAPI", "projected": return try await files(spec, kind, name, facts)
         case "persistentVolumeClaim": return try await claim(spec["persistentVolumeClaim"], name, facts)
+        case "image":
+            let path = directory("image", name, facts)
+            let failure = await mountImage?(facts.pod, spec["image"], path)
+            if let failure { throw VolumeError(name, failure) }
+            return Mounted(path: path, readOnly: true)
         default: throw VolumeError(name, "volume type \(kind) is not supported on this node")
         }
     }

@@ -19,6 +19,8 @@ enum Root {
         COMMANDS:
            server        Run management server
            check-config  Run config check
+           crictl        Run crictl
+           ctr           Run ctr
            help, h       Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
@@ -33,11 +35,13 @@ enum Root {
         }
         switch command {
         case "server": return ServerCommand.run(Array(arguments.dropFirst()))
+        case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
+        case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "check-config":
             return CheckConfigCommand.run(
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
-            if let topic = arguments.dropFirst().first, ["server", "check-config"].contains(topic) {
+            if let topic = arguments.dropFirst().first, ["server", "check-config", "crictl", "ctr"].contains(topic) {
                 return run([topic, "--help"])
             }
             print(help)

@@ -44,6 +44,7 @@ struct ControlPlaneRole: Sendable {
             serverDirectory: serverDirectory, token: configuration.token, agentToken: nil, ca: pki.server.pem)
 
         var options = StoreOptions()
+        options.cipher = try SecretsEncryption.prepare(serverDirectory, provider: configuration.secretsEncryption)
         options.onDiskTrouble = { [logger] in logger.error("datastore: \($0)") }
         do throws(StoreError) {
             store = try LogStore.sqlite(path: serverDirectory + "/db/state.db", options: options)
@@ -141,6 +142,9 @@ struct ControlPlaneRole: Sendable {
         let stored = resources.all.filter { $0.isStored && $0.info.verbs.isSuperset(of: [.list, .watch]) }
         let controllers: [any Controller] = [
             rbac, ClusterRoleAggregationController(client: client),
+            QuotaStatusController(
+                client: client, registry: api.registry, ledger: api.quotas,
+                resources: stored.filter(\.namespaced).map(\.gvr)),
             Scheduler(client: client, clock: clock),
             DeploymentController(client: client, clock: clock), ReplicaSetController(client: client, clock: clock),
             ReplicaSetController.replicationControllers(client: client, clock: clock),
@@ -157,7 +161,11 @@ struct ControlPlaneRole: Sendable {
                 resolve: { kind in resources.first(kind: kind).map { ($0.gvr, $0.namespaced) } }),
         ]
         let events = Task { [api] in await api.expireEvents() }
-        defer { events.cancel() }
+        let history = Task { [api] in await api.compactHistory() }
+        defer {
+            events.cancel()
+            history.cancel()
+        }
         await ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers).run()
     }
 

@@ -74,7 +74,7 @@ struct NodeRole: Sendable {
         let runtime = try Runtime(configuration: runtimeConfiguration, images: images)
         try await runtime.start()
         images.setInUseCheck { [weak runtime] id in
-            await runtime?.containers().contains { $0.imageID == id } ?? false
+            await runtime?.isInUse(image: id) ?? false
         }
 
         guard let cluster = IPPrefix(configuration.clusterCIDR) else {
@@ -97,6 +97,16 @@ struct NodeRole: Sendable {
             }
         }
         defer { importing.cancel() }
+        // The warnings are the store's own.
+        let collecting = Task { await images.collectGarbage(ImageGCPolicy()) { _ in } }
+        defer { collecting.cancel() }
+        let control = ControlServer(runtime: runtime, images: images, logger: logger)
+        let controlling = Task { [logger] in
+            do throws(SysError) { try await control.run() } catch {
+                if !Task.isCancelled { logger.error("k3s ctr and k3s crictl do not work: \(error)") }
+            }
+        }
+        defer { controlling.cancel() }
 
         var node = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
         node.isServer = true

@@ -17,6 +17,8 @@ struct ServerConfiguration: Sendable {
     /// Group of the kubeconfig; nil: unchanged.
     var kubeconfigGroup: UInt32?
     var token: String?
+    /// With which provider Secrets are encrypted at rest; nil: not at all.
+    var secretsEncryption: String?
     var disabled: Set<String>
     var disableAgent: Bool
     var nodeName: String
@@ -59,6 +61,7 @@ struct ServerConfiguration: Sendable {
         kubeconfigMode = bits
         kubeconfigGroup = try flags.string("write-kubeconfig-group").flatMap { $0.isEmpty ? nil : try Self.group($0) }
         token = try flags.string("token").flatMap { $0.isEmpty ? nil : $0 } ?? Self.token(flags.string("token-file"))
+        secretsEncryption = try Self.encryption(flags)
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         nodeName = (flags.string("node-name") ?? hostname).lowercased()
@@ -87,6 +90,14 @@ struct ServerConfiguration: Sendable {
                 "server must run as root, or with --disable-agent: running containers needs additional privilege")
         }
         if let extra = flags.arguments.first { throw UsageError("unexpected argument: \(extra)") }
+    }
+
+    private static func encryption(_ flags: FlagValues) throws -> String? {
+        let provider = flags.string("secrets-encryption-provider") ?? "aescbc"
+        guard ["aescbc", "secretbox"].contains(provider) else {
+            throw UsageError("--secrets-encryption-provider: \"\(provider)\" is not aescbc or secretbox")
+        }
+        return flags.bool("secrets-encryption") ? provider : nil
     }
 
     private static func absolute(_ path: String, _ flag: String) throws -> String {

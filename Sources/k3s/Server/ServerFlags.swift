@@ -128,8 +128,8 @@ enum ServerFlags {
         +|pod-log-dir||K3S_POD_LOG_DIR|s|/var/log/pods|agent/node|Folder for the pods' logs
         +|kubelet-port|||s|10250|agent/node|Port that the node's own API listens on
         -|protect-kernel-defaults|||b||agent/node|Kernel tuning behavior. If set, error if kernel tunables are different than kubelet defaults
-        x|secrets-encryption|||b||experimental|Enable secret encryption at rest
-        -|secrets-encryption-provider|||s|aescbc|experimental|Encryption provider (valid values: 'aescbc', 'secretbox')
+        +|secrets-encryption|||b||experimental|Enable secret encryption at rest
+        +|secrets-encryption-provider|||s|aescbc|experimental|Encryption provider (valid values: 'aescbc', 'secretbox')
         -|enable-pprof|||b||experimental|Enable pprof endpoint on supervisor port
         x|rootless|||b||experimental|Run rootless
         -|prefer-bundled-bin|||b||experimental|Prefer bundled userspace binaries over host binaries

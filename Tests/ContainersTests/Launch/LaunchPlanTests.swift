@@ -246,6 +246,33 @@ import Testing
         #expect(text(ENOEXEC, K3S_DETAIL_EXEC) == "unable to start container process: exec nosuch: exec format error")
     }
 
+    @Test func aContainerWithPrivateUsersEntersThemBeforeItsIdentity() throws {
+        var launch = launch()
+        (launch.userNamespace, launch.idBase) = ("/ns/user", 131072)
+        launch.appArmor = "profile"
+        launch.config.mounts = [ContainerMount(hostPath: "/data", containerPath: "/data", readOnly: true)]
+        launch.config.mounts[0].recursiveReadOnly = true
+        let lines = try launch.plan().description.split(separator: "\n").map(String.init)
+        #expect(lines[1] == "root-is 131072")
+        func position(_ line: String) -> Int { lines.firstIndex(of: line) ?? -1 }
+        #expect(position("open-users /ns/user") < position("slave /") && position("open-users /ns/user") > 0)
+        #expect(lines.contains("mount tmpfs /dev mode=755,size=65536k,uid=131072,gid=131072 nosuid"))
+        #expect(lines.contains("mount devpts /dev/pts newinstance,ptmxmode=0666,mode=0620,gid=131077 nosuid,noexec"))
+        #expect(lines.contains("bind /data /data ro,recursive,mapped private"))
+        #expect(lines.contains("bind /s/hosts /etc/hosts mapped private"))
+        // A file system of the pod's own keeps what it is told.
+        #expect(lines.contains("bind /ns/shm /dev/shm private"))
+        let order = ["pivot", "write /proc/self/attr/apparmor/exec exec profile", "enter-users", "identity 0:0 []"]
+        #expect(order.map(position) == order.map(position).sorted() && !order.map(position).contains(-1), "\(lines)")
+        let exec = try launch.execPlan(ExecRequest(["true"])).description
+        #expect(exec.contains("enter-target mnt uts ipc net cgroup") && exec.contains("enter-users"))
+        let pause = ContainerLaunch.pausePlan(cgroupJoinFiles: [], cgroupDirectory: nil, idBase: 131072)
+        #expect(pause.description.contains("identity 196607:196607 []"))
+        // What the interpreter gets is well-formed.
+        let bytes = try launch.plan().encode()
+        #expect(bytes.withUnsafeBytes { k3s_plan_check($0.baseAddress, $0.count) } == 0)
+    }
+
     @Test func capabilitiesAreAddedAndDropped() throws {
         let all = CapabilitySet(rawValue: (1 << 41) - 1)
         func set(_ add: [String], _ drop: [String]) throws -> CapabilitySet {

@@ -89,6 +89,60 @@ struct AdoptionLiveTests {
         }
     }
 
+    @Test func theShimBecomesANewBinaryUnderRunningContainers() async throws {
+        let copy = "/tmp/k3s-old-shim-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        try Files.write(copy, try Files.read(TestNode.probe, limit: 1 << 30), mode: 0o755)
+        chmod(copy, 0o755)
+        defer { unlink(copy) }
+        let node = try TestNode { $0.shimCommand = [copy, ShimMain.role] }
+        try await node.runtime.start()
+        let pid = try await node.runtime.shimPID()
+        let sandbox = try await node.sandbox()
+        let counter = try await node.start(
+            "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); echo $i; printf half >&2; usleep 2000; done; read line; exit 7",
+            in: sandbox) { $0.stdin = true }
+        let reader = try await node.start("read line; echo got $line; exit 3", in: sandbox) {
+            ($0.name, $0.logPath, $0.stdin) = ("reader", "reader.log", true)
+        }
+        let terminal = try await node.start("read line; echo got $line", in: sandbox) {
+            ($0.name, $0.logPath, $0.stdin, $0.tty) = ("terminal", "terminal.log", true, true)
+        }
+        node.runtime.shutdown()
+        let before = try Files.status("/proc/\(pid)/exe").st_ino
+        #expect(try before == Files.status(copy).st_ino)
+
+        let second = try Runtime(configuration: node.configuration(), images: node.images)
+        try await second.start()
+        // The same process, parent of the same containers, with the other program.
+        #expect(try await second.shimPID() == pid)
+        #expect(try Files.status("/proc/\(pid)/exe").st_ino == Files.status(TestNode.probe).st_ino)
+        #expect(try await second.container(counter).state == .running)
+        for id in [reader, terminal] {
+            let attached = try await second.attach(id, AttachRequest(stdin: true))
+            try await attached.writeStdin(Array("line\n".utf8))
+            #expect(try await attached.wait() == (id == reader ? 3 : 0))
+            await attached.close()
+        }
+        let fresh = try await second.createContainer(
+            node.container("exit 9") { $0.logPath = "fresh.log" }, sandbox: sandbox.id)
+        try await second.startContainer(fresh)
+        #expect(try await node.exited(fresh, in: second).exitCode == 9)
+        let attached = try await second.attach(counter, AttachRequest(stdin: true))
+        try await attached.writeStdin(Array("enough\n".utf8))
+        let status = try await node.exited(counter, seconds: 120, in: second)
+        await attached.close()
+        #expect(status.exitCode == 7)
+        let lines = try LogLine.read(status.logPath)
+        #expect(lines.filter { $0.stream == "stdout" }.compactMap { Int($0.text.dropLast()) } == Array(1...1500))
+        #expect(lines.filter { $0.stream == "stderr" }.map(\.text).joined().count == 1500 * 4)
+        #expect(try LogLine.read(node.logs + "/\(sandbox.config.podUID)/reader.log").map(\.text) == ["got line\n"])
+        #expect(try Directories.list("/proc/\(pid)/fd").count < 12)
+        try await second.removeSandbox(sandbox.id)
+        try await second.stopShim()
+        second.shutdown()
+        await node.close()
+    }
+
     @Test func leftoversAreRemoved() async throws {
         let node = try TestNode()
         let orphan = String(repeating: "a", count: 64)

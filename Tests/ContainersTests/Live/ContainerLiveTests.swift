@@ -251,7 +251,10 @@ struct ContainerLiveTests {
             }
             let stats = try await node.runtime.stats(id)
             #expect(stats.processes >= 1 && stats.memoryUsageBytes > 0)
-            #expect(try await node.runtime.sandboxStats(sandbox.id).memoryUsageBytes >= stats.memoryWorkingSetBytes)
+            // The pod's memory has the container's in it, which may shrink from one look to the next.
+            let pod = try await node.runtime.sandboxStats(sandbox.id).memoryUsageBytes
+            let later = try await node.runtime.stats(id)
+            #expect(pod >= min(stats.memoryWorkingSetBytes, later.memoryWorkingSetBytes) && pod > 0)
             var bigger = ContainerResources()
             bigger.memoryLimitBytes = 48 << 20
             try await node.runtime.updateResources(id, bigger)

@@ -279,6 +279,25 @@ import Transport
         #expect(rest.json["items"].elements.compactMap { $0["metadata"]["name"].string } == ["m2", "m3", "m9"])
     }
 
+    @Test func tokensExpireAfterFiveMinutes() async throws {
+        let cluster = try await Cluster()
+        for i in 0..<4 { _ = try await cluster.client.create(.configMaps, cluster.configMap("m\(i)")) }
+        let page = try await cluster.call("GET", Self.maps + "?limit=2")
+        #expect(page.json["metadata"]["remainingItemCount"] == 2)
+        let token = page.json["metadata"]["continue"].string ?? ""
+        let compaction = Task { await cluster.server.compactHistory() }
+        defer { compaction.cancel() }
+        _ = try await cluster.client.create(.configMaps, cluster.configMap("m9"))
+        var code = 200
+        for _ in 0..<2_000 where code == 200 {
+            cluster.clock.advance(by: .seconds(300))
+            _ = try await cluster.client.create(.configMaps, cluster.configMap("x\(cluster.store.revision)"))
+            try await Task.sleep(for: .milliseconds(2))
+            code = try await cluster.call("GET", Self.maps + "?limit=2&continue=" + token).code
+        }
+        #expect(code == 410)
+    }
+
     @Test func metadataAloneIsEnoughForSome() async throws {
         let cluster = try await Cluster()
         _ = try await cluster.client.create(.configMaps, cluster.configMap("a", ["k": "v"]))

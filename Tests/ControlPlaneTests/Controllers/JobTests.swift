@@ -317,7 +317,11 @@ import Testing
             conditions: [disrupted], failed: 1, ends: true),
     ]) func whatAFailureMeans(_ failure: Failure) async throws {
         let bench = try await bench()
-        try await bench.create(.jobs, Self.job(["podFailurePolicy": ["rules": [failure.rule]]]))
+        var job = Self.job(["podFailurePolicy": ["rules": [failure.rule]]])
+        var containers = job["spec"]["template"]["spec"]["containers"].array ?? []
+        containers.append(["name": "other", "image": "other"])
+        job["spec"]["template"]["spec"]["containers"] = .array(containers)
+        try await bench.create(.jobs, job)
         try await bench.settle()
         let pod = try #require(try await active(bench).first)
         try await end(bench, pod, code: failure.code, conditions: failure.conditions)

@@ -102,3 +102,17 @@ extension ImageStore.State {
         busy[blob] != nil || images.values.contains { $0.blobs.contains(blob) }
     }
 }
+
+extension ImageStore {
+    /// Gives an image another name; an image that had it loses it.
+    package func tag(_ reference: String, as target: String) async throws(ImageError) -> ImageInfo {
+        guard var record = record(reference) else {
+            throw ImageError(.notFound, "image \"\(clipped(reference))\": not found")
+        }
+        guard let tag = try ImageReference(target).tagged else {
+            throw ImageError(.invalidReference, "\(clipped(target)): expected a name with a tag, not a digest")
+        }
+        record.tags = [tag]
+        return try await commit(record, [])
+    }
+}

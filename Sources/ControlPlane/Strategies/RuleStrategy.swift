@@ -1,0 +1,233 @@
+internal import Codecs
+internal import KubeAPI
+
+/// What a field of a simple kind has to be like. Paths are dotted: "spec.controller".
+enum FieldRule: Sendable {
+    case required(String, String = "")
+    /// One of these words where it is set.
+    case oneOf(String, [String])
+    /// A name where it is set and not empty.
+    case name(String, NameRule)
+    case nonNegative(String)
+    case selector(String)
+    /// "acme.io/foo"
+    case domainPath(String)
+    case quantity(String)
+    /// Stays as it was made: "field is immutable".
+    case immutable(String)
+    /// Stays as it was made, in other words.
+    case fixed(String, String)
+}
+
+/// A kind whose peculiarities are a list of rules about its fields.
+struct RuleStrategy: ResourceStrategy {
+    let nameRule: NameRule
+    let tracksGeneration: Bool
+    let returnsDeletedObject: Bool
+    let rules: [FieldRule]
+
+    init(
+        _ rules: [FieldRule], nameRule: NameRule = .subdomain, tracksGeneration: Bool = false,
+        returnsDeletedObject: Bool = false
+    ) {
+        (self.rules, self.nameRule, self.tracksGeneration) = (rules, nameRule, tracksGeneration)
+        self.returnsDeletedObject = returnsDeletedObject
+    }
+
+    static func value(_ object: KubeObject, _ path: String) -> JSON {
+        path.split(separator: ".").reduce(object.json) { $0[String($1)] }
+    }
+
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        for rule in rules {
+            switch rule {
+            case .required(let path, let why):
+                let value = Self.value(object, path)
+                if value.isNull || value == "" || value == .array([]) || value.object?.isEmpty == true {
+                    check.add(.required(path, why))
+                }
+            case .oneOf(let path, let words): check.oneOf(Self.value(object, path), words, path)
+            case .name(let path, let rule):
+                guard let text = Self.value(object, path).string, !text.isEmpty, let problem = rule.problem(text) else {
+                    continue
+                }
+                check.add(.invalid(path, .string(text), problem))
+            case .nonNegative(let path): check.nonNegative(Self.value(object, path), path)
+            case .selector(let path):
+                let value = Self.value(object, path)
+                if !value.isNull { Selectors.validate(value, path, &check) }
+            case .domainPath(let path):
+                guard let text = Self.value(object, path).string, !text.isEmpty else { continue }
+                let slash = text.utf8.firstIndex(of: UInt8(ascii: "/"))
+                let domain = slash.map { String(text[..<$0]) } ?? ""
+                if text.hasSuffix("/") || LabelSyntax.subdomainProblem(domain) != nil {
+                    check.add(
+                        .invalid(path, .string(text), "must be a domain-prefixed path (such as \"acme.io/foo\")"))
+                }
+            case .quantity(let path):
+                let value = Self.value(object, path)
+                if let amount = value.quantity, amount < .zero {
+                    check.add(.invalid(path, value, "must be greater than or equal to 0"))
+                }
+            case .immutable, .fixed: continue
+            }
+        }
+    }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        guard subresource.isEmpty else { return }
+        validateCreate(object, &check)
+        for rule in rules {
+            switch rule {
+            case .immutable(let path): check.immutable(Self.value(object, path), Self.value(old, path), path)
+            case .fixed(let path, let why):
+                if Self.value(object, path) != Self.value(old, path) { check.add(.forbidden(path, why)) }
+            default: continue
+            }
+        }
+    }
+}
+
+/// The kinds that are rules only. Sources: pkg/apis/storage/validation, pkg/apis/node/validation,
+/// pkg/apis/networking/validation, pkg/apis/flowcontrol/validation, pkg/apis/resource/validation.
+enum SimpleKinds {
+    static func strategy(_ gvr: GroupVersionResource) -> (any ResourceStrategy)? {
+        switch (gvr.group, gvr.resource) {
+        case ("storage.k8s.io", let resource): storage(resource)
+        case ("node.k8s.io", "runtimeclasses"):
+            RuleStrategy([.required("handler"), .name("handler", .label), .immutable("handler")])
+        case ("networking.k8s.io", "ingressclasses"):
+            RuleStrategy(
+                [.required("spec.controller"), .domainPath("spec.controller"), .immutable("spec.controller")],
+                tracksGeneration: true)
+        case ("flowcontrol.apiserver.k8s.io", "flowschemas"):
+            RuleStrategy(
+                [
+                    .required("spec.priorityLevelConfiguration.name"), .nonNegative("spec.matchingPrecedence"),
+                    .oneOf("spec.distinguisherMethod.type", ["ByNamespace", "ByUser"]),
+                ], tracksGeneration: true)
+        case ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"):
+            RuleStrategy(
+                [
+                    .required("spec.type"), .oneOf("spec.type", ["Exempt", "Limited"]),
+                    .nonNegative("spec.limited.nominalConcurrencyShares"),
+                    .nonNegative("spec.exempt.nominalConcurrencyShares"),
+                    .oneOf("spec.limited.limitResponse.type", ["Queue", "Reject"]),
+                ], tracksGeneration: true)
+        case ("admissionregistration.k8s.io", _): nil
+        case ("resource.k8s.io", let resource): devices(resource)
+        default: nil
+        }
+    }
+
+    private static func storage(_ resource: String) -> (any ResourceStrategy)? {
+        switch resource {
+        case "storageclasses":
+            RuleStrategy(
+                [
+                    .required("provisioner"), .oneOf("reclaimPolicy", ["Delete", "Retain"]),
+                    .oneOf("volumeBindingMode", ["Immediate", "WaitForFirstConsumer"]),
+                    .fixed("parameters", "updates to parameters are forbidden."),
+                    .fixed("provisioner", "updates to provisioner are forbidden."), .immutable("reclaimPolicy"),
+                    .immutable("volumeBindingMode"),
+                ], returnsDeletedObject: true)
+        case "csidrivers":
+            RuleStrategy(
+                [
+                    .oneOf("spec.fsGroupPolicy", ["File", "None", "ReadWriteOnceWithFSType"]),
+                    .immutable("spec.attachRequired"), .immutable("spec.volumeLifecycleModes"),
+                ], tracksGeneration: true, returnsDeletedObject: true)
+        case "csinodes": CSINodeStrategy()
+        case "csistoragecapacities":
+            RuleStrategy([
+                .required("storageClassName"), .name("storageClassName", .subdomain), .selector("nodeTopology"),
+                .quantity("capacity"), .quantity("maximumVolumeSize"), .immutable("storageClassName"),
+                .immutable("nodeTopology"),
+            ])
+        case "volumeattachments": VolumeAttachmentStrategy()
+        case "volumeattributesclasses":
+            RuleStrategy(
+                [
+                    .required("driverName"), .name("driverName", .subdomain),
+                    .required("parameters", "must contain at least one key/value pair"),
+                    .fixed("driverName", "updates to driverName are forbidden."),
+                    .fixed("parameters", "updates to parameters are forbidden."),
+                ], returnsDeletedObject: true)
+        default: nil
+        }
+    }
+
+    private static func devices(_ resource: String) -> (any ResourceStrategy)? {
+        switch resource {
+        case "deviceclasses": RuleStrategy([], tracksGeneration: true)
+        case "resourceclaims": RuleStrategy([.immutable("spec")])
+        case "resourceclaimtemplates": RuleStrategy([.immutable("spec")])
+        case "resourceslices":
+            RuleStrategy(
+                [
+                    .required("spec.driver"), .name("spec.driver", .subdomain), .required("spec.pool.name"),
+                    .immutable("spec.driver"), .immutable("spec.nodeName"), .immutable("spec.pool.name"),
+                ], tracksGeneration: true)
+        default: nil
+        }
+    }
+}
+
+/// Which drivers a node has. Source: ValidateCSINode.
+struct CSINodeStrategy: ResourceStrategy {
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        var names: Set<String> = []
+        for (i, driver) in object.spec["drivers"].elements.enumerated() {
+            let path = "spec.drivers[\(i)]"
+            let name = driver["name"].string ?? ""
+            if name.isEmpty {
+                check.add(.required("\(path).name"))
+            } else if let problem = LabelSyntax.subdomainProblem(name) {
+                check.add(.invalid("\(path).name", .string(name), problem))
+            } else if !names.insert(name).inserted {
+                check.add(.duplicate("\(path).name", .string(name)))
+            }
+            if (driver["nodeID"].string ?? "").isEmpty { check.add(.required("\(path).nodeID")) }
+            check.nonNegative(driver["allocatable"]["count"], "\(path).allocatable.count")
+        }
+    }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        validateCreate(object, &check)
+        for driver in old.spec["drivers"].elements {
+            for (i, new) in object.spec["drivers"].elements.enumerated() where new["name"] == driver["name"] {
+                var (a, b) = (new, driver)
+                (a["allocatable"], b["allocatable"]) = (.null, .null)
+                check.immutable(a, b, "spec.drivers[\(i)]")
+            }
+        }
+    }
+}
+
+/// Source: ValidateVolumeAttachment.
+struct VolumeAttachmentStrategy: ResourceStrategy {
+    var returnsDeletedObject: Bool { true }
+
+    func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
+        object.json["status"] = ["attached": false]
+    }
+
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        for key in ["attacher", "nodeName"] where (object.spec[key].string ?? "").isEmpty {
+            check.add(.required("spec.\(key)"))
+        }
+        let source = object.spec["source"]
+        switch (source["persistentVolumeName"].isNull, source["inlineVolumeSpec"].isNull) {
+        case (true, true):
+            check.add(.required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
+        case (false, false):
+            check.add(
+                .forbidden("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
+        default: break
+        }
+    }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        if subresource.isEmpty { check.immutable(object.spec, old.spec, "spec") }
+    }
+}

@@ -1,0 +1,201 @@
+import Codecs
+import ControlPlane
+import KubeAPI
+import Testing
+
+/// Limit ranges, and the classes of storage, ingresses and runtimes.
+@Suite struct LimitAndClassTests {
+    private static let core = "/api/v1/namespaces/default/"
+
+    private func make(_ cluster: Cluster, _ target: String, _ body: JSON) async throws {
+        let answer = try await cluster.call("POST", target, body)
+        #expect(answer.code == 201, "\(answer.text)")
+    }
+
+    private func limits(_ cluster: Cluster, _ limit: JSON) async throws {
+        try await make(
+            cluster, Self.core + "limitranges", ["metadata": ["name": "l"], "spec": ["limits": [limit]]])
+    }
+
+    private func pod(_ cluster: Cluster, _ resources: JSON) async throws -> Cluster.Answer {
+        var pod = cluster.pod("p")
+        pod.json["spec"]["containers"][0]["resources"] = resources
+        return try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
+    }
+
+    @Test func containersGetTheDefaultsOfTheirNamespace() async throws {
+        let cluster = try await Cluster()
+        try await limits(
+            cluster,
+            ["type": "Container", "default": ["cpu": "200m", "memory": "1Gi"], "defaultRequest": ["cpu": "100m"]])
+        let made = try await pod(cluster, [:])
+        #expect(
+            made.json["spec"]["containers"][0]["resources"] == [
+                "limits": ["cpu": "200m", "memory": "1Gi"], "requests": ["cpu": "100m", "memory": "1Gi"],
+            ], "\(made.text)")
+        #expect(
+            made.json["metadata"]["annotations"]["kubernetes.io/limit-ranger"]
+                == "LimitRanger plugin set: cpu, memory request for container main; cpu, memory limit for container main"
+        )
+        #expect(made.json["status"]["qosClass"] == "Burstable")
+        let own = try await pod(cluster, ["limits": ["cpu": "50m"]])
+        #expect(own.json["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "50m")
+    }
+
+    static let refusals: [(JSON, JSON, String)] = [
+        (
+            ["type": "Container", "max": ["cpu": "1"]], ["limits": ["cpu": "2"]],
+            "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
+        ),
+        (
+            ["type": "Container", "min": ["memory": "64Mi"]], ["requests": ["memory": "1Mi"]],
+            "pods \"p\" is forbidden: minimum memory usage per Container is 64Mi, but request is 1Mi"
+        ),
+        (
+            ["type": "Pod", "max": ["cpu": "1"], "min": ["memory": "1Mi"]], [:],
+            "pods \"p\" is forbidden: [minimum memory usage per Pod is 1Mi.  No request is specified, maximum cpu usage per Pod is 1.  No limit is specified]"
+        ),
+        (
+            ["type": "Container", "maxLimitRequestRatio": ["cpu": "2"]],
+            ["requests": ["cpu": "100m"], "limits": ["cpu": "250m"]],
+            "pods \"p\" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 2.500000"
+        ),
+    ]
+
+    @Test(arguments: refusals)
+    func podsStayWithinTheLimits(_ limit: JSON, _ resources: JSON, _ message: String) async throws {
+        let cluster = try await Cluster()
+        try await limits(cluster, limit)
+        let answer = try await pod(cluster, resources)
+        #expect(answer.code == 403 && answer.message == message, "\(answer.text)")
+    }
+
+    @Test func claimsStayWithinTheLimits() async throws {
+        let cluster = try await Cluster()
+        try await limits(
+            cluster, ["type": "PersistentVolumeClaim", "max": ["storage": "2Gi"], "min": ["storage": "1Gi"]])
+        for (size, code) in [("1Gi", 201), ("3Gi", 403), ("1Mi", 403)] {
+            let answer = try await cluster.call(
+                "POST", Self.core + "persistentvolumeclaims",
+                [
+                    "metadata": ["generateName": "c-"],
+                    "spec": [
+                        "accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": .string(size)]],
+                    ],
+                ])
+            #expect(answer.code == code, "\(answer.text)")
+        }
+    }
+
+    @Test func theDefaultClassIsTheNewest() async throws {
+        let cluster = try await Cluster()
+        let claim: JSON = [
+            "metadata": ["name": "c"],
+            "spec": ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "1Gi"]]],
+        ]
+        let none = try await cluster.call("POST", Self.core + "persistentvolumeclaims?dryRun=All", claim)
+        #expect(none.json["spec"]["storageClassName"].isNull)
+        for (name, marked) in [("old", "true"), ("new", "true"), ("other", "false")] {
+            cluster.clock.advance(by: .seconds(1))
+            try await make(
+                cluster, "/apis/storage.k8s.io/v1/storageclasses",
+                [
+                    "metadata": [
+                        "name": .string(name),
+                        "annotations": ["storageclass.kubernetes.io/is-default-class": .string(marked)],
+                    ], "provisioner": "acme.io/disk",
+                ])
+        }
+        let made = try await cluster.call("POST", Self.core + "persistentvolumeclaims?dryRun=All", claim)
+        #expect(made.json["spec"]["storageClassName"] == "new", "\(made.text)")
+        var own = claim
+        own["spec"]["storageClassName"] = ""
+        let kept = try await cluster.call("POST", Self.core + "persistentvolumeclaims?dryRun=All", own)
+        #expect(kept.json["spec"]["storageClassName"] == "")
+    }
+
+    @Test func ingressesGetTheDefaultClass() async throws {
+        let cluster = try await Cluster()
+        try await make(
+            cluster, "/apis/networking.k8s.io/v1/ingressclasses",
+            [
+                "metadata": [
+                    "name": "web", "annotations": ["ingressclass.kubernetes.io/is-default-class": "true"],
+                ], "spec": ["controller": "acme.io/web"],
+            ])
+        let made = try await cluster.call(
+            "POST", "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+            ["metadata": ["name": "i"], "spec": ["rules": [["host": "a.test"]]]])
+        #expect(made.json["spec"]["ingressClassName"] == "web", "\(made.text)")
+    }
+
+    @Test func aRuntimeClassBringsOverheadAndPlacement() async throws {
+        let cluster = try await Cluster()
+        try await make(
+            cluster, "/apis/node.k8s.io/v1/runtimeclasses",
+            [
+                "metadata": ["name": "vm"], "handler": "vm", "overhead": ["podFixed": ["cpu": "250m"]],
+                "scheduling": ["nodeSelector": ["vm": "yes"], "tolerations": [["key": "vm", "operator": "Exists"]]],
+            ])
+        func create(_ spec: JSON) async throws -> Cluster.Answer {
+            var pod = cluster.pod("p")
+            for (key, value) in spec.object ?? JSONObject() { pod.json["spec"][key] = value }
+            return try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
+        }
+        let made = try await create(["runtimeClassName": "vm", "nodeSelector": ["a": "b"]])
+        #expect(made.json["spec"]["overhead"] == ["cpu": "250m"], "\(made.text)")
+        #expect(made.json["spec"]["nodeSelector"] == ["a": "b", "vm": "yes"])
+        #expect(made.json["spec"]["tolerations"].elements.contains { $0["key"] == "vm" })
+        let table: [(JSON, String)] = [
+            (["runtimeClassName": "none"], "pod rejected: RuntimeClass \"none\" not found"),
+            (
+                ["runtimeClassName": "vm", "overhead": ["cpu": "1"]],
+                "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
+            ),
+            (
+                ["overhead": ["cpu": "1"]],
+                "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+            ),
+            (
+                ["runtimeClassName": "vm", "nodeSelector": ["vm": "no"]],
+                "conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no"
+            ),
+        ]
+        for (spec, message) in table {
+            let answer = try await create(spec)
+            #expect(answer.code == 403 && answer.message.hasSuffix(message), "\(answer.text)")
+        }
+    }
+
+    @Test func claimsGrowWhereTheirClassAllowsIt() async throws {
+        let cluster = try await Cluster()
+        for (name, grows) in [("fixed", false), ("elastic", true)] {
+            try await make(
+                cluster, "/apis/storage.k8s.io/v1/storageclasses",
+                [
+                    "metadata": ["name": .string(name)], "provisioner": "acme.io/disk",
+                    "allowVolumeExpansion": .bool(grows),
+                ])
+            try await make(
+                cluster, Self.core + "persistentvolumeclaims",
+                [
+                    "metadata": ["name": .string(name)],
+                    "spec": [
+                        "accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "1Gi"]],
+                        "storageClassName": .string(name),
+                    ],
+                ])
+            let target = Self.core + "persistentvolumeclaims/" + name
+            _ = try await cluster.call(
+                "PATCH", target + "/status", ["status": ["phase": "Bound", "capacity": ["storage": "1Gi"]]],
+                type: "application/merge-patch+json")
+            let grown = try await cluster.call(
+                "PATCH", target, ["spec": ["resources": ["requests": ["storage": "2Gi"]]]],
+                type: "application/merge-patch+json")
+            #expect(grown.code == (grows ? 200 : 403), "\(grown.text)")
+            if !grows {
+                #expect(grown.message.contains("only dynamically provisioned pvc can be resized"))
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+import Codecs
+import ControlPlane
+import KubeAPI
+import Testing
+
+/// Namespaces stay within their quotas.
+@Suite struct QuotaTests {
+    private static let core = "/api/v1/namespaces/default/"
+
+    private func quota(_ cluster: Cluster, _ spec: JSON, name: String = "q") async throws {
+        let answer = try await cluster.call(
+            "POST", Self.core + "resourcequotas", ["metadata": ["name": .string(name)], "spec": spec])
+        #expect(answer.code == 201, "\(answer.text)")
+    }
+
+    private func pod(
+        _ cluster: Cluster, _ name: String, _ resources: JSON = [:], _ more: JSON = [:]
+    ) async throws -> Cluster.Answer {
+        var pod = cluster.pod(name)
+        pod.json["spec"]["containers"][0]["resources"] = resources
+        for (key, value) in more.object ?? JSONObject() { pod.json["spec"][key] = value }
+        return try await cluster.call("POST", Self.core + "pods", pod.json)
+    }
+
+    @Test func whatIsTooMuchIsRefused() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["pods": "2", "requests.cpu": "1", "limits.memory": "1Gi"]])
+        let unsaid = try await pod(cluster, "unsaid")
+        #expect(
+            unsaid.message
+                == "pods \"unsaid\" is forbidden: failed quota: q: must specify requests.cpu for: main; limits.memory for: main"
+                || unsaid.message
+                    == "pods \"unsaid\" is forbidden: failed quota: q: must specify limits.memory for: main; requests.cpu for: main",
+            "\(unsaid.text)")
+        let half: JSON = ["requests": ["cpu": "400m"], "limits": ["memory": "256Mi"]]
+        #expect(try await pod(cluster, "a", half).code == 201)
+        let large = try await pod(cluster, "b", ["requests": ["cpu": "700m"], "limits": ["memory": "256Mi"]])
+        #expect(large.code == 403)
+        #expect(
+            large.message
+                == "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=700m, used: requests.cpu=400m, limited: requests.cpu=1"
+        )
+        #expect(try await pod(cluster, "b", half).code == 201)
+        let third = try await pod(cluster, "c", half)
+        #expect(
+            third.message
+                == "pods \"c\" is forbidden: exceeded quota: q, requested: pods=1,requests.cpu=400m, used: pods=2,requests.cpu=800m, limited: pods=2,requests.cpu=1"
+        )
+        _ = try await cluster.client.delete(.pods, namespace: "default", name: "a", options: DeleteOptions())
+        #expect(try await pod(cluster, "c", half).code == 201)
+    }
+
+    @Test func podsThatHaveEndedDoNotCount() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["pods": "1", "count/pods": "2"]])
+        #expect(try await pod(cluster, "a").code == 201)
+        #expect(try await pod(cluster, "b").code == 403)
+        var ended = try await cluster.client.get(.pods, namespace: "default", name: "a")
+        ended.json["status"]["phase"] = "Succeeded"
+        _ = try await cluster.client.updateStatus(.pods, ended)
+        #expect(try await pod(cluster, "b").code == 201)
+        let third = try await pod(cluster, "c")
+        #expect(third.message.contains("requested: count/pods=1,pods=1"), "\(third.text)")
+    }
+
+    /// The case that a quota is for.
+    @Test func creationsAtTheSameTimeNeverOvershoot() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["configmaps": "7", "count/configmaps": "7"]])
+        let codes = await withTaskGroup(of: Int.self) { group in
+            for i in 0..<60 {
+                group.addTask {
+                    (try? await cluster.call("POST", Self.core + "configmaps", cluster.configMap("m\(i)").json).code)
+                        ?? 0
+                }
+            }
+            return await group.reduce(into: [Int]()) { $0.append($1) }
+        }
+        #expect(codes.count { $0 == 201 } == 7 && codes.count { $0 == 403 } == 53, "\(codes)")
+        let list = try await cluster.call("GET", Self.core + "configmaps")
+        #expect(list.json["items"].elements.count == 7)
+    }
+
+    @Test func refusedCreationsTakeNothing() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["configmaps": "1"]])
+        let bad: JSON = ["metadata": ["name": "m"], "data": ["bad key": "x"]]
+        #expect(try await cluster.call("POST", Self.core + "configmaps", bad).code == 422)
+        let map = cluster.configMap("m").json
+        #expect(try await cluster.call("POST", Self.core + "configmaps?dryRun=All", map).code == 201)
+        #expect(try await cluster.call("POST", Self.core + "configmaps", map).code == 201)
+        #expect(try await cluster.call("POST", Self.core + "configmaps", map).code != 201)
+    }
+
+    @Test func scopesChooseTheirPods() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["pods": "0"], "scopes": ["BestEffort"]], name: "best")
+        try await quota(cluster, ["hard": ["pods": "0"], "scopes": ["Terminating"]], name: "ends")
+        try await quota(
+            cluster,
+            [
+                "hard": ["pods": "0"],
+                "scopeSelector": [
+                    "matchExpressions": [
+                        ["scopeName": "PriorityClass", "operator": "In", "values": ["system-node-critical"]]
+                    ]
+                ],
+            ], name: "high")
+        let some: JSON = ["requests": ["cpu": "1m"]]
+        #expect(try await pod(cluster, "a").message.contains("exceeded quota: best"))
+        #expect(try await pod(cluster, "b", some).code == 201)
+        #expect(
+            try await pod(cluster, "c", some, ["activeDeadlineSeconds": 5]).message.contains("exceeded quota: ends"))
+        #expect(
+            try await pod(cluster, "d", some, ["priorityClassName": "system-node-critical"]).message.contains(
+                "exceeded quota: high"))
+    }
+
+    @Test func servicesAndClaimsCountWhatTheyNeed() async throws {
+        let cluster = try await Cluster()
+        try await quota(
+            cluster,
+            [
+                "hard": [
+                    "services.nodeports": "1", "requests.storage": "3Gi",
+                    "fast.storageclass.storage.k8s.io/requests.storage": "1Gi",
+                ]
+            ])
+        func service(_ name: String, _ type: String) async throws -> Int {
+            try await cluster.call(
+                "POST", Self.core + "services",
+                [
+                    "metadata": ["name": .string(name)],
+                    "spec": ["type": .string(type), "ports": [["port": 80]]],
+                ]
+            ).code
+        }
+        #expect(try await service("a", "NodePort") == 201)
+        #expect(try await service("b", "NodePort") == 403)
+        #expect(try await service("c", "ClusterIP") == 201)
+        let grown = try await cluster.call(
+            "PATCH", Self.core + "services/c", ["spec": ["type": "NodePort"]], type: "application/merge-patch+json")
+        #expect(grown.code == 403 && grown.message.contains("services.nodeports=1"), "\(grown.text)")
+        func claim(_ name: String, _ size: String, _ storageClass: JSON = .null) async throws -> Int {
+            var spec: JSON = ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": .string(size)]]]
+            spec["storageClassName"] = storageClass
+            return try await cluster.call(
+                "POST", Self.core + "persistentvolumeclaims", ["metadata": ["name": .string(name)], "spec": spec]
+            ).code
+        }
+        #expect(try await claim("a", "2Gi", "fast") == 403)
+        #expect(try await claim("b", "1Gi", "fast") == 201)
+        #expect(try await claim("c", "2Gi") == 201)
+        #expect(try await claim("d", "1Mi") == 403)
+    }
+
+    @Test func theStatusSaysWhatIsUsed() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["pods": "4", "requests.cpu": "2", "count/configmaps": "9"]])
+        #expect(try await pod(cluster, "a", ["requests": ["cpu": "250m"]]).code == 201)
+        let controller = QuotaStatusController(
+            client: cluster.client, registry: cluster.server.registry, ledger: cluster.server.quotas, resources: [])
+        _ = try await controller.reconcile(ObjectKey(namespace: "default", name: "q"))
+        let quota = try await cluster.call("GET", Self.core + "resourcequotas/q")
+        #expect(quota.json["status"]["hard"] == ["count/configmaps": "9", "pods": "4", "requests.cpu": "2"])
+        #expect(quota.json["status"]["used"] == ["count/configmaps": "0", "pods": "1", "requests.cpu": "250m"])
+        _ = try await controller.reconcile(ObjectKey(namespace: "default", name: "q"))
+        let again = try await cluster.call("GET", Self.core + "resourcequotas/q")
+        #expect(again.json["metadata"]["resourceVersion"] == quota.json["metadata"]["resourceVersion"])
+    }
+}

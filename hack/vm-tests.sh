@@ -1,0 +1,22 @@
+#!/bin/bash
+# The tests of the Linux layer and the runtime's live tests in a virtual machine with cgroup v2 (hack/vm.sh), from the
+# test bundle that is built already. 77: there is no virtual machine here.
+#   hack/vm-tests.sh [FILTER]       FILTER: a regular expression of test names
+set -u
+cd "$(dirname "$0")/.."
+folder=$(swift build --show-bin-path ${SCRATCH:+--scratch-path "$SCRATCH"})
+bundle=$folder/k3sPackageTests.xctest
+[ -x "$bundle" ] || { echo "hack/vm-tests.sh: $bundle is missing: swift build --build-tests" >&2; exit 1; }
+
+filter=${1:-'^(LinuxTests\.(Cgroup|Namespaces)|ContainersTests\..*Live)'}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+hack/vm.sh -m 3072 -t 900 -f "$bundle:/tests/k3sPackageTests.xctest" -f "$folder/RuntimeProbe:/tests/RuntimeProbe" -- \
+    /tests/k3sPackageTests.xctest --testing-library swift-testing --filter "$filter" --no-parallel >"$log" 2>&1
+result=$?
+case $result in
+0) grep -E "Test run with|skipped" "$log" | tail -20 ;;
+77) cat "$log" >&2 ;;
+*) grep -vE "^◇|^✔| started\.$" "$log" | tail -60 ;;
+esac
+exit $result
