@@ -63,6 +63,7 @@ enum Catalog {
         case ("batch/v1", "jobs"): JobStrategy()
         case ("batch/v1", "cronjobs"): CronJobStrategy()
         case ("policy/v1", "poddisruptionbudgets"): PodDisruptionBudgetStrategy()
+        case ("autoscaling/v2", "horizontalpodautoscalers"): PlainStrategy(tracksGeneration: true)
         case ("coordination.k8s.io/v1", "leases"): LeaseStrategy()
         case ("discovery.k8s.io/v1", "endpointslices"): EndpointSliceStrategy()
         case ("events.k8s.io/v1", "events"): EventStrategy()
