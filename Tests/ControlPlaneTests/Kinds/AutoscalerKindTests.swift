@@ -4,7 +4,7 @@ import KubeAPI
 import Testing
 import Transport
 
-@Suite struct AutoscalerTests {
+@Suite struct AutoscalerKindTests {
     private static let v1 = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
     private static let v2 = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
     private static let target: JSON = ["kind": "Deployment", "name": "d", "apiVersion": "apps/v1"]
