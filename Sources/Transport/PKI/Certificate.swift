@@ -17,6 +17,8 @@ package struct DistinguishedName: Sendable, Hashable {
 package struct AlternativeNames: Sendable, Hashable {
     package var dnsNames: [String] = []
     package var ipAddresses: [String] = []
+    /// How many names of other kinds (mail, URI) there were when it was read; they are not kept.
+    package var others = 0
 
     package var isEmpty: Bool { dnsNames.isEmpty && ipAddresses.isEmpty }
 
@@ -237,7 +239,10 @@ extension AlternativeNames {
         for index in 0..<max(0, OPENSSL_sk_num(stack)) {
             guard let item = OPENSSL_sk_value(stack, index) else { continue }
             let name = item.assumingMemoryBound(to: GENERAL_NAME.self).pointee
-            guard name.type == GEN_DNS || name.type == GEN_IPADD, let string = name.d.ia5 else { continue }
+            guard name.type == GEN_DNS || name.type == GEN_IPADD, let string = name.d.ia5 else {
+                others += 1
+                continue
+            }
             let data = UnsafeBufferPointer(
                 start: ASN1_STRING_get0_data(string), count: max(0, Int(ASN1_STRING_length(string))))
             if name.type == GEN_DNS {

@@ -8,6 +8,8 @@ package struct CertificateProfile: Sendable {
     package var usages: [ExtendedKeyUsage]
     /// Seconds from now; never past the authority's own end.
     package var lifetime: Int64
+    /// Whether the key is for encrypting others as well as for signing.
+    package var enciphersKeys = true
 
     package static let year: Int64 = 365 * 86_400
 
@@ -76,7 +78,7 @@ package struct CertificateAuthority: Sendable {
             from: min(certificate.notBefore, now),
             through: min(certificate.notAfter, Self.plausible(now) + profile.lifetime))
         // digitalSignature, keyEncipherment
-        try draft.add(NID_key_usage, DER.namedBits([0, 2]), critical: true)
+        try draft.add(NID_key_usage, DER.namedBits(profile.enciphersKeys ? [0, 2] : [0]), critical: true)
         if !profile.usages.isEmpty {
             try draft.add(NID_ext_key_usage, DER.sequence(profile.usages.map(\.objectIdentifier)))
         }

@@ -78,6 +78,12 @@ package enum BootstrapPolicy {
 
     private static let events = rule(["create", "patch", "update"], ["", "events.k8s.io"], ["events"])
 
+    private static func certificates(
+        _ name: String, _ verbs: [String], _ resource: String, _ names: [String] = []
+    ) -> (String, [PolicyRule]) {
+        ("system:certificates.k8s.io:" + name, [rule(verbs, ["certificates.k8s.io"], [resource], names: names)])
+    }
+
     /// Name and rules of the roles that are not aggregated.
     private static let clusterRoles: [(String, [PolicyRule])] = [
         (
@@ -106,6 +112,15 @@ package enum BootstrapPolicy {
                 rule(["create"], ["authentication.k8s.io"], ["selfsubjectreviews"]),
             ]
         ),
+        certificates("certificatesigningrequests:nodeclient", ["create"], "certificatesigningrequests/nodeclient"),
+        certificates(
+            "certificatesigningrequests:selfnodeclient", ["create"], "certificatesigningrequests/selfnodeclient"),
+        certificates("kube-apiserver-client-approver", ["approve"], "signers", ["kubernetes.io/kube-apiserver-client"]),
+        certificates(
+            "kube-apiserver-client-kubelet-approver", ["approve"], "signers",
+            ["kubernetes.io/kube-apiserver-client-kubelet"]),
+        certificates("kubelet-serving-approver", ["approve"], "signers", ["kubernetes.io/kubelet-serving"]),
+        certificates("legacy-unknown-approver", ["approve"], "signers", ["kubernetes.io/legacy-unknown"]),
         (
             "system:monitoring",
             [
