@@ -5,10 +5,16 @@ internal import Store
 extension AdmissionChain {
     /// In upstream's order (`--enable-admission-plugins` of kube-apiserver): what is not here has no plug-in yet.
     package static let standard = AdmissionChain([
-        .namespaceLifecycle, .limitRanger, .serviceAccount, .nodeRestriction, .podSecurity, .priority,
-        .defaultTolerationSeconds,
-        .persistentVolumeClaimResize, .runtimeClass, .defaultStorageClass, .defaultIngressClass,
+        .namespaceLifecycle, .limitRanger, .serviceAccount, .nodeRestriction, .taintNodesByCondition,
+        .podSecurity(PodSecurityConfiguration()),
+        .priority, .defaultTolerationSeconds, .defaultStorageClass, .storageObjectInUseProtection,
+        .persistentVolumeClaimResize, .runtimeClass, .defaultIngressClass,
     ])
+
+    /// Pod security by a configuration file rather than by labels alone.
+    package mutating func setPodSecurity(_ configuration: PodSecurityConfiguration) {
+        for i in plugins.indices where plugins[i].name == "PodSecurity" { plugins[i] = .podSecurity(configuration) }
+    }
 }
 
 extension AdmissionPlugin {
@@ -41,12 +47,16 @@ extension AdmissionPlugin {
             request.object.json["spec"]["tolerations"] = .array(tolerations)
         })
 
-    /// A pod's priority is its class's.
+    /// A pod's priority is its class's; only one class is the default.
     package static let priority = AdmissionPlugin(
-        "Priority", operations: [.create], resources: [.pods],
+        "Priority", operations: [.create, .update], resources: [.pods, PodPriority.classes],
         mutate: { request, registry throws(APIError) in
-            guard request.subresource.isEmpty else { return }
+            guard request.subresource.isEmpty, request.resource == .pods, request.operation == .create else { return }
             try PodPriority.assign(&request, registry)
+        },
+        validate: { request, registry throws(APIError) in
+            guard request.resource == PodPriority.classes, request.object["globalDefault"].bool == true else { return }
+            try PodPriority.checkDefault(request, registry)
         })
 
     /// Pods run as a service account and get its token.
@@ -89,6 +99,16 @@ enum NamespaceLifecycle {
 
 /// Source: plugin/pkg/admission/priority.
 enum PodPriority {
+    static let classes = GroupVersionResource("scheduling.k8s.io", "v1", "priorityclasses")
+
+    static func checkDefault(_ request: AdmissionRequest, _ registry: Registry) throws(APIError) {
+        guard let row = registry.resources[classes], let known = try defaultClass(row, registry),
+            known.name != request.object.name
+        else { return }
+        throw request.forbidden(
+            "PriorityClass \(known.name) is already marked as default. Only one default can exist")
+    }
+
     static func assign(_ request: inout AdmissionRequest, _ registry: Registry) throws(APIError) {
         let classes = registry.resources.first(kind: GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass"))
         let name = request.object.spec["priorityClassName"].string ?? ""

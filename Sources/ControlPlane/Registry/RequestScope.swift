@@ -38,5 +38,20 @@ package final class RequestScope: Sendable {
         }
     }
 
+    /// Something for the audit log's entry of this request.
+    func annotate(_ key: String, _ value: String) { AuditNotes.current?.add(key, value) }
+
     package var warnings: [String] { collected.withLock { $0 } }
+}
+
+/// What admission has to say for the audit log: the annotations of a request's entry. There is one per request that is
+/// logged, for the time of its task.
+package final class AuditNotes: Sendable {
+    @TaskLocal package static var current: AuditNotes?
+    private let notes = Mutex<[String: String]>([:])
+
+    package init() {}
+
+    func add(_ key: String, _ value: String) { notes.withLock { $0[key] = value } }
+    package var all: [String: String] { notes.withLock { $0 } }
 }

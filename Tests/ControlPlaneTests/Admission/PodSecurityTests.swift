@@ -172,3 +172,128 @@ import Transport
         #expect(answer.message.contains("\"1.30\": must be \"latest\" or \"v1.x\""))
     }
 }
+
+/// Pod security by a configuration file.
+@Suite struct PodSecurityConfigurationTests {
+    private static let file = """
+        apiVersion: apiserver.config.k8s.io/v1
+        kind: AdmissionConfiguration
+        plugins:
+        - name: PodSecurity
+          configuration:
+            apiVersion: pod-security.admission.config.k8s.io/v1
+            kind: PodSecurityConfiguration
+            defaults: {enforce: baseline, enforce-version: v1.26, audit: restricted, warn: restricted}
+            exemptions: {usernames: [admin], runtimeClasses: [], namespaces: [other]}
+        """
+
+    private func cluster(user: String = "jane") async throws -> Cluster {
+        let configuration = try #require(
+            try PodSecurityConfiguration.read(Array(Self.file.utf8), path: "/x/a.yaml") { _ in [] })
+        return try await Cluster {
+            $0.authenticator = FixedUser(UserInfo(user))
+            $0.admission.setPodSecurity(configuration)
+        }
+    }
+
+    private func create(_ cluster: Cluster, _ spec: JSON, namespace: String = "default") async throws -> Cluster.Answer
+    {
+        var pod = cluster.pod("p", namespace: namespace)
+        for (key, value) in spec.object ?? JSONObject() { pod.json["spec"][key] = value }
+        return try await cluster.call("POST", "/api/v1/namespaces/\(namespace)/pods?dryRun=All", pod.json)
+    }
+
+    @Test func defaultsHoldWhereThereAreNoLabels() async throws {
+        let cluster = try await cluster()
+        let notes = AuditNotes()
+        let host = try await AuditNotes.$current.withValue(notes) { try await create(cluster, ["hostNetwork": true]) }
+        #expect(host.code == 403 && host.message.contains("violates PodSecurity \"baseline:v1.26\": host namespaces"))
+        #expect(notes.all["pod-security.kubernetes.io/enforce-policy"] == "baseline:v1.26")
+        #expect(
+            notes.all["pod-security.kubernetes.io/audit-violations"]?.hasPrefix(
+                "would violate PodSecurity \"restricted:latest\": host namespaces") == true)
+        let plain = try await create(cluster, [:])
+        #expect(plain.code == 201)
+        #expect(plain.headers["Warning"]?.contains("would violate PodSecurity \\\"restricted:latest\\\"") == true)
+    }
+
+    @Test func aVersionIsJudgedAsItWas() async throws {
+        let cluster = try await cluster()
+        func sysctl(_ name: String) -> JSON {
+            ["securityContext": ["sysctls": [["name": .string(name), "value": "1"]]]]
+        }
+        #expect(try await create(cluster, sysctl("net.ipv4.ip_local_reserved_ports")).code == 403)
+        #expect(try await create(cluster, sysctl("net.ipv4.tcp_syncookies")).code == 201)
+        _ = try await cluster.call(
+            "PATCH", "/api/v1/namespaces/default",
+            ["metadata": ["labels": ["pod-security.kubernetes.io/enforce-version": "v1.27"]]],
+            type: "application/merge-patch+json")
+        #expect(try await create(cluster, sysctl("net.ipv4.ip_local_reserved_ports")).code == 201)
+    }
+
+    @Test func whoIsExemptIsNotLookedAt() async throws {
+        let cluster = try await cluster()
+        #expect(try await create(cluster, ["hostNetwork": true], namespace: "other").code == 201)
+        let admin = try await self.cluster(user: "admin")
+        let notes = AuditNotes()
+        let made = try await AuditNotes.$current.withValue(notes) { try await create(admin, ["hostPID": true]) }
+        #expect(made.code == 201 && made.headers["Warning"] == nil)
+        #expect(notes.all == ["pod-security.kubernetes.io/exempt": "user"])
+    }
+
+    @Test func onlyAnUpdateThatMattersIsJudgedAgain() async throws {
+        let cluster = try await cluster()
+        let merge = "application/merge-patch+json"
+        func set(_ level: String) async throws {
+            let labels: JSON = ["pod-security.kubernetes.io/enforce": .string(level)]
+            let answer = try await cluster.call(
+                "PATCH", "/api/v1/namespaces/default", ["metadata": ["labels": labels]], type: merge)
+            #expect(answer.code == 200, "\(answer.text)")
+        }
+        try await set("privileged")
+        var pod = cluster.pod("p")
+        pod.json["spec"]["hostNetwork"] = true
+        let target = "/api/v1/namespaces/default/pods"
+        #expect(try await cluster.call("POST", target, pod.json).code == 201)
+        try await set("restricted")
+        let deadline: JSON = ["spec": ["activeDeadlineSeconds": 100]]
+        let sooner = try await cluster.call("PATCH", target + "/p", deadline, type: merge)
+        #expect(sooner.code == 200, "\(sooner.text)")
+        let image: JSON = ["spec": ["containers": [["name": "main", "image": "other"]]]]
+        let other = try await cluster.call(
+            "PATCH", target + "/p", image, type: "application/strategic-merge-patch+json")
+        #expect(
+            other.code == 403 && other.message.contains("violates PodSecurity \"restricted:v1.26\""), "\(other.text)")
+    }
+
+    static let broken = [
+        ("kind: Pod", "kind AdmissionConfiguration of apiserver.config.k8s.io/v1 is expected"),
+        (file.replacing("baseline", with: "loose"), "defaults.enforce: \"loose\": must be one of"),
+        (file.replacing("v1.26", with: "1.26"), "defaults.enforce-version: \"1.26\""),
+        (file.replacing("- name: PodSecurity", with: "- name: EventRateLimit"), "EventRateLimit"),
+        (file.replacing("PodSecurityConfiguration", with: "Other"), "kind PodSecurityConfiguration"),
+        ("a: [", "/x/a.yaml: "),
+    ]
+
+    @Test(arguments: broken) func brokenFilesSayWhatIsWrong(_ text: String, _ why: String) throws {
+        do {
+            _ = try PodSecurityConfiguration.read(Array(text.utf8), path: "/x/a.yaml") { _ in [] }
+            Issue.record("was taken")
+        } catch {
+            #expect("\(error)".contains(why), "\(error)")
+        }
+    }
+
+    @Test func theConfigurationMayBeInAFileOfItsOwn() throws {
+        let outer =
+            "{apiVersion: apiserver.config.k8s.io/v1, kind: AdmissionConfiguration, plugins: [{name: PodSecurity, path: pod.yaml}]}"
+        let inner =
+            "{apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, defaults: {enforce: restricted}}"
+        var asked: [String] = []
+        let found = try PodSecurityConfiguration.read(Array(outer.utf8), path: "/x/a.yaml") { path in
+            asked.append(path)
+            return Array(inner.utf8)
+        }
+        #expect(found != nil && asked == ["/x/pod.yaml"])
+    }
+}

@@ -71,7 +71,7 @@ import Testing
         var node = KubeObject(Sample.node("n1"))
         node.json["apiVersion"] = "v1"
         node.json["kind"] = "Node"
-        node = try await client.create(.nodes, node)
+        node = try await client.untainted(try await client.create(.nodes, node))
         node.status = Sample.node("n1")["status"]
         _ = try await client.updateStatus(.nodes, node)
         var deployment = KubeObject(Sample.workload("d", replicas: 20))

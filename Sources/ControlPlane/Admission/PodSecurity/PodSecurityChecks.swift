@@ -15,19 +15,25 @@ struct PodSecurityChecks {
     private let pod: JSON
     private let annotations: [String: String]
     private let containers: [JSON]
+    /// The standard as it was in this minor version of Kubernetes.
+    private let minor: Int
     private var found: [String] = []
 
-    /// - Parameter spec: of a pod or of a template. "": nothing is broken.
-    static func violations(_ spec: JSON, annotations: [String: String], _ level: PodSecurityLevel) -> String {
-        var checks = PodSecurityChecks(spec, annotations)
+    /// - Parameters:
+    ///   - spec: of a pod or of a template. "": nothing is broken.
+    ///   - minor: of the version by whose standard it is judged.
+    static func violations(
+        _ spec: JSON, annotations: [String: String], _ level: PodSecurityLevel, minor: Int = .max
+    ) -> String {
+        var checks = PodSecurityChecks(spec, annotations, minor)
         guard level > .privileged else { return "" }
         checks.baseline(level)
         if level == .restricted { checks.restricted() }
         return checks.found.joined(separator: ", ")
     }
 
-    private init(_ spec: JSON, _ annotations: [String: String]) {
-        (pod, self.annotations) = (spec, annotations)
+    private init(_ spec: JSON, _ annotations: [String: String], _ minor: Int) {
+        (pod, self.annotations, self.minor) = (spec, annotations, minor)
         containers = ["initContainers", "containers", "ephemeralContainers"].flatMap { spec[$0].elements }
     }
 
@@ -60,11 +66,13 @@ struct PodSecurityChecks {
         "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
         "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
     ]
-    private static let sysctls: Set<String> = [
-        "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+    /// Each with the minor version since which it is taken for safe.
+    private static let sysctls: [String: Int] = [
+        "kernel.shm_rmid_forced": 0, "net.ipv4.ip_local_port_range": 0, "net.ipv4.tcp_syncookies": 0,
+        "net.ipv4.ping_group_range": 0, "net.ipv4.ip_unprivileged_port_start": 0,
+        "net.ipv4.ip_local_reserved_ports": 27, "net.ipv4.tcp_keepalive_time": 29, "net.ipv4.tcp_fin_timeout": 29,
+        "net.ipv4.tcp_keepalive_intvl": 29, "net.ipv4.tcp_keepalive_probes": 29, "net.ipv4.tcp_rmem": 32,
+        "net.ipv4.tcp_wmem": 32,
     ]
     private static let seLinuxTypes: Set<String> = [
         "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t",
@@ -85,7 +93,7 @@ struct PodSecurityChecks {
             report("hostPath volumes", volumes.isEmpty ? [] : [Self.plural("volume", volumes)])
         }
         hostPorts()
-        hostProbes()
+        if minor >= 34 { hostProbes() }
         report("privileged", "must not set securityContext.privileged=true") {
             $0["securityContext"]["privileged"].bool == true
         }
@@ -94,9 +102,9 @@ struct PodSecurityChecks {
             $0["securityContext"]["procMount"].string.map { $0 != "Default" } ?? false
         }
         seLinux()
-        if level == .baseline { seccompBaseline() }
+        if level == .baseline, minor >= 19 { seccompBaseline() }
         let names = pod["securityContext"]["sysctls"].elements.compactMap { $0["name"].string }
-            .filter { !Self.sysctls.contains($0) }
+            .filter { Self.sysctls[$0].map { $0 > minor } ?? true }
         report("forbidden sysctls", names.isEmpty ? [] : [names.joined(separator: ", ")])
         windows()
     }
@@ -156,7 +164,11 @@ struct PodSecurityChecks {
     private mutating func seLinux() {
         func problems(_ options: JSON) -> [String] {
             var list: [String] = []
-            if let type = options["type"].string, !Self.seLinuxTypes.contains(type) { list.append("type \"\(type)\"") }
+            if let type = options["type"].string,
+                !Self.seLinuxTypes.contains(type) || type == "container_engine_t" && minor < 31
+            {
+                list.append("type \"\(type)\"")
+            }
             if !(options["user"].string ?? "").isEmpty { list.append("user may not be set") }
             if !(options["role"].string ?? "").isEmpty { list.append("role may not be set") }
             return list
@@ -214,18 +226,26 @@ struct PodSecurityChecks {
     ]
 
     private mutating func restricted() {
-        report("allowPrivilegeEscalation != false", "must set securityContext.allowPrivilegeEscalation=false") {
-            $0["securityContext"]["allowPrivilegeEscalation"].bool != false
+        // What Linux alone has is not asked of pods for Windows.
+        let isLinux = minor < 25 || pod["os"]["name"].string != "windows"
+        if isLinux, minor >= 8 {
+            report("allowPrivilegeEscalation != false", "must set securityContext.allowPrivilegeEscalation=false") {
+                $0["securityContext"]["allowPrivilegeEscalation"].bool != false
+            }
         }
-        capabilities()
+        if isLinux, minor >= 22 { capabilities() }
         volumes()
         runAsNonRoot()
+        if minor >= 23 { runAsUser() }
+        if isLinux, minor >= 19 { seccompRestricted() }
+    }
+
+    private mutating func runAsUser() {
         var users: [String] = []
         if pod["securityContext"]["runAsUser"].int == 0 { users.append("pod must not set runAsUser=0") }
         let roots = names { $0["securityContext"]["runAsUser"].int == 0 }
         if !roots.isEmpty { users.append("\(Self.plural("container", roots)) must not set runAsUser=0") }
         report("runAsUser=0", users)
-        seccompRestricted()
     }
 
     private mutating func capabilities() {
