@@ -65,7 +65,7 @@ extension APIServer {
         return .text(request.query.contains("verbose") ? lines + "\(kind) check passed\n" : "ok")
     }
 
-    private var datastoreCheck: HealthCheck {
+    var datastoreCheck: HealthCheck {
         let store = registry.store
         return HealthCheck("etcd") {
             // A closed or failed store gives out no watches.

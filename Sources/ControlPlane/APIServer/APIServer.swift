@@ -1,5 +1,6 @@
 package import KubeAPI
 package import Store
+import Synchronization
 
 /// What an API server is put together from. Everything has a default that suits a test.
 package struct APIServerConfiguration: Sendable {
@@ -50,33 +51,49 @@ package final class APIServer: Sendable {
     package let configuration: APIServerConfiguration
     package let registry: Registry
     let subresources: SubresourceEngine
+    package let allocator: ServiceAllocator
     let requests = RequestMetrics()
     let limiter: RequestLimiter
     /// Keeps namespaces within their quotas; the last of the admission plug-ins.
     package let quotas = QuotaLedger()
+    private let running = Mutex(false)
+    /// Whether the scheduler and the controllers are at work; set by whoever runs them.
+    package var runsControllers: Bool {
+        get { running.withLock { $0 } }
+        set { running.withLock { $0 = newValue } }
+    }
 
     package init(store: any Store, configuration: APIServerConfiguration = APIServerConfiguration()) {
         self.configuration = configuration
         limiter = RequestLimiter(configuration.requestLimits)
         var admission = configuration.admission
         admission.plugins.append(quotas.plugin)
-        let allocator = ServiceAllocator(networks: configuration.serviceNetworks, portRange: configuration.nodePorts)
+        allocator = ServiceAllocator(networks: configuration.serviceNetworks, portRange: configuration.nodePorts)
         registry = Registry(
             store: store, clock: configuration.clock, schema: configuration.schema,
             resources: ResourceSet(
                 Catalog.resources(
                     configuration.schema, reviews: configuration.reviews != nil, tokens: configuration.tokens != nil)),
-            admission: admission, hooks: ["/registry/services/": allocator])
+            admission: admission,
+            hooks: [
+                "/registry/services/": allocator,
+                ServiceAddresses.prefix: AddressKeeper(allocator: allocator),
+            ])
         subresources = SubresourceEngine(
             registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)
-        adoptServices(allocator)
+        adoptAddresses()
     }
 
-    private func adoptServices(_ allocator: ServiceAllocator) {
-        guard let range = try? registry.store.range(prefix: "/registry/services/") else { return }
-        for entry in range.entries {
-            if let service = try? KubeObject(decoding: entry) { allocator.adopt(service) }
+    private func adoptAddresses() {
+        func objects(_ prefix: String) -> [KubeObject] {
+            let entries = (try? registry.store.range(prefix: prefix).entries) ?? []
+            return entries.compactMap { try? KubeObject(decoding: $0) }
         }
+        for service in objects("/registry/services/") { allocator.adopt(service) }
+        for address in objects(ServiceAddresses.prefix) where !ServiceAddresses.isManaged(address) {
+            if let address = IPAddress(address.name) { allocator.keep(address) }
+        }
+        allocator.setNetworks(ServiceAddresses.networks(objects(ServiceAddresses.networkPrefix)))
     }
 
     /// The API for a component of this process, under a name of its own.

@@ -21,6 +21,7 @@ struct ResourceRequest: Sendable {
         guard let verb = Verbs(verb: info.verb), resource.info.verbs.contains(verb) else {
             throw methodNotAllowed()
         }
+        if resource.gvr == ComponentStatus.resource { return try await componentStatuses(resource) }
         switch info.verb {
         case "get":
             let format = try OutputFormat(request)

@@ -16,8 +16,6 @@ enum Catalog {
             let known = info.subresources.count
             info.subresources.removeAll { subresource in
                 switch subresource.name {
-                // What the kubelet does not do yet.
-                case "ephemeralcontainers", "resize": true
                 case "token": !tokens
                 default: false
                 }
@@ -53,6 +51,8 @@ enum Catalog {
         case ("autoscaling/v1", "horizontalpodautoscalers"), ("autoscaling/v2", "horizontalpodautoscalers"):
             AutoscalerStrategy()
         case ("certificates.k8s.io/v1", "certificatesigningrequests"): CertificateStrategy()
+        case ("admissionregistration.k8s.io/v1", let resource): admission(resource)
+        case ("apiregistration.k8s.io/v1", "apiservices"): APIServiceStrategy()
         case ("networking.k8s.io/v1", "ingresses"): IngressStrategy()
         case ("networking.k8s.io/v1", "networkpolicies"): NetworkPolicyStrategy()
         case ("networking.k8s.io/v1", "ipaddresses"): IPAddressStrategy()
@@ -83,6 +83,13 @@ enum Catalog {
         }
     }
 
+    private static func admission(_ resource: String) -> (any ResourceStrategy)? {
+        let mutates = resource.hasPrefix("mutating")
+        if resource.hasSuffix("webhookconfigurations") { return WebhookConfigurationStrategy(mutates: mutates) }
+        if resource.hasSuffix("policies") { return AdmissionPolicyStrategy(mutates: mutates) }
+        return AdmissionBindingStrategy(mutates: mutates)
+    }
+
     private static func core(_ resource: String) -> (any ResourceStrategy)? {
         switch resource {
         case "pods": PodStrategy()
@@ -100,7 +107,7 @@ enum Catalog {
         case "persistentvolumeclaims": PersistentVolumeClaimStrategy()
         case "resourcequotas": ResourceQuotaStrategy()
         case "limitranges": LimitRangeStrategy()
-        case "bindings": PlainStrategy()
+        case "bindings", "componentstatuses": PlainStrategy()
         default: nil
         }
     }

@@ -17,6 +17,8 @@ extension PodStrategy {
         switch subresource {
         case "": validateSpecUpdate(object, old, &check)
         case "status": validateStatus(object, old, &check)
+        case "ephemeralcontainers": validateEphemeral(object, old, &check)
+        case "resize": validateResize(object, old, &check)
         default: break
         }
     }
@@ -104,7 +106,7 @@ extension PodStrategy {
         return spec
     }
 
-    private static func differences(_ new: JSON, _ old: JSON) -> [String] {
+    static func differences(_ new: JSON, _ old: JSON) -> [String] {
         let keys = Set((new.object ?? JSONObject()).keys).union((old.object ?? JSONObject()).keys)
         return keys.sorted().filter { new[$0] != old[$0] }.flatMap {
             ["- \($0): \(old[$0].text)", "+ \($0): \(new[$0].text)"]

@@ -29,6 +29,15 @@ struct PodStrategy: ResourceStrategy {
             object.metadata["deletionTimestamp"] = old.metadata["deletionTimestamp"]
             object.metadata["deletionGracePeriodSeconds"] = old.metadata["deletionGracePeriodSeconds"]
             if object.status["qosClass"].isNull { object.json["status"]["qosClass"] = old.status["qosClass"] }
+        } else if subresource == "ephemeralcontainers" || subresource == "resize" {
+            let part =
+                subresource == "resize"
+                ? Self.resized(old.spec, to: object.spec)
+                : Self.with(old.spec, ephemeral: object.spec["ephemeralContainers"])
+            let version = object.resourceVersion
+            object = old
+            object.resourceVersion = version
+            object.json["spec"] = part
         }
     }
 

@@ -114,7 +114,6 @@ enum SimpleKinds {
                     .nonNegative("spec.exempt.nominalConcurrencyShares"),
                     .oneOf("spec.limited.limitResponse.type", ["Queue", "Reject"]),
                 ], tracksGeneration: true)
-        case ("admissionregistration.k8s.io", _): nil
         case ("resource.k8s.io", let resource): devices(resource)
         default: nil
         }

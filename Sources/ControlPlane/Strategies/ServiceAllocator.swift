@@ -10,8 +10,18 @@ import Synchronization
 /// Source: pkg/registry/core/service/storage/alloc.go.
 package final class ServiceAllocator: WriteHook {
     private struct State {
-        var addresses: Set<IPAddress> = []
+        /// Each with the service that has it.
+        var addresses: [IPAddress: ObjectKey] = [:]
         var ports: Set<UInt16> = []
+        /// Addresses that IPAddress objects of others keep.
+        var kept: Set<IPAddress> = []
+        /// Networks of ServiceCIDR objects.
+        var more: [IPNetwork] = []
+
+        func isFree(_ address: IPAddress) -> Bool { addresses[address] == nil && !kept.contains(address) }
+        mutating func release(_ holdings: Set<IPAddress>, of owner: ObjectKey) {
+            for address in holdings where addresses[address] == owner { addresses[address] = nil }
+        }
     }
     private let networks: [IPNetwork]
     private let portRange: ClosedRange<UInt16>
@@ -26,15 +36,26 @@ package final class ServiceAllocator: WriteHook {
     func adopt(_ service: KubeObject) {
         let holdings = Holdings(service)
         state.withLock { state in
-            state.addresses.formUnion(holdings.addresses)
+            for address in holdings.addresses { state.addresses[address] = service.key }
             state.ports.formUnion(holdings.ports)
         }
     }
 
+    // MARK: - Objects of the API
+
+    /// Networks beside the configured ones.
+    func setNetworks(_ networks: [IPNetwork]) {
+        state.withLock { $0.more = networks.filter { !self.networks.contains($0) } }
+    }
+
+    func keep(_ address: IPAddress) { _ = state.withLock { $0.kept.insert(address) } }
+    func letGo(_ address: IPAddress) { _ = state.withLock { $0.kept.remove(address) } }
+    func owner(of address: IPAddress) -> ObjectKey? { state.withLock { $0.addresses[address] } }
+
     package func release(_ object: KubeObject) {
         let holdings = Holdings(object)
         state.withLock { state in
-            state.addresses.subtract(holdings.addresses)
+            state.release(holdings.addresses, of: object.key)
             state.ports.subtract(holdings.ports)
         }
     }
@@ -75,26 +96,27 @@ package final class ServiceAllocator: WriteHook {
             assignAddresses(&object, before, &state, &fresh, &errors)
             if errors.isEmpty { assignPorts(&object, before, &state, &fresh, &errors) }
             if !errors.isEmpty {
-                state.addresses.subtract(fresh.addresses)
+                state.release(fresh.addresses, of: object.key)
                 state.ports.subtract(fresh.ports)
             }
             return fresh
         }
         if !errors.isEmpty { throw .invalid(GroupVersionKind(.core, "Service"), object.name, errors) }
         let after = Holdings(object)
+        let key = object.key
         return Reservation(
             commit: { [self] in
                 let gone = before.addresses.subtracting(after.addresses)
                 let free = before.ports.subtracting(after.ports)
                 if gone.isEmpty, free.isEmpty { return }
                 state.withLock { state in
-                    state.addresses.subtract(gone)
+                    state.release(gone, of: key)
                     state.ports.subtract(free)
                 }
             },
             rollback: { [self] in
                 state.withLock { state in
-                    state.addresses.subtract(fresh.addresses)
+                    state.release(fresh.addresses, of: key)
                     state.ports.subtract(fresh.ports)
                 }
             })
@@ -167,7 +189,7 @@ package final class ServiceAllocator: WriteHook {
             if i < given.count {
                 guard let address = IPAddress(given[i]) else { return }
                 if !before.addresses.contains(address) {
-                    if let problem = take(address, &state) {
+                    if let problem = take(address, object.key, &state) {
                         errors.append(
                             .invalid(
                                 "spec.clusterIPs", .strings(given), "failed to allocate IP \(given[i]): \(problem)"))
@@ -176,8 +198,8 @@ package final class ServiceAllocator: WriteHook {
                     fresh.addresses.insert(address)
                 }
                 addresses.append(given[i])
-            } else if let address = free(network, state.addresses) {
-                state.addresses.insert(address)
+            } else if let address = free(network, state) {
+                state.addresses[address] = object.key
                 fresh.addresses.insert(address)
                 addresses.append(address.description)
             } else {
@@ -192,35 +214,43 @@ package final class ServiceAllocator: WriteHook {
         object.json["spec"]["clusterIPs"] = .strings(addresses)
     }
 
-    private func take(_ address: IPAddress, _ state: inout State) -> String? {
-        guard let network = networks.first(where: { $0.base.isIPv6 == address.isIPv6 }), network.contains(address)
-        else {
-            let ranges = networks.map(\.description).joined(separator: ",")
+    private func take(_ address: IPAddress, _ owner: ObjectKey, _ state: inout State) -> String? {
+        guard (networks + state.more).contains(where: { $0.contains(address) }) else {
+            let ranges = (networks + state.more).map(\.description).joined(separator: ",")
             return "the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(ranges)"
         }
-        if !state.addresses.insert(address).inserted { return "provided IP is already allocated" }
+        guard state.isFree(address) else { return "provided IP is already allocated" }
+        state.addresses[address] = owner
+        return nil
+    }
+
+    /// From the configured network, and when that is full from those that were added.
+    private func free(_ network: IPNetwork, _ state: State) -> IPAddress? {
+        for candidate in [network] + state.more where candidate.base.isIPv6 == network.base.isIPv6 {
+            if let address = free(within: candidate, state) { return address }
+        }
         return nil
     }
 
     /// From the upper part of the range first: the lower one is left to those who ask for an address (KEP-3070).
-    private func free(_ network: IPNetwork, _ taken: Set<IPAddress>) -> IPAddress? {
+    private func free(within network: IPNetwork, _ state: State) -> IPAddress? {
         // Neither the network's own address nor, in IPv4, the broadcast address.
         let last = network.size - (network.base.isIPv6 ? 1 : 2)
         guard network.size > 3 else { return nil }
         let band = min(max(16, network.size / 16), 256)
         let lower: ClosedRange<UInt128> = 1...min(band, last)
-        if band < last, let address = free(network, in: (band + 1)...last, taken) { return address }
-        return free(network, in: lower, taken)
+        if band < last, let address = free(network, in: (band + 1)...last, state) { return address }
+        return free(network, in: lower, state)
     }
 
-    private func free(_ network: IPNetwork, in offsets: ClosedRange<UInt128>, _ taken: Set<IPAddress>) -> IPAddress? {
+    private func free(_ network: IPNetwork, in offsets: ClosedRange<UInt128>, _ state: State) -> IPAddress? {
         let count = offsets.upperBound - offsets.lowerBound + 1
         let start = UInt128(UInt64.random(in: 0...UInt64.max)) % count
         // No range can be fuller than the set of what is taken.
-        let tries = min(count, UInt128(taken.count) + 1)
+        let tries = min(count, UInt128(state.addresses.count + state.kept.count) + 1)
         for i in 0..<tries {
             let address = network.address(at: offsets.lowerBound + (start + i) % count)
-            if !taken.contains(address) { return address }
+            if state.isFree(address) { return address }
         }
         return nil
     }

@@ -51,6 +51,18 @@ enum PolicyCells {
         return [.string(object.name), .string(parent.isNull ? "<none>" : parts.joined(separator: "/"))]
     }
 
+    @Sendable static func apiService(_ object: KubeObject, _ now: Timestamp) -> [JSON] {
+        let service = object.spec["service"]
+        let condition = object.condition("Available")
+        let status = condition["status"].string ?? "Unknown"
+        return [
+            .string(object.name),
+            .string(service.isNull ? "Local" : "\(service["namespace"].string ?? "")/\(service["name"].string ?? "")"),
+            .string(status == "True" ? status : "\(status) (\(condition["reason"].string ?? ""))"),
+            .string(object.age(now)),
+        ]
+    }
+
     @Sendable static func serviceCIDR(_ object: KubeObject, _ now: Timestamp) -> [JSON] {
         let networks = object.spec["cidrs"].elements.compactMap(\.string)
         return [.string(object.name), .string(networks.joined(separator: ",")), .string(object.age(now))]

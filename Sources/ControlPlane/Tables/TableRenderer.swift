@@ -86,6 +86,7 @@ struct TableCells: Sendable {
         case ("networking.k8s.io", _): networking(gvr.resource)
         case ("storage.k8s.io", _): storage(gvr.resource)
         case ("admissionregistration.k8s.io", _): admission(gvr.resource)
+        case ("apiregistration.k8s.io", _): TableCells(make: PolicyCells.apiService)
         case ("flowcontrol.apiserver.k8s.io", "flowschemas"): TableCells(make: PolicyCells.flowSchema)
         case ("flowcontrol.apiserver.k8s.io", _): TableCells(make: PolicyCells.priorityLevel)
         case ("resource.k8s.io", "resourceclaims"): TableCells(make: PolicyCells.resourceClaim)
@@ -169,6 +170,7 @@ struct TableCells: Sendable {
             TableCells { object, now in
                 [.string(object.name), .string(object.status["phase"].string ?? ""), .string(object.age(now))]
             }
+        case "componentstatuses": TableCells(make: ComponentStatus.cells)
         case "replicationcontrollers": TableCells(make: WorkloadCells.replicationController)
         case "persistentvolumes": TableCells(make: StorageCells.volume)
         case "persistentvolumeclaims": TableCells(make: StorageCells.claim)

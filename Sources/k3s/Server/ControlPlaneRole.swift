@@ -198,6 +198,12 @@ struct ControlPlaneRole: Sendable {
                 nodeMasks: configuration.network.nodeMasks),
             NodeDepartureController(client: client, passwords: passwords, tunnels: supervisor.tunnels),
             TokenCleaner(client: client, clock: clock),
+            VolumeProtection(client: client), ClaimProtection(client: client), AttributesProtection(client: client),
+            ServiceAddressController(client: client, allocator: api.allocator),
+            ServiceCIDRController(client: client, clock: clock, allocator: api.allocator),
+            CertificateApprover(client: client, authorizer: api.configuration.authorizer),
+            CertificateSigner(client: client, clock: clock, clientCA: pki.client, serverCA: pki.server),
+            CertificateCleaner(client: client, clock: clock),
             GarbageCollector(
                 client: client, resources: stored.filter { $0.gvr != .events }.map(\.gvr),
                 resolve: { kind in resources.first(kind: kind).map { ($0.gvr, $0.namespaced) } }),
@@ -208,7 +214,9 @@ struct ControlPlaneRole: Sendable {
             events.cancel()
             history.cancel()
         }
+        api.runsControllers = true
         await ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers).run()
+        api.runsControllers = false
     }
 
     /// Ends connections and closes the store: what was acknowledged is on disk.
