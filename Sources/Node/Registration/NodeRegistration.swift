@@ -250,10 +250,7 @@ package final class NodeRegistration: Sendable {
     // MARK: Nodes
 
     private func followNodes() async {
-        let follower = Follower(
-            client: context.clusterClient, resource: .nodes, namespace: nil, clock: context.clock,
-            logger: context.logger)
-        await follower.run { change in
+        await context.follow(.nodes, as: context.clusterClient) { change in
             switch change {
             case .reset(let items):
                 let nodes = items.compactMap { try? $0.decode() }
