@@ -1,8 +1,10 @@
+import itertools
 import os
 
 import harness
 import harness_images
 import pytest
+from http_api import Api, Space
 
 
 def pytest_configure(config):
@@ -61,6 +63,30 @@ def ns(node):
     node.kubectl("create", "namespace", name)
     yield NamespacedKubectl(node, name)
     node.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+@pytest.fixture(scope="session")
+def api(node):
+    """The administrator, over HTTPS of the session's node."""
+    return Api(node)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def space(api):
+    """A fresh namespace over HTTPS: requests about namespaced resources go there."""
+    name = f"space-{next(_numbers)}"
+    api.create("v1/namespaces", {"metadata": {"name": name}})
+    yield Space(api, name)
+    api.send("DELETE", "v1/namespaces", name=name)
+
+
+@pytest.fixture
+def unique():
+    """A name that no other test uses, for objects outside namespaces; what starts with it is the test's."""
+    return f"unique-{next(_numbers)}"
 
 
 class NamespacedKubectl:

@@ -18,12 +18,14 @@ package struct OutputFormat: Sendable, Equatable {
     static let accepted = ["application/json", "application/yaml", Schema.protobufType]
 
     /// Reads `Accept`; what this server does not speak (CBOR) is passed over, as clients list JSON behind it.
-    package init(_ request: HTTPRequest) throws(APIError) {
+    package init(_ request: HTTPRequest, tables: Bool = true) throws(APIError) {
         self.init()
         pretty = Self.wantsPretty(request)
         guard let accept = request.headers["Accept"], accept != "application/json", !accept.isEmpty else { return }
-        guard let clause = Self.clauses(request).first(where: { $0.quality > 0 && $0.format != nil }),
-            let format = clause.format
+        guard
+            let clause = Self.clauses(request).first(where: { clause in
+                clause.quality > 0 && clause.format.map { tables || $0.shape != .table } ?? false
+            }), let format = clause.format
         else { throw .notAcceptable(Self.accepted) }
         (encoding, shape) = (format.encoding, format.shape)
         if clause.pretty { pretty = true }

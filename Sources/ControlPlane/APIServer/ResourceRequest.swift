@@ -173,6 +173,11 @@ struct ResourceRequest: Sendable {
         switch format.shape {
         case .object: response = .object(object.bytes, status: status, format)
         case .table:
+            // What is only asked and never kept has no columns.
+            guard !resource.info.verbs.isDisjoint(with: [.get, .list]) else {
+                let plain = try OutputFormat(request, tables: false)
+                return try respond(object, status: status, resource, plain, scope: scope)
+            }
             let table = try TableRenderer(registry: registry, resource: resource, request: request)
             let json = try table.table([object], metadata: ["resourceVersion": .string(String(object.resourceVersion))])
             response = .object(json.encode(), status: status, format)

@@ -35,16 +35,21 @@ struct CertificateStrategy: ResourceStrategy {
             object.json["status"] = old.json["status"]
             return
         }
-        // Approving and signing are two rights: each endpoint changes its own conditions only.
-        let isApproval = subresource == "approval"
-        let own = object.status["conditions"].elements.filter {
-            Self.verdicts.contains($0["type"].string ?? "") == isApproval
+        // Approving and signing are two rights: the one changes conditions only, the other all but the verdict.
+        func isVerdict(_ condition: JSON) -> Bool { Self.verdicts.contains(condition["type"].string ?? "") }
+        var conditions = object.status["conditions"].elements
+        if subresource == "approval" {
+            object.json["status"] = old.json["status"]
+        } else {
+            let verdicts = old.status["conditions"].elements.filter(isVerdict)
+            var place = 0
+            conditions = conditions.compactMap { condition in
+                guard isVerdict(condition) else { return condition }
+                defer { place += 1 }
+                return place < verdicts.count ? verdicts[place] : nil
+            }
+            conditions += verdicts.dropFirst(place)
         }
-        let others = old.status["conditions"].elements.filter {
-            Self.verdicts.contains($0["type"].string ?? "") != isApproval
-        }
-        if isApproval { object.json["status"] = old.json["status"] }
-        var conditions = isApproval ? own + others : others + own
         for i in conditions.indices {
             if conditions[i]["lastUpdateTime"].isNull {
                 conditions[i]["lastUpdateTime"] = .string(scope.now.rfc3339)

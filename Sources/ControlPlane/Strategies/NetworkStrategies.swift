@@ -17,6 +17,35 @@ struct ServiceStrategy: ResourceStrategy {
         {
             object.json["status"] = ["loadBalancer": [:]]
         }
+        if subresource.isEmpty { Self.dropWhatTheTypeHadNeeded(&object, old) }
+    }
+
+    /// Who changes the type alone need not take away what only the old one has a use for.
+    private static func dropWhatTheTypeHadNeeded(_ object: inout KubeObject, _ old: KubeObject) {
+        func isOpen(_ spec: JSON) -> Bool {
+            spec["type"].string == "NodePort" || spec["type"].string == "LoadBalancer"
+        }
+        let (new, before) = (object.spec, old.spec)
+        if before["type"].string != "ExternalName", new["type"].string == "ExternalName",
+            new["clusterIP"] == before["clusterIP"], new["clusterIPs"] == before["clusterIPs"]
+        {
+            for key in ["clusterIP", "clusterIPs"] { object.json["spec"][key] = .null }
+        }
+        if isOpen(before), !isOpen(new) {
+            let (ports, known) = (new["ports"].elements, before["ports"].elements)
+            if ports.map({ $0["nodePort"] }) == known.map({ $0["nodePort"] }) {
+                for i in ports.indices { object.json["spec"]["ports"][i]["nodePort"] = .null }
+            }
+            if new["externalIPs"].elements.isEmpty, new["externalTrafficPolicy"] == before["externalTrafficPolicy"] {
+                object.json["spec"]["externalTrafficPolicy"] = .null
+            }
+        }
+        let loadBalancer: JSON = "LoadBalancer"
+        guard before["type"] == loadBalancer, new["type"] != loadBalancer else { return }
+        for key in ["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"]
+        where new[key] == before[key] {
+            object.json["spec"][key] = .null
+        }
     }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {

@@ -190,7 +190,7 @@ struct ControlPlaneRole: Sendable {
             JobController(client: client, clock: clock), CronJobController(client: client, clock: clock),
             DisruptionController(client: client, clock: clock),
             HorizontalAutoscaler(client: client, clock: clock, metrics: NodeMetrics(nodes: nodes, clock: clock)),
-            EndpointSliceController(client: client, clock: clock),
+            EndpointSliceController(client: client, clock: clock), EndpointSliceMirroring(client: client),
             ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
             NamespaceController(client: client, clock: clock, resources: { stored.filter(\.namespaced).map(\.gvr) }),
             try NodeController(

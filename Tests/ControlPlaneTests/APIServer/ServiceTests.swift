@@ -34,6 +34,25 @@ import Testing
         #expect(addresses.allSatisfy { $0.hasPrefix("10.43.") })
     }
 
+    @Test func whatOnlyTheOldTypeNeedsGoesWithIt() async throws {
+        let cluster = try await Cluster()
+        let fixed: JSON = ["clusterIP": "10.43.0.20", "type": "NodePort", "ports": [["port": 1, "nodePort": 30099]]]
+        #expect(try await cluster.call("POST", Self.services, service("a", fixed)).code == 201)
+        let changed = try await cluster.call(
+            "PATCH", Self.services + "/a", ["spec": ["type": "ExternalName", "externalName": "example.com"]],
+            type: "application/merge-patch+json")
+        #expect(changed.code == 200, "\(changed.text)")
+        let spec = changed.json["spec"]
+        for key in ["clusterIP", "clusterIPs", "externalTrafficPolicy"] { #expect(spec[key].isNull, "\(spec[key])") }
+        #expect(spec["ports"][0]["nodePort"].isNull && spec["ports"][0]["port"] == 1)
+        // Both are free again.
+        #expect(try await cluster.call("POST", Self.services, service("b", fixed)).code == 201)
+        let kept = try await cluster.call(
+            "PATCH", Self.services + "/b", ["spec": ["type": "ClusterIP", "ports": [["port": 1, "nodePort": 30098]]]],
+            type: "application/merge-patch+json")
+        #expect(kept.message.contains("spec.ports[0].nodePort: Forbidden"), "a port that is asked for is not forgotten")
+    }
+
     @Test func whatIsTakenIsTakenUntilItIsDeleted() async throws {
         let cluster = try await Cluster()
         let fixed: JSON = ["clusterIP": "10.43.0.10", "type": "NodePort", "ports": [["port": 53, "nodePort": 30053]]]

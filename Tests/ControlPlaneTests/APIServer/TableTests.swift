@@ -125,6 +125,20 @@ import Transport
             ])
     }
 
+    @Test func questionsHaveNoTable() async throws {
+        let cluster = try await Cluster {
+            $0.reviews = AccessReviews(authorizer: AllowAll(), rules: { _, _ in [] }) { _, _ in nil }
+        }
+        let target = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        let body: JSON = ["spec": ["resourceAttributes": ["verb": "get", "resource": "pods"]]]
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        let refused = try await cluster.call("POST", target, body, headers: ["Accept": table])
+        #expect(refused.code == 406 && refused.reason == "NotAcceptable", "\(refused.text)")
+        // What the client takes instead is what it gets.
+        let plain = try await cluster.call("POST", target, body, headers: ["Accept": Self.accept])
+        #expect(plain.json["kind"] == "SelfSubjectAccessReview", "\(plain.text)")
+    }
+
     @Test func everyListedKindHasATable() async throws {
         let cluster = try await Cluster()
         let kinds: [(String, GroupVersionKind, JSON)] = [

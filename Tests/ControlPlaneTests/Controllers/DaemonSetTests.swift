@@ -176,6 +176,17 @@ import Testing
         #expect(try await bench.get(.daemonSets, "d").status["updatedNumberScheduled"] == 1)
     }
 
+    @Test func aRevisionThatIsDeletedIsMadeAgain() async throws {
+        let bench = try await Self.bench()
+        try await bench.create(.daemonSets, Self.set())
+        try await bench.settle()
+        let first = try #require(try await bench.list(.controllerRevisions).first)
+        try await bench.delete(.controllerRevisions, first.name)
+        try await bench.settle()
+        let again = try await bench.list(.controllerRevisions)
+        #expect(again.map(\.name) == [first.name] && again.first?.uid != first.uid)
+    }
+
     @Test func revisionsRememberTemplates() async throws {
         let bench = try await bench()
         try await bench.create(.daemonSets, Self.set(["revisionHistoryLimit": 1]))

@@ -71,6 +71,23 @@ import Transport
         #expect(nonsense.code == 422 && nonsense.message.contains("CERTIFICATE PEM block"), "\(nonsense.text)")
     }
 
+    @Test func approversMayLeaveConditionsOfAnyTypeAndSignersNoVerdict() async throws {
+        let cluster = try await Cluster()
+        _ = try await cluster.call("POST", Self.target, body(try request()))
+        let merge = "application/merge-patch+json"
+        func conditions(_ types: [String]) -> JSON {
+            ["status": ["conditions": .array(types.map { ["type": .string($0), "status": "True"] })]]
+        }
+        func types(_ answer: Cluster.Answer) -> [JSON] {
+            answer.json["status"]["conditions"].elements.map { $0["type"] }
+        }
+        let noted = try await cluster.call("PATCH", Self.target + "/r/approval", conditions(["Noted"]), type: merge)
+        #expect(types(noted) == ["Noted"], "\(noted.text)")
+        let signed = try await cluster.call(
+            "PATCH", Self.target + "/r/status", conditions(["Noted", "Approved", "Seen"]), type: merge)
+        #expect(types(signed) == ["Noted", "Seen"], "\(signed.text)")
+    }
+
     @Test func badRequestsAreRefused() async throws {
         let cluster = try await Cluster()
         var bad = body("eA==", signer: "nobody")
