@@ -18,12 +18,16 @@ struct IdleMemoryTests {
         #expect(due([start, start + Self.second / 100, start + Self.second / 50, start + Self.second / 33]) == [1])
     }
 
+    @Test func afterTheShortestStart() {
+        #expect(due([Self.second / 1000, Self.second / 500]) == [0])
+    }
+
     @Test func notInTheMidstOfWork() {
         #expect(due((1...10).map { $0 * 2 * Self.second } + [20 * Self.second]) == [10])
     }
 
     @Test func littleWorkAddsUp() {
-        #expect(due((1...20).map { $0 * IdleMemory.work / 5 }) == [4, 9, 14, 19])
+        #expect(due((1...20).map { $0 * IdleMemory.work / 5 }) == [0, 5, 10, 15])
     }
 
     @Test func theServiceManagerHearsOfTheStart() throws {

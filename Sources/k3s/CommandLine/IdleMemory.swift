@@ -11,10 +11,11 @@ struct IdleMemory {
     /// Nanoseconds of CPU time in an interval that still count as rest: 5 % of a core.
     static let rest = Int64(interval) * 50_000_000
     /// Nanoseconds of CPU time since the last time that make it worth while.
-    static let work: Int64 = 150_000_000
+    static let work: Int64 = 100_000_000
 
     private var seen: Int64 = 0
-    private var released: Int64 = 0
+    /// The first rest is after the start, which is always work.
+    private var released: Int64 = -work
 
     /// Whether now is the time, by the CPU time that the process has used so far, in nanoseconds.
     mutating func isDue(cpu: Int64) -> Bool {
