@@ -86,7 +86,9 @@ extension Registry {
             validateMetadataUpdate(object, old, &check)
             storage.strategy.validateUpdate(object, old: old, subresource: subresource, &check)
             if !check.errors.isEmpty { throw .invalid(resource.gvk, old.name, check.errors) }
-            if subresource.isEmpty {
+            let isChange =
+                !storage.strategy.tracksGeneration || object.metadata["generation"] != old.metadata["generation"]
+            if subresource.isEmpty, isChange {
                 for warning in storage.strategy.warnings(for: object) { scope.warn(warning) }
             }
             request.object = object

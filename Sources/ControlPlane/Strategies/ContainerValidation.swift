@@ -7,6 +7,8 @@ struct ContainerValidation {
     let path: String
     let volumes: Set<String>
     let isInit: Bool
+    /// Seconds that the pod has to end.
+    var grace: Int64 = 30
 
     func run(_ check: inout Validation) {
         let name = container["name"].string ?? ""
@@ -31,6 +33,7 @@ struct ContainerValidation {
         checkPorts(&check)
         checkEnvironment(&check)
         checkMounts(&check)
+        checkDevices(&check)
         ResourceRequirementsValidation.check(container["resources"], "\(path).resources", &check)
         checkProbes(&check)
         checkSecurity(&check)
@@ -72,6 +75,15 @@ struct ContainerValidation {
         "status.hostIP",
         "status.hostIPs", "status.podIP", "status.podIPs",
     ]
+
+    static let resourceFields = [
+        "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
+        "requests.memory",
+    ]
+
+    static func isResourceField(_ name: String) -> Bool {
+        resourceFields.contains(name) || name.hasPrefix("limits.hugepages-") || name.hasPrefix("requests.hugepages-")
+    }
 
     private func checkEnvironment(_ check: inout Validation) {
         for (i, variable) in container["env"].elements.enumerated() {
@@ -127,6 +139,16 @@ struct ContainerValidation {
                     .invalid(
                         "\(place).fieldRef.fieldPath", .string(field),
                         "error converting fieldPath: field label not supported: \(field)"))
+            }
+        }
+        if given.contains("resourceFieldRef") {
+            let resource = source["resourceFieldRef"]["resource"].string ?? ""
+            if resource.isEmpty {
+                check.add(.required("\(place).resourceFieldRef.resource"))
+            } else if !Self.isResourceField(resource) {
+                check.add(
+                    .notSupported(
+                        "\(place).resourceFieldRef.resource", .string(resource), Self.resourceFields))
             }
         }
         for key in ["configMapKeyRef", "secretKeyRef"] where given.contains(key) {
@@ -201,6 +223,11 @@ struct ContainerValidation {
                 check.add(.invalid("\(place).successThreshold", .int(threshold), "must be 1"))
             }
         }
+        if isInit, container["restartPolicy"].string != "Always", !container["lifecycle"].isNull {
+            check.add(
+                .forbidden("\(path).lifecycle", "may not be set for init containers without restartPolicy=Always"))
+            return
+        }
         for hook in ["postStart", "preStop"] where !container["lifecycle"][hook].isNull {
             checkHandler(
                 container["lifecycle"][hook], "\(path).lifecycle.\(hook)", ["exec", "httpGet", "tcpSocket", "sleep"],
@@ -222,23 +249,81 @@ struct ContainerValidation {
                 if action["command"].elements.isEmpty { check.add(.required("\(place).exec.command")) }
             case "httpGet":
                 if (action["path"].string ?? "").isEmpty { check.add(.required("\(place).httpGet.path")) }
+                for header in action["httpHeaders"].elements { checkHeader(header["name"], "\(place).httpGet", &check) }
                 Ports.checkNameOrNumber(action["port"], "\(place).httpGet.port", &check)
                 check.oneOf(action["scheme"], ["HTTP", "HTTPS"], "\(place).httpGet.scheme", required: true)
-            case "sleep": break
+            case "sleep":
+                let seconds = action["seconds"].int ?? 0
+                if seconds < 0 || seconds > grace {
+                    check.add(
+                        .invalid(
+                            "\(place).sleep", .int(seconds),
+                            "must be non-negative and less than terminationGracePeriodSeconds (\(grace))"))
+                }
             default: Ports.checkNameOrNumber(action["port"], "\(place).\(kind).port", &check)
             }
         }
         if given == 0 { check.add(.required(place, "must specify a handler type")) }
     }
 
+    private func checkHeader(_ name: JSON, _ place: String, _ check: inout Validation) {
+        let bytes = (name.string ?? "").utf8
+        let isToken = bytes.allSatisfy {
+            (97...122).contains($0) || (65...90).contains($0) || (48...57).contains($0) || $0 == 45
+        }
+        if bytes.isEmpty || !isToken {
+            check.add(
+                .invalid(
+                    "\(place).httpHeaders", name,
+                    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
+                ))
+        }
+    }
+
+    // MARK: - Devices and resizing
+
+    private func checkDevices(_ check: inout Validation) {
+        let mounts = Set(container["volumeMounts"].elements.compactMap { $0["mountPath"].string })
+        var paths: Set<String> = []
+        for (i, device) in container["volumeDevices"].elements.enumerated() {
+            let place = "\(path).volumeDevices[\(i)]"
+            let (name, target) = (device["name"].string ?? "", device["devicePath"].string ?? "")
+            if name.isEmpty {
+                check.add(.required("\(place).name"))
+            } else if !volumes.contains(name) {
+                check.add(.init(.notFound, "\(place).name", "Not found: \(JSON.string(name).text)"))
+            }
+            if target.isEmpty {
+                check.add(.required("\(place).devicePath"))
+            } else if !paths.insert(target).inserted {
+                check.add(.invalid("\(place).devicePath", .string(target), "must be unique"))
+            } else if mounts.contains(target) {
+                check.add(
+                    .invalid(
+                        "\(place).devicePath", .string(target), "must not already exist as a path in volumeMounts"))
+            }
+            if target.split(separator: "/").contains("..") {
+                check.add(.invalid("\(place).devicePath", .string(target), "must not contain '..'"))
+            }
+        }
+        var names: Set<String> = []
+        for (i, policy) in container["resizePolicy"].elements.enumerated() {
+            let place = "\(path).resizePolicy[\(i)]"
+            check.oneOf(policy["resourceName"], ["cpu", "memory"], "\(place).resourceName", required: true)
+            check.oneOf(
+                policy["restartPolicy"], ["NotRequired", "RestartContainer"], "\(place).restartPolicy", required: true)
+            let name = policy["resourceName"].string ?? ""
+            if !name.isEmpty, !names.insert(name).inserted { check.add(.duplicate(place, .string(name))) }
+        }
+    }
+
     private func checkSecurity(_ check: inout Validation) {
         let security = container["securityContext"]
         for key in ["runAsUser", "runAsGroup"] {
-            if let id = security[key].int, !(0...Int64(Int32.max)).contains(id) {
-                check.add(
-                    .invalid("\(path).securityContext.\(key)", .int(id), "must be between 0 and 2147483647, inclusive"))
-            }
+            SecurityValidation.identity(security[key], "\(path).securityContext.\(key)", &check)
         }
+        SecurityValidation.profiles(security, "\(path).securityContext", &check)
+        check.oneOf(security["procMount"], ["Default", "Unmasked"], "\(path).securityContext.procMount")
         if security["allowPrivilegeEscalation"].bool == false {
             if security["privileged"].bool == true {
                 check.add(

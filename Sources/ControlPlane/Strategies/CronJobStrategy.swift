@@ -5,6 +5,10 @@ internal import KubeAPI
 struct CronJobStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
 
+    func warnings(for object: KubeObject) -> [String] {
+        PodWarnings.of(object.spec["jobTemplate"]["spec"]["template"]["spec"], "spec.jobTemplate.spec.template.spec")
+    }
+
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         // Its jobs' names have eleven characters more.
         if object.name.utf8.count > 52 {

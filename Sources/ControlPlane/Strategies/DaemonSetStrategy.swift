@@ -8,6 +8,10 @@ struct DaemonSetStrategy: ResourceStrategy {
     /// Counts the changes of the template; a field in the API that was before apps/v1.
     private static let templateGeneration = "deprecated.daemonset.template.generation"
 
+    func warnings(for object: KubeObject) -> [String] {
+        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+    }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = [
             "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,

@@ -14,6 +14,10 @@ struct JobStrategy: ResourceStrategy {
         [SelectableField("status.successful", path: ["status", "succeeded"], absent: "0")]
     }
 
+    func warnings(for object: KubeObject) -> [String] {
+        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+    }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         guard object.spec["manualSelector"].bool != true else { return }
         // The job's pods are known by its uid, which nobody else has.

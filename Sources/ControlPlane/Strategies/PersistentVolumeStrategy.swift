@@ -73,10 +73,8 @@ struct PersistentVolumeStrategy: ResourceStrategy {
         if !affinity.isNull {
             if affinity["required"].isNull {
                 check.add(.required("spec.nodeAffinity.required", "must specify required node constraints"))
-            } else if affinity["required"]["nodeSelectorTerms"].elements.isEmpty {
-                check.add(
-                    .required(
-                        "spec.nodeAffinity.required.nodeSelectorTerms", "must have at least one node selector term"))
+            } else {
+                NodeSelectorValidation.check(affinity["required"], "spec.nodeAffinity.required", &check)
             }
         }
     }
@@ -150,24 +148,26 @@ struct PersistentVolumeClaimStrategy: ResourceStrategy {
         object.json["status"] = ["phase": "Pending"]
     }
 
-    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        let spec = object.spec
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) { Self.check(object.spec, "spec", &check) }
+
+    /// The spec of a claim, or of the template of one.
+    static func check(_ spec: JSON, _ path: String, _ check: inout Validation) {
         AccessModes.check(
-            spec["accessModes"], "spec.accessModes", &check, missing: "at least 1 access mode is required")
+            spec["accessModes"], "\(path).accessModes", &check, missing: "at least 1 access mode is required")
         let storage = spec["resources"]["requests"]["storage"]
         if storage.isNull {
-            check.add(.required("spec.resources[storage]"))
+            check.add(.required("\(path).resources[storage]"))
         } else if let amount = storage.string.flatMap({ Quantity($0) }), amount <= .zero {
-            check.add(.invalid("spec.resources[storage]", storage, "must be greater than zero"))
+            check.add(.invalid("\(path).resources[storage]", storage, "must be greater than zero"))
         }
-        if !spec["selector"].isNull { Selectors.validate(spec["selector"], "spec.selector", &check) }
+        if !spec["selector"].isNull { Selectors.validate(spec["selector"], "\(path).selector", &check) }
         if let name = spec["storageClassName"].string, !name.isEmpty, let problem = LabelSyntax.subdomainProblem(name) {
-            check.add(.invalid("spec.storageClassName", .string(name), problem))
+            check.add(.invalid("\(path).storageClassName", .string(name), problem))
         }
-        check.oneOf(spec["volumeMode"], ["Block", "Filesystem"], "spec.volumeMode")
+        check.oneOf(spec["volumeMode"], ["Block", "Filesystem"], "\(path).volumeMode")
         for key in ["dataSource", "dataSourceRef"] where !spec[key].isNull {
             for name in ["name", "kind"] where (spec[key][name].string ?? "").isEmpty {
-                check.add(.required("spec.\(key).\(name)"))
+                check.add(.required("\(path).\(key).\(name)"))
             }
         }
     }

@@ -25,8 +25,10 @@ struct PodSpecValidation {
         for (list, key) in [(containers, "containers"), (spec["initContainers"].elements, "initContainers")] {
             for (i, container) in list.enumerated() {
                 let place = "\(path).\(key)[\(i)]"
-                ContainerValidation(container: container, path: place, volumes: volumes, isInit: key != "containers")
-                    .run(&check)
+                ContainerValidation(
+                    container: container, path: place, volumes: volumes, isInit: key != "containers",
+                    grace: spec["terminationGracePeriodSeconds"].int ?? 30
+                ).run(&check)
                 let name = container["name"].string ?? ""
                 if !name.isEmpty, !names.insert(name).inserted {
                     check.add(.duplicate("\(place).name", .string(name)))
@@ -35,6 +37,12 @@ struct PodSpecValidation {
         }
         checkPolicies(&check)
         checkPlacement(&check)
+        checkAffinity(&check)
+        checkSpread(&check)
+        checkDNS(&check)
+        checkGates(&check)
+        checkSecurity(&check)
+        checkSharedPorts(&check)
     }
 
     private func checkPolicies(_ check: inout Validation) {
@@ -58,7 +66,6 @@ struct PodSpecValidation {
                     "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
                 ))
         }
-        check.nonNegative(spec["terminationGracePeriodSeconds"], "\(path).terminationGracePeriodSeconds")
         if let seconds = spec["activeDeadlineSeconds"].int, !(1...Int64(Int32.max)).contains(seconds) {
             check.add(
                 .invalid("\(path).activeDeadlineSeconds", .int(seconds), "must be between 1 and 2147483647, inclusive"))
@@ -95,18 +102,6 @@ struct PodSpecValidation {
         }
         for (i, toleration) in spec["tolerations"].elements.enumerated() {
             checkToleration(toleration, "\(path).tolerations[\(i)]", &check)
-        }
-        for (i, alias) in spec["hostAliases"].elements.enumerated() {
-            let ip = alias["ip"].string ?? ""
-            if IPAddress(ip) == nil {
-                check.add(
-                    .invalid(
-                        "\(path).hostAliases[\(i)].ip", .string(ip),
-                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-            }
-        }
-        for (i, secret) in spec["imagePullSecrets"].elements.enumerated() where (secret["name"].string ?? "").isEmpty {
-            check.add(.required("\(path).imagePullSecrets[\(i)].name"))
         }
     }
 

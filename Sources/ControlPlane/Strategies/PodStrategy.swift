@@ -14,6 +14,8 @@ struct PodStrategy: ResourceStrategy {
         ]
     }
 
+    func warnings(for object: KubeObject) -> [String] { PodWarnings.of(object.spec, "spec") }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["phase": "Pending", "qosClass": .string(PodQOS.of(object.spec))]
         if !object.spec["schedulingGates"].elements.isEmpty {

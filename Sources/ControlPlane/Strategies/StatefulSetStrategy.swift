@@ -5,6 +5,10 @@ internal import KubeAPI
 struct StatefulSetStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
 
+    func warnings(for object: KubeObject) -> [String] {
+        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+    }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["replicas": 0, "availableReplicas": 0]
     }

@@ -32,6 +32,15 @@ enum VolumeValidation {
         "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
     ]
 
+    /// Of the kinds that need nothing else checked.
+    private static let requiredFields: [String: [String]] = [
+        "nfs": ["server", "path"], "iscsi": ["targetPortal", "iqn"], "csi": ["driver"], "image": ["reference"],
+        "awsElasticBlockStore": ["volumeID"], "gcePersistentDisk": ["pdName"], "cinder": ["volumeID"],
+        "azureDisk": ["diskName", "diskURI"], "azureFile": ["secretName", "shareName"],
+        "glusterfs": ["endpoints", "path"], "flexVolume": ["driver"], "rbd": ["image"], "gitRepo": ["repository"],
+        "vsphereVolume": ["volumePath"], "quobyte": ["registry", "volume"],
+    ]
+
     private static func source(_ kind: String, _ source: JSON, _ path: String, _ check: inout Validation) {
         func required(_ key: String) {
             if (source[key].string ?? "").isEmpty { check.add(.required("\(path).\(key)")) }
@@ -62,10 +71,24 @@ enum VolumeValidation {
         case "projected":
             mode(source["defaultMode"], "\(path).defaultMode", &check)
             projected(source["sources"].elements, "\(path).sources", &check)
-        case "nfs":
-            required("server")
-            required("path")
-        default: break
+        case "ephemeral":
+            let claim = source["volumeClaimTemplate"]
+            if claim.isNull {
+                check.add(.required("\(path).volumeClaimTemplate"))
+            } else {
+                PersistentVolumeClaimStrategy.check(claim["spec"], "\(path).volumeClaimTemplate.spec", &check)
+            }
+        default:
+            for key in requiredFields[kind] ?? [] { required(key) }
+            if kind == "csi", let driver = source["driver"].string, !driver.isEmpty {
+                if driver.utf8.count > 63 { check.add(.tooLong("\(path).driver", limit: 63)) }
+                if let problem = LabelSyntax.subdomainProblem(driver.lowercased()) {
+                    check.add(.invalid("\(path).driver", .string(driver), problem))
+                }
+            }
+            if kind == "image" {
+                check.oneOf(source["pullPolicy"], ["Always", "IfNotPresent", "Never"], "\(path).pullPolicy")
+            }
         }
     }
 
@@ -119,7 +142,16 @@ enum VolumeValidation {
                             "\(place).fieldRef.fieldPath", .string(field),
                             "error converting fieldPath: field label not supported: \(field)"))
                 }
-            } else if item["resourceFieldRef"].isNull {
+            } else if !item["resourceFieldRef"].isNull {
+                let (field, place) = (item["resourceFieldRef"], "\(place).resourceFieldRef")
+                for key in ["containerName", "resource"] where (field[key].string ?? "").isEmpty {
+                    check.add(.required("\(place).\(key)"))
+                }
+                if let name = field["resource"].string, !name.isEmpty, !ContainerValidation.isResourceField(name) {
+                    check.add(
+                        .notSupported("\(place).resource", .string(name), ContainerValidation.resourceFields))
+                }
+            } else {
                 check.add(.required(place, "one of fieldRef and resourceFieldRef is required"))
             }
         }

@@ -14,6 +14,10 @@ struct WorkloadStrategy: ResourceStrategy {
         kind == .deployment ? [] : [SelectableField("status.replicas", absent: "0")]
     }
 
+    func warnings(for object: KubeObject) -> [String] {
+        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+    }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         if kind != .deployment { object.json["status"] = ["replicas": 0] }
     }

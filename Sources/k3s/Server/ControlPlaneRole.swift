@@ -74,10 +74,16 @@ struct ControlPlaneRole: Sendable {
         server.authenticator = RequestAuthenticator(authorizer: authorizer, authenticateToken: checkToken) { _ in
             false
         }
+        if let pods = try AdmissionArguments.podSecurity(configuration.apiServerArguments) {
+            server.admission.setPodSecurity(pods)
+        }
         server.admission.plugins.append(.certificates(authorizer: authorizer))
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
+        for argument in configuration.apiServerArguments where !argument.contains(AdmissionArguments.flag + "=") {
+            logger.warning("--kube-apiserver-arg=\(argument.prefix { $0 != "=" }) is accepted, but has no effect yet")
+        }
         server.reviews = AccessReviews(
             authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
