@@ -72,6 +72,8 @@ struct Agent: Sendable {
             policy: tunnelPolicy(joined.description, node.network.nodeAddresses(primary: address), pods),
             balancer: balancer,
             defaultServer: configuration.serverAddress, logger: logger)
+        logger.info("k3s agent is up and running")
+        ServiceManager.ready()
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { [access] in try await role.run(access) }
