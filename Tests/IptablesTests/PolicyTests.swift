@@ -14,6 +14,17 @@ import Testing
         }.joined(separator: "\n")
     }
 
+    @Test func aKernelThatCannotFilterBridgedFramesIsTold() {
+        let both = ["net/bridge/bridge-nf-call-iptables": "0", "net/bridge/bridge-nf-call-ip6tables": "1"]
+        #expect(BridgeFiltering.problem([.ipv4, .ipv6], setting: { both[$0] }) == nil)
+        let old = ["net/bridge/bridge-nf-call-iptables": "1"]
+        #expect(BridgeFiltering.problem([.ipv4], setting: { old[$0] }) == nil)
+        for (families, settings) in [([AddressFamily.ipv4, .ipv6], old), ([.ipv4], [:])] {
+            let problem = BridgeFiltering.problem(families, setting: { settings[$0] })
+            #expect(problem?.contains("modprobe br_netfilter") == true && problem?.contains("\n") == false)
+        }
+    }
+
     @Test func aPolicyIsTwoElementsAPodAndARuleAPeer() throws {
         let fake = FakeRuleset()
         let enforcer = PolicyEnforcer(backend: fake, settings: PolicySettings())

@@ -1,6 +1,7 @@
 import Iptables
 import Linux
 import Netlink
+import NetworkTesting
 
 /// What the first packet of a connection costs when it goes to a service: the median of sends of one datagram each from a
 /// new port, in a network namespace of its own, to an address of that namespace itself.
@@ -19,6 +20,12 @@ enum FirstPacket {
         defer { close(receiver) }
         guard withAddress(target, 8080, { bind(receiver, $0, $1) }) == 0 else { throw NetlinkError(errno, "bind") }
         let none = try median(target, 8080, namespace)
+        // What any translation costs, whatever finds the endpoint: tracking the connection, and one rule made by hand.
+        nft("add table ip floor; add chain ip floor out { type nat hook output priority -100; }", namespace)
+        let tracked = try median(target, 8080, namespace)
+        nft("add rule ip floor out ip daddr 10.43.0.1 udp dport 80 dnat to 10.42.0.1:8080", namespace)
+        let byHand = try median(.v4(0x0a2b_0001), 80, namespace)
+        nft("delete table ip floor", namespace)
 
         let settings = ProxySettings(clusterCIDRs: [own])
         let proxy = ServiceProxy(backend: try KernelRuleset(in: namespace), connections: nil, settings: settings)
@@ -32,8 +39,14 @@ enum FirstPacket {
         let last = try median(.v4(0x0a2b_0000 + UInt32(count)), 80, namespace)
         func text(_ nanoseconds: Int64) -> String { "\(nanoseconds / 1000).\(nanoseconds % 1000 / 100) us" }
         print(
-            "first packet: without rules \(text(none)); with \(count) services to the first \(text(first)), to the last \(text(last))"
+            "first packet: without rules \(text(none)), tracked \(text(tracked)), one rule made by hand \(text(byHand)); with "
+                + "\(count) services to the first \(text(first)), to the last \(text(last))"
         )
+    }
+
+    private static func nft(_ script: String, _ namespace: NetworkNamespace) {
+        let done = shell("nft \"\(script)\"", in: namespace)
+        if done.status != 0 { print("nft: \(done.output)") }
     }
 
     private static func open(in namespace: NetworkNamespace) throws -> Int32 {

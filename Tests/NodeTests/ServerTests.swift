@@ -2,6 +2,7 @@ import Codecs
 import Containers
 import KubeAPI
 import Linux
+import Netlink
 import Synchronization
 import Testing
 import Transport
@@ -40,6 +41,30 @@ final class Collected: Sendable {
         let uid = node.create("web")
         try await node.until("ready") { node.isReady("web") }
         return "\(node.configuration.podLogs)/default_web_\(uid)/app/0.log"
+    }
+
+    @Test func addressesAndPortsOfPodsAreKnown() async throws {
+        let node = try NodeHarness()
+        _ = try await running(node)
+        let ports: JSON = [["containerPort": 8080], ["containerPort": 53, "protocol": "UDP"]]
+        _ = node.create(
+            "host", ["hostNetwork": true], containers: [["name": "app", "image": "busybox:1", "ports": ports]])
+        try await node.until("ready") { node.isReady("host") }
+        let agent = try #require(node.agent)
+        func has(_ address: String, _ port: UInt16) async -> Bool {
+            guard let address = IPAddress(address) else { return false }
+            return await agent.hasPod(at: address, port: port)
+        }
+        let own = try #require(node.pod("web")?.status["podIP"].string)
+        #expect(await has(own, 1))
+        #expect(await has("192.0.2.1", 8080))
+        for (address, port) in [("192.0.2.1", UInt16(53)), ("192.0.2.1", 22), ("10.42.0.77", 80), ("127.0.0.1", 8080)] {
+            #expect(await !has(address, port), "\(address):\(port)")
+        }
+        try await node.client.delete(.pods, namespace: "default", name: "web", options: DeleteOptions())
+        try await node.until("gone") { node.network.calls.contains { $0.hasPrefix("detach") } }
+        #expect(await !has(own, 1))
+        await node.stop()
     }
 
     @Test func logsAreReadAsAsked() async throws {

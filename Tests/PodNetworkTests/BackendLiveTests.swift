@@ -202,18 +202,45 @@ struct BackendLiveTests {
         // Not ours: it is on no record.
         try lab.nodes[0].route.addLink(
             LinkSpec("flannel.9", .vxlan(VXLANSettings(identifier: 9, port: 8472)), mtu: 1400))
+        let file = lab.nodes[0].directory + "/run/subnet.env"
+        #expect(
+            try Files.readString(file) == """
+                FLANNEL_NETWORK=10.42.0.0/16
+                FLANNEL_SUBNET=10.42.1.1/24
+                FLANNEL_IPV6_NETWORK=fd00:42::/56
+                FLANNEL_IPV6_SUBNET=fd00:42:0:1::1/64
+                FLANNEL_MTU=1430
+                FLANNEL_IPMASQ=true
+
+                """)
         try await lab.startAll(.hostGateway)
+        #expect(try Files.readString(file).contains("FLANNEL_MTU=1500\n"))
         func names() throws -> Set<String> { Set(try lab.nodes[0].route.links().map(\.name)) }
         #expect(try names().isSuperset(of: ["flannel.9", "cni0"]))
         #expect(try names().isDisjoint(with: ["flannel.1", "flannel-v6.1"]))
         try await podsReachEachOther(lab, [.ipv4, .ipv6])
         #expect(try lab.nodes[0].route.link(name: "cni0")?.mtu == 1500)
         try await lab.start(lab.nodes[0], .none)
+        #expect(!Files.exists(file))
+        // Another program's file is left alone.
+        try Files.write(file, Array("FLANNEL_MTU=1\n".utf8))
+        try await lab.start(lab.nodes[0], .none)
+        #expect(try Files.readString(file) == "FLANNEL_MTU=1\n")
         #expect(try !lab.nodes[0].route.routes(family: .ipv4).contains { $0.origin == ForwardingPlan.origin })
         try await lab.start(lab.nodes[0], .vxlan) { $0.vni = 3 }
         #expect(try names().contains("flannel.3"))
         try #require(lab.nodes[0].backend).tearDown()
-        #expect(try !names().contains("flannel.3"))
+        #expect(try !names().contains("flannel.3") && !Files.exists(file))
+    }
+
+    @Test func aSubnetFileThatCannotBeWrittenIsToldAndStopsNothing() async throws {
+        let lab = try NodeNetworks(2)
+        try await lab.startAll(.vxlan)
+        try Files.write(lab.nodes[0].directory + "/file", [])
+        try await lab.start(lab.nodes[0], .vxlan) { $0.subnetFile = lab.nodes[0].directory + "/file/subnet.env" }
+        let problems = lab.tell(lab.nodes[0])
+        #expect(problems.count == 1 && problems.first?.hasPrefix("subnet file: ") == true, "\(problems)")
+        try await podsReachEachOther(lab, [.ipv4])
     }
 
     @Test func theInterfaceIsChosenAndItsErrorsAreClear() async throws {

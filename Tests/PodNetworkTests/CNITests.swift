@@ -137,7 +137,6 @@ struct CNILiveTests {
         let server = try ProbeServer("b", in: b, port: 80)
         defer { server.close_() }
         #expect(probe(from: a, "10.88.0.3", 80, milliseconds: 5000) == .answer("b 10.88.0.2"))
-        try await cni.check(container: "a")
         // Another process, and another configuration by then: what was made is unmade all the same.
         let later = try network(node)
         try Files.remove(directory + "/net.d/10-test.conflist")

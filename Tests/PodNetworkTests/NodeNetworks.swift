@@ -67,6 +67,8 @@ final class NodeNetworks {
     func configuration(_ node: Node, _ kind: BackendKind) -> BackendConfiguration {
         var configuration = BackendConfiguration(kind, stateFile: node.directory + "/backend")
         configuration.keyFile = node.directory + "/wgkey"
+        configuration.subnetFile = node.directory + "/run/subnet.env"
+        configuration.clusterCIDRs = ["10.42.0.0/16", "fd00:42::/56"].compactMap { IPPrefix($0) }
         return configuration
     }
 

@@ -133,6 +133,8 @@ class Machine:
         self.data = os.path.join(self.dir, "data")
         self.log = os.path.join(self.dir, f"{self.role}.log")
         self.registries = os.path.join(self.dir, "registries.yaml")
+        self.subnet_file = os.path.join(self.dir, "run-flannel", "subnet.env")
+        self.variables = {}
         self.process = None
 
     # Life of the process
@@ -165,7 +167,10 @@ class Machine:
 
     def process_environment(self):
         # A machine has one node password; these machines share the host's file system.
-        return dict(os.environ, K3S_NODE_PASSWORD_FILE=os.path.join(self.dir, "node-password"))
+        return dict(
+            os.environ, K3S_NODE_PASSWORD_FILE=os.path.join(self.dir, "node-password"),
+            FLANNELD_SUBNET_FILE=self.subnet_file, **self.variables,
+        )  # fmt: skip
 
     def wait_ready(self, timeout=30):
         wait_until(f"{self.node_name} Ready", self.is_ready, timeout=timeout)
@@ -274,8 +279,8 @@ class Node(Machine):
 
     role = "server"
 
-    def __init__(self, name, flags=(), kubectl="1.37", switch=None):
-        super().__init__(name, "node-1", flags, switch=switch)
+    def __init__(self, name, flags=(), kubectl="1.37", switch=None, address="192.0.2.10"):
+        super().__init__(name, "node-1", flags, switch=switch, address=address)
         self.kubeconfig = os.path.join(self.dir, "k3s.yaml")
         self.kubectl_binary = os.path.join(WORK, f"kubectl-{kubectl}", "bin", "kubectl")
 

@@ -297,3 +297,64 @@ def test_attach_to_a_pod_of_an_agent(egress):
     finally:
         attached.kill()
         attached.wait()
+
+
+@pytest.fixture(scope="module")
+def pods_only():
+    cluster = Cluster("pods", ["--egress-selector-mode", "pod"])
+    try:
+        cluster.agent(2)
+        cluster.server.netns.run(
+            "nft", "add table ip test; add chain ip test out { type filter hook output priority 0; }; "
+            "add rule ip test out ip daddr 10.42.1.0/24 drop; add rule ip test out ip daddr 192.0.2.12 tcp dport 8080-9999 drop")  # fmt: skip
+        cluster.server.apply(WEB + SHARED)
+        cluster.server.kubectl("wait", "--for=condition=Ready", "pod/web", "pod/shared", "--timeout=60s")
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+# A pod on the host's network; and a service whose endpoints are no pods, but a program of the node's.
+SHARED = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shared}
+spec:
+  nodeName: node-2
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: "web:test", ports: [{containerPort: 8080}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nowhere}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: nowhere-1, labels: {kubernetes.io/service-name: nowhere}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.12]}]
+ports: [{port: 9999}]
+"""
+
+
+def test_mode_pod_leads_to_the_pods_of_the_agent_and_no_further(pods_only):
+    server = pods_only.server
+    raw = lambda path, check=True: server.kubectl("get", "--raw", "/api/v1/namespaces/default/" + path, check=check)
+    assert raw("pods/web:8080/proxy/index.html").stdout == "hello\n"
+    assert raw("pods/shared:8080/proxy/index.html").stdout == "hello\n"
+    agent = pods_only.agent(2)
+    other = subprocess.Popen(
+        agent.netns.command("python3", "-m", "http.server", "--bind", "192.0.2.12", "--directory", agent.dir, "9999"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        wait_until("it listens", lambda: agent.netns.run("curl", "-sf", "-m", "5", "http://192.0.2.12:9999/", check=False).returncode == 0)
+        # Modes agent and pod only differ in pods: what is none is refused, whoever listens there.
+        refused = raw("services/nowhere/proxy/", check=False)
+        assert refused.returncode != 0 and "Directory listing" not in refused.stdout and "Error" in refused.stderr, refused
+    finally:
+        other.kill()
+        other.wait()
+    assert raw("pods/shared:8080/proxy/index.html").stdout == "hello\n"

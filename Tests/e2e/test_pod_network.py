@@ -161,6 +161,10 @@ def test_nodes_announce_themselves_as_flannel_does(pair):
     assert len(ranges) == 2
     link = pair.server.netns.run("ip", "-d", "link", "show", "flannel.1").stdout
     assert "mtu 1450" in link and "vxlan id 1" in link and "dstport 8472" in link and "nolearning" in link
+    with open(pair.agent(2).subnet_file) as f:
+        values = dict(line.split("=") for line in f.read().splitlines())
+    assert values["FLANNEL_NETWORK"] == "10.42.0.0/16" and values["FLANNEL_MTU"] == "1450" and values["FLANNEL_IPMASQ"] == "true"
+    assert values["FLANNEL_SUBNET"] == pair.server.jsonpath("node", "node-2", "{.spec.podCIDR}").replace(".0/", ".1/")
 
 
 def test_routes_follow_nodes_and_come_back_with_them(pair):
@@ -261,6 +265,8 @@ def test_changing_the_backend_removes_the_old_tunnel(configured):
     wait_until("no tunnel", lambda: node.netns.run("ip", "link", "show", "flannel.1", check=False).returncode != 0)
     said = lambda: node.jsonpath("node", "node-1", "{.metadata.annotations.flannel\\.alpha\\.coreos\\.com/backend-type}")
     wait_until("the announcement", lambda: said() == "host-gw")
+    with open(node.subnet_file) as f:
+        assert "FLANNEL_MTU=1500\n" in f.read()
     assert node.jsonpath("pod", "a", "{.status.containerStatuses[0].restartCount}") == "0"
 
 

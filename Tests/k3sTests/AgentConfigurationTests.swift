@@ -79,10 +79,9 @@ import Transport
 
     @Test func certificatesAreRenewedInTheLastThirdOfTheirLife() {
         let day: Int64 = 86_400
-        #expect(!Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 240 * day))
-        #expect(Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 245 * day))
-        #expect(Agent.isDue(notBefore: 0, notAfter: 365 * day, now: 400 * day))
-        #expect(!Agent.isDue(notBefore: 0, notAfter: day, now: 0))
+        #expect(Agent.due(from: 1000, through: 1000 + 300 * day) == 1000 + 200 * day)
+        // What runs out with its authority, or has: no loop of restarts.
+        #expect(Agent.due(from: 1000, through: 1010) == 1030 && Agent.due(from: 1000, through: 0) == 1030)
     }
 
     @Test func identityIsMadeOnceAndKept() throws {
@@ -131,14 +130,35 @@ import Transport
         }
     }
 
-    @Test func aTunnelLeadsToTheNodesOwnAPIOnly() {
+    @Test func aTunnelLeadsToTheNodesOwnAPIOnly() async {
         var policy = AgentTunnels.Policy(kubeletPort: 10250)
-        func allows(_ host: String, _ port: UInt16, _ network: String = "tcp") -> Bool {
-            policy.allows(TunnelAddress(network: network, host: host, port: port))
+        func allows(_ host: String, _ port: UInt16, _ network: String = "tcp") async -> Bool {
+            await policy.allows(TunnelAddress(network: network, host: host, port: port))
         }
-        #expect(allows("127.0.0.1", 10250) && allows("::1", 10250))
-        #expect(!allows("127.0.0.1", 22) && !allows("192.0.2.10", 10250) && !allows("127.0.0.1", 10250, "udp"))
+        #expect(await allows("127.0.0.1", 10250))
+        #expect(await allows("::1", 10250))
+        for (host, port) in [("127.0.0.1", UInt16(22)), ("192.0.2.10", 10250), ("10.42.3.4", 80)] {
+            #expect(await !allows(host, port), "\(host)")
+        }
+        #expect(await !allows("127.0.0.1", 10250, "udp"))
         policy.networks = [IPPrefix("10.42.0.0/16")].compactMap { $0 }
-        #expect(allows("10.42.3.4", 80) && !allows("10.43.0.1", 443) && !allows("10.42.example", 80))
+        #expect(await allows("10.42.3.4", 80))
+        for host in ["10.43.0.1", "10.42.example"] { #expect(await !allows(host, 443), "\(host)") }
+    }
+
+    @Test func inModePodATunnelLeadsToPodsOfTheNodeOnly() async throws {
+        let pods = NodePods()
+        var policy = AgentTunnels.Policy(kubeletPort: 10250)
+        policy.isPod = { await pods.have($0, $1) }
+        let pod = TunnelAddress(host: "10.42.3.4", port: 80), other = TunnelAddress(host: "10.42.3.5", port: 80)
+        let kubelet = TunnelAddress(host: "127.0.0.1", port: 10250), name = TunnelAddress(host: "example.org", port: 80)
+        // The node is not up yet.
+        #expect(await !policy.allows(pod))
+        let address = try #require(IPAddress("10.42.3.4"))
+        pods.connect { $0 == address && $1 == 80 }
+        #expect(await policy.allows(pod))
+        #expect(policy.decides(pod) == nil && policy.decides(kubelet) == true && policy.decides(name) == false)
+        #expect(await !policy.allows(other))
+        #expect(await !policy.allows(TunnelAddress(host: "10.42.3.4", port: 81)))
     }
 }

@@ -1,5 +1,7 @@
 import Codecs
+import Iptables
 import Linux
+import Netlink
 import Testing
 
 @testable import k3s
@@ -119,6 +121,10 @@ import Testing
         let lines = report.sections.flatMap(\.lines)
         #expect(lines.count == KernelProbes.all.count)
         #expect(lines.first { $0.label == "veth pair" }?.level == .good)
+        let frames = lines.first { $0.label == "bridged frames in the firewall" }
+        let isThere = BridgeFiltering.problem([.ipv4, .ipv6]) == nil
+        #expect(frames?.level == (isThere ? .good : .warn))
+        #expect(isThere || frames?.text.contains("modprobe br_netfilter") == true)
         #expect(try MountInfo.current().count == before)
         #expect(access("/sys/class/net/probe0", F_OK) != 0)
     }

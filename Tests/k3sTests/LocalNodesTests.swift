@@ -306,6 +306,13 @@ private func withBench(
                     }
                     #expect(asked.withLock { $0 }.isEmpty)
                 }
+                // A pod on the host's network.
+                let shared = TunnelAddress(host: Self.nowhere, port: 1)
+                asked.withLock { $0 = [] }
+                if expected {
+                    _ = try? await bench.nodes.connection(shared.host, shared.port).read()
+                    #expect(asked.withLock { $0 } == [shared])
+                }
                 session.close()
                 await running.value
             }

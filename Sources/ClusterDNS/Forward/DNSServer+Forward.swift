@@ -68,7 +68,7 @@ extension DNSServer {
     }
 
     private func fail(_ waiter: Resolver.Waiter, _ client: Client, _ state: inout State) {
-        guard case .reply(let bytes, let code) = state.resolver.refuse(waiter.query, .serverFailure, waiter.limit)
+        guard case .reply(let bytes, let code, _) = state.resolver.refuse(waiter.query, .serverFailure, waiter.limit)
         else { return }
         state.counters.count(code)
         send(bytes, to: client, &state)

@@ -41,6 +41,7 @@ package final class DNSServer: Sendable {
 
     struct State: Sendable {
         var resolver: Resolver
+        var prepared = PreparedAnswers()
         var pending: [CacheKey: Pending] = [:]
         var attempts: [UInt64: Attempt] = [:]
         var connections: [UInt64: Connection] = [:]
@@ -72,7 +73,10 @@ package final class DNSServer: Sendable {
 
     /// Changes names, hosts or configuration; the closure must be short.
     package func update<R: Sendable>(_ body: (inout Resolver) -> R) -> R {
-        state.withLock { body(&$0.resolver) }
+        state.withLock { state in
+            state.prepared.removeAll()
+            return body(&state.resolver)
+        }
     }
 
     // MARK: listening
@@ -88,8 +92,8 @@ package final class DNSServer: Sendable {
         let actual = withUnsafeBytes(of: bound.storage) { UInt16($0[2]) << 8 | UInt16($0[3]) }
         let datagram = try DNSSocket.listening(.datagram, address, port: actual)
         try add(stream.take()) { server, fd in server.acceptConnections(fd) }
-        let buffer = ReceiveBuffer()
-        try add(datagram.take(), level: true) { server, fd in server.receiveDatagrams(fd, buffer) }
+        let batch = DatagramBatch()
+        try add(datagram.take(), level: true) { server, fd in server.receiveDatagrams(fd, batch) }
         state.withLock { $0.addresses.append(address) }
         return actual
     }
@@ -132,49 +136,54 @@ package final class DNSServer: Sendable {
 
     // MARK: datagrams
 
-    /// Only the reactor's thread uses it.
-    final class ReceiveBuffer: @unchecked Sendable {
-        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 8)
-        deinit { bytes.deallocate() }
-    }
-
-    private func receiveDatagrams(_ fd: Int32, _ buffer: ReceiveBuffer) {
+    private func receiveDatagrams(_ fd: Int32, _ batch: DatagramBatch) {
         // Then others of the reactor have their turn; what is left makes it ready again.
-        for _ in 0..<64 {
+        for _ in 0..<8 {
             let goesOn = state.withLock { state -> Bool in
                 // Under the lock, as all use of descriptors: after `stop` the number may be somebody else's.
                 guard !state.isStopped else { return false }
-                var from = SocketAddress()
-                let count = from.withMutable {
-                    recvfrom(fd, buffer.bytes.baseAddress, buffer.bytes.count, DNSSocket.reportTruncation, $0, $1)
+                let count = batch.receive(fd)
+                let now = count > 0 ? MonotonicClock.now() : 0
+                for index in 0..<count {
+                    guard let message = batch.message(index) else { continue }
+                    let isKnown: Void? = state.prepared.find(message) { entry in
+                        state.counters.count(entry.type, isDatagram: true)
+                        state.counters.count(entry.code)
+                        batch.answer(index, entry.answer, id: message)
+                    }
+                    if isKnown == nil { answer(message, .datagram(fd, batch.client(index)), &state, now, batch, index) }
                 }
-                if count < 0 { return false }
-                // Longer than any query.
-                if count > buffer.bytes.count { return true }
-                let message = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count])
-                answer(message, .datagram(fd, from), &state, MonotonicClock.now())
-                return true
+                batch.send(fd)
+                return count == DatagramBatch.size
             }
             if !goesOn { return }
         }
     }
 
     /// One message of a client, with the state's lock held.
-    func answer(_ message: UnsafeRawBufferPointer, _ client: Client, _ state: inout State, _ now: Int64) {
+    /// - Parameter batch: what the answer to a datagram goes with, and the datagram's place there.
+    func answer(
+        _ message: UnsafeRawBufferPointer, _ client: Client, _ state: inout State, _ now: Int64,
+        _ batch: DatagramBatch? = nil, _ place: Int = 0
+    ) {
+        func give(_ bytes: [UInt8]) {
+            if let batch { batch.answer(place, bytes, id: message) } else { send(bytes, to: client, &state) }
+        }
         let isDatagram = if case .datagram = client { true } else { false }
         switch DNSQuery.parse(message) {
         case .drop: state.counters.dropped += 1
         case .refusal(let bytes, let code):
             state.counters.count(DNSType(0), isDatagram: isDatagram)
             state.counters.count(code)
-            send(bytes, to: client, &state)
+            give(bytes)
         case .query(let query):
             state.counters.count(query.type, isDatagram: isDatagram)
             let limit = isDatagram ? query.datagramLimit : 65_535
             switch state.resolver.step(query, limit: limit, now: now) {
-            case .reply(let bytes, let code):
+            case .reply(let bytes, let code, let isStable):
                 state.counters.count(code)
-                send(bytes, to: client, &state)
+                give(bytes)
+                if isStable, isDatagram { state.prepared.keep(message, bytes, query.type, code) }
             case .forward(let key, let waiter): forward(key, waiter, client, &state, now)
             }
         }

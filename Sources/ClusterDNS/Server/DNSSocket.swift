@@ -6,6 +6,8 @@ struct SocketAddress: Sendable {
     var storage: sockaddr_storage
     var length: socklen_t
 
+    init(storage: sockaddr_storage, length: socklen_t) { (self.storage, self.length) = (storage, length) }
+
     init() {
         storage = sockaddr_storage()
         length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -40,9 +42,6 @@ struct SocketAddress: Sendable {
 
 enum DNSSocket {
     enum Kind { case datagram, stream }
-
-    /// MSG_TRUNC: the real length is returned, so that a cut datagram is noticed.
-    static let reportTruncation: Int32 = 0x20
 
     /// One send(2) without SIGPIPE.
     static func transmit(_ fd: Int32, _ bytes: [UInt8]) -> Int {

@@ -48,7 +48,8 @@ package struct Resolver: Sendable {
     }
 
     enum Step: Sendable {
-        case reply([UInt8], DNSCode)
+        /// `isStable`: the same question has the same answer until something here is changed.
+        case reply([UInt8], DNSCode, isStable: Bool)
         case forward(CacheKey, Waiter)
     }
 
@@ -100,7 +101,8 @@ package struct Resolver: Sendable {
             name, waiter.query.type, wantsDNSSEC: waiter.query.edns?.wantsDNSSEC ?? false,
             disablesChecking: waiter.query.disablesChecking, group: group)
         if let stored = cache.find(key, now: now) {
-            return .reply(reply(to: waiter, key, stored, now), DNSCode(rawValue: stored.code) ?? .noError)
+            return .reply(
+                reply(to: waiter, key, stored, now), DNSCode(rawValue: stored.code) ?? .noError, isStable: false)
         }
         return .forward(key, waiter)
     }
@@ -111,7 +113,8 @@ package struct Resolver: Sendable {
         let query = waiter.query
         var answers = answer.answers
         // CoreDNS's loadbalance: clients take the first.
-        if answers.count > 1, query.type == .a || query.type == .aaaa {
+        let takesTurns = answers.count > 1 && (query.type == .a || query.type == .aaaa)
+        if takesTurns {
             turn = (turn &+ 1) & 0xffff
             let middle = turn % answers.count
             answers = Array(answers[middle...] + answers[..<middle])
@@ -121,14 +124,15 @@ package struct Resolver: Sendable {
         return .reply(
             compose(
                 waiter, flags: query.answerFlags(code, authoritative: true), answers: waiter.chain + answers,
-                authorities: isNegative ? [zone.authority()] : [], additionals: answer.additionals), code)
+                authorities: isNegative ? [zone.authority()] : [], additionals: answer.additionals), code,
+            isStable: !takesTurns)
     }
 
     func refuse(_ query: DNSQuery, _ code: DNSCode, _ limit: Int) -> Step {
         var writer = DNSWriter(
             id: query.id, flags: query.answerFlags(code, authoritative: false), question: query.question,
             name: query.name, limit: limit)
-        return .reply(writer.finish(edns: query.edns), code)
+        return .reply(writer.finish(edns: query.edns), code, isStable: false)
     }
 
     /// Another server's answer for one who waited.
@@ -139,7 +143,7 @@ package struct Resolver: Sendable {
             return bytes
         }
         guard var message = try? DNSMessage(stored.bytes) else {
-            guard case .reply(let bytes, _) = refuse(waiter.query, .serverFailure, waiter.limit) else { return [] }
+            guard case .reply(let bytes, _, _) = refuse(waiter.query, .serverFailure, waiter.limit) else { return [] }
             return bytes
         }
         let age = UInt32(clamping: (now - stored.storedAt) / 1_000_000_000)

@@ -146,9 +146,9 @@ package final class PolicyEnforcer: Sendable {
     private func filterBridgedFrames() throws(NetlinkError) {
         for family in settings.families {
             do throws(NetlinkError) {
-                try backend.setSysctl("net/bridge/bridge-nf-call-ip\(family == .ipv4 ? "" : "6")tables", "1")
+                try backend.setSysctl(BridgeFiltering.setting(family), "1")
             } catch {
-                // No such setting: the kernel has no br_netfilter, or it is not loaded.
+                // No such setting: the kernel has no br_netfilter, or it is not loaded (BridgeFiltering.problem).
                 guard error.isNotFound else { throw error }
             }
         }

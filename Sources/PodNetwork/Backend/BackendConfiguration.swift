@@ -37,8 +37,12 @@ package struct BackendConfiguration: Sendable, Equatable {
     /// Seconds; k3s's 25 keep NAT in the way open.
     package var keepalive: UInt16 = 25
     package var keyFile = "/run/flannel/wgkey"
-    /// Where the names of the interfaces are kept that were made, so that another backend can remove them; on tmpfs, as they
-    /// live no longer than that.
+    /// The cluster's pod networks, and where CNI plugins and scripts look for them and the node's part (`SubnetFile`); nil:
+    /// nowhere.
+    package var clusterCIDRs: [IPPrefix] = []
+    package var subnetFile: String?
+    /// Where the names of the interfaces (and of the subnet file) are kept that were made, so that another backend can
+    /// remove them; on tmpfs, as they live no longer than that.
     package var stateFile: String
 
     package init(_ kind: BackendKind, stateFile: String) { (self.kind, self.stateFile) = (kind, stateFile) }

@@ -49,19 +49,24 @@ extension NetworkBackend {
         return address
     }
 
-    /// Removes the devices that an earlier process made for another backend or configuration.
+    /// Removes the devices, and the subnet file, that an earlier process made for another backend or configuration.
     static func removeOtherDevices(
         _ configuration: BackendConfiguration, _ podCIDRs: [IPPrefix], _ route: RouteSocket
     ) throws(PodNetworkError) {
-        let wanted = podCIDRs.compactMap { configuration.deviceName($0.family) }
+        var wanted = podCIDRs.compactMap { configuration.deviceName($0.family) }
+        if configuration.kind != .none, let file = configuration.subnetFile { wanted.append(file) }
         let recorded: [UInt8]?
         do throws(SysError) {
             recorded = try Files.readIfPresent(configuration.stateFile, limit: 4096)
         } catch { throw PodNetworkError("read the names of tunnels", error) }
+        let stale = String(decoding: recorded ?? [], as: UTF8.self).split(separator: "\n").map(String.init).filter {
+            !wanted.contains($0)
+        }
+        // The only lines with a slash, which no interface has in its name.
+        for file in stale where file.hasPrefix("/") { try? Files.remove(file) }
         try kernel("remove tunnels of another backend") { () throws(NetlinkError) in
-            for line in String(decoding: recorded ?? [], as: UTF8.self).split(separator: "\n")
-            where !wanted.contains(String(line)) {
-                guard let link = try route.link(name: String(line)), link.kind == "vxlan" || link.kind == "wireguard"
+            for line in stale where !line.hasPrefix("/") {
+                guard let link = try route.link(name: line), link.kind == "vxlan" || link.kind == "wireguard"
                 else { continue }
                 try route.deleteLink(link.index)
             }

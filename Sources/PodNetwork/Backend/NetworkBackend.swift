@@ -17,6 +17,8 @@ package final class NetworkBackend: Sendable {
         /// What is in the kernel; nil: it has to be asked.
         var applied: ForwardingPlan?
         var tunnels: [AddressFamily: NetworkNode.Tunnel]
+        /// What does not work since the start, but stops nothing.
+        var problems: [String] = []
     }
     package let configuration: BackendConfiguration
     /// Of pods' packets: what fits into the tunnel.
@@ -79,6 +81,11 @@ package final class NetworkBackend: Sendable {
                     configuration, own: podCIDRs, uplink: uplink.index,
                     onLink: (uplink.ipv4 + uplink.ipv6).map(\.masked),
                     devices: made.devices), tunnels: made.tunnels))
+        guard configuration.kind != .none, let file = configuration.subnetFile else { return }
+        let text = SubnetFile.text(cluster: configuration.clusterCIDRs, node: podCIDRs, mtu: mtu)
+        do throws(SysError) { try SubnetFile.write(text, to: file) } catch {
+            state.withLock { $0.problems.append("subnet file: \(error)") }
+        }
     }
 
     /// This node as others see it.
@@ -93,7 +100,7 @@ package final class NetworkBackend: Sendable {
     package func update(_ nodes: [NetworkNode]) -> [String] {
         state.withLock { state in
             state.nodes = nodes
-            return apply(&state)
+            return state.problems + apply(&state)
         }
     }
 
@@ -130,6 +137,7 @@ package final class NetworkBackend: Sendable {
                 if let name = self.configuration.deviceName(family) { try self.route.deleteLink(name: name) }
             }
         }
+        if let file = configuration.subnetFile { try? Files.remove(file) }
         try? Files.remove(configuration.stateFile)
     }
 

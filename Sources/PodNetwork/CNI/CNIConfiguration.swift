@@ -6,7 +6,6 @@ import Linux
 package struct CNIConfiguration: Sendable, Equatable {
     package var name: String
     package var version: String
-    package var disablesCheck = false
     package var plugins: [JSON]
     /// The file's object, for the cache.
     package var document: JSON
@@ -27,7 +26,6 @@ package struct CNIConfiguration: Sendable, Equatable {
         guard CNIConfiguration.versions.contains(version) else {
             throw refuse("cniVersion: \"\(version)\": expected \(CNIConfiguration.versions.joined(separator: ", "))")
         }
-        disablesCheck = document["disableCheck"].bool ?? (document["disableCheck"].string == "true")
         plugins = document["plugins"].isNull ? [document] : document["plugins"].elements
         if plugins.isEmpty { throw refuse("plugins: expected at least one plugin") }
         for (index, plugin) in plugins.enumerated() {
@@ -95,13 +93,13 @@ package struct CNIAttachment: Sendable, Equatable {
 
 /// One execution of a plugin: what it is given. A value, so that it can be tested without plugins.
 package struct CNIInvocation: Sendable, Equatable {
-    package enum Command: String, Sendable { case add = "ADD", delete = "DEL", check = "CHECK" }
+    package enum Command: String, Sendable { case add = "ADD", delete = "DEL" }
     package var plugin: String
     package var environment: [String]
     package var input: JSON
 
     /// - Parameters:
-    ///   - previous: the result of the plugin before (ADD), or of the whole list (DEL, CHECK).
+    ///   - previous: the result of the plugin before (ADD), or of the whole list (DEL).
     package init(
         _ command: Command, _ plugin: JSON, of configuration: CNIConfiguration, _ attachment: CNIAttachment,
         previous: JSON?, path: [String]

@@ -13,7 +13,8 @@ package struct CNISettings: Sendable, Equatable {
     package init(cacheDirectory: String) { self.cacheDirectory = cacheDirectory }
 }
 
-/// Pod networks made by plugins of others: the runtime's side of the CNI specification 1.0.
+/// Pod networks made by plugins of others: the runtime's side of the CNI specification 1.0, as far as containerd has one for
+/// pods: ADD and DEL (nobody there asks for CHECK).
 ///
 ///     let addresses = try await cni.add(attachment)
 ///     try await cni.delete(container: id)
@@ -86,19 +87,6 @@ package final class CNINetwork: Sendable {
         if let failure { throw failure }
         do throws(SysError) { try Files.remove(path(container)) } catch {
             throw PodNetworkError("remove the CNI result of \(container)", error)
-        }
-    }
-
-    /// Whether the pod's network is as ADD left it; throws what a plugin finds wrong.
-    package func check(container: String) async throws(PodNetworkError) {
-        guard let entry = cached(container), let result = entry.result else {
-            throw PodNetworkError(.invalid, "sandbox \(container) has no CNI result")
-        }
-        // CHECK came with 0.4.0.
-        let tooOld = ["0.1.0", "0.2.0", "0.3.0", "0.3.1"].contains(entry.configuration.version)
-        if entry.configuration.disablesCheck || tooOld { return }
-        for plugin in entry.configuration.plugins {
-            _ = try await run(.check, plugin, entry.configuration, entry.attachment, previous: result)
         }
     }
 

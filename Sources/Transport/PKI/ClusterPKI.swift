@@ -12,6 +12,8 @@ package struct ClusterPKIParameters: Sendable {
     package var serviceAddresses: [String] = ["10.43.0.1"]
     package var advertiseAddress: String?
     package var clusterDomain = "cluster.local"
+    /// Of what is not an authority's, in seconds.
+    package var lifetime = CertificateProfile.year
     /// Seconds since 1970.
     package var now: Int64 = WallClock.now() / 1_000_000_000
 
@@ -73,7 +75,8 @@ package struct ClusterPKI: Sendable {
         try files.write("client-ca.nochain.crt", client.certificate.pem, mode: 0o644)
         try files.write("server-ca.nochain.crt", server.certificate.pem, mode: 0o644)
         let service = try files.serviceKeys()
-        for leaf in ClusterLeaf.all(parameters) {
+        for var leaf in ClusterLeaf.all(parameters) {
+            leaf.profile.lifetime = parameters.lifetime
             let authority =
                 switch leaf.authority {
                 case .client: client
@@ -132,7 +135,7 @@ package struct ClusterPKI: Sendable {
     }
 
     package func issue(_ kind: NodeCertificate, for key: PublicKey, now: Int64? = nil) throws(PKIError) -> [UInt8] {
-        let profile: CertificateProfile
+        var profile: CertificateProfile
         var authority = client
         switch kind {
         case .kubeletClient(let node):
@@ -151,6 +154,7 @@ package struct ClusterPKI: Sendable {
             profile = CertificateProfile(
                 subject: DistinguishedName(commonName: "system:k3s-controller"), usages: [.clientAuth])
         }
+        profile.lifetime = parameters.lifetime
         let now = now ?? WallClock.now() / 1_000_000_000
         return try authority.issue(profile, for: key, now: now).pem + authority.pem
     }

@@ -13,6 +13,7 @@ package struct ListenerCertificate: Sendable {
     package private(set) var key: PrivateKey
     private let authority: CertificateAuthority
     private let path: String
+    private let lifetime: Int64
 
     /// The leaf and its issuers.
     package var chainPEM: [UInt8] { certificate.pem + authority.pem }
@@ -31,7 +32,7 @@ package struct ListenerCertificate: Sendable {
         {
             var loaded = ListenerCertificate(
                 names: kept.certificate.alternativeNames, certificate: kept.certificate, key: kept.key,
-                authority: pki.server, path: path)
+                authority: pki.server, path: path, lifetime: pki.parameters.lifetime)
             if kept.certificate.notBefore > now || !loaded.names.contains(wanted) || loaded.needsRenewal(now: now) {
                 loaded.names = AlternativeNames(
                     wanted.all + loaded.names.all.prefix(max(0, nameLimit - wanted.all.count)))
@@ -41,8 +42,8 @@ package struct ListenerCertificate: Sendable {
         }
         let key = try PrivateKey.generate()
         let made = ListenerCertificate(
-            names: wanted, certificate: try issue(wanted, key, pki.server, now), key: key, authority: pki.server,
-            path: path)
+            names: wanted, certificate: try issue(wanted, key, pki.server, now, pki.parameters.lifetime), key: key,
+            authority: pki.server, path: path, lifetime: pki.parameters.lifetime)
         try made.save()
         if rotates {
             do throws(SysError) { try Files.remove(rotation) } catch { throw .file("\(error)") }
@@ -65,15 +66,17 @@ package struct ListenerCertificate: Sendable {
     }
 
     private mutating func reissue(now: Int64) throws(PKIError) {
-        certificate = try Self.issue(names, key, authority, now)
+        certificate = try Self.issue(names, key, authority, now, lifetime)
         try save()
     }
 
     private static func issue(
-        _ names: AlternativeNames, _ key: PrivateKey, _ authority: CertificateAuthority, _ now: Int64
+        _ names: AlternativeNames, _ key: PrivateKey, _ authority: CertificateAuthority, _ now: Int64,
+        _ lifetime: Int64
     ) throws(PKIError) -> Certificate {
         let profile = CertificateProfile(
-            subject: DistinguishedName(commonName: "k3s", organizations: ["k3s"]), names: names, usages: [.serverAuth])
+            subject: DistinguishedName(commonName: "k3s", organizations: ["k3s"]), names: names, usages: [.serverAuth],
+            lifetime: lifetime)
         return try authority.issue(profile, for: key.publicKey, now: now)
     }
 

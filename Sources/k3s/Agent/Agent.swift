@@ -60,22 +60,25 @@ struct Agent: Sendable {
         let clients = NodeClients(
             kubelet: try client(joined.kubelet), proxy: try client(joined.proxy),
             cluster: try client(joined.controller))
-        let access = NodeCluster(clients: clients, certificate: joined.serving, clientCA: joined.clientCA)
+        var access = NodeCluster(clients: clients, certificate: joined.serving, clientCA: joined.clientCA)
+        let pods = NodePods()
+        access.connectPods = { pods.connect($0) }
         let role = try NodeRole(node, address: address, group: group, logger: logger)
         let servers = AgentServers(
             balancer: balancer, defaultServer: configuration.serverAddress, url: configuration.server.description,
             files: files, client: clients.proxy, logger: logger)
         let tunnels = AgentTunnels(
             http: http, group: group, tls: try context(joined.kubelet),
-            policy: try tunnelPolicy(joined.description, address), balancer: balancer,
+            policy: tunnelPolicy(joined.description, node.network.nodeAddresses(primary: address), pods),
+            balancer: balancer,
             defaultServer: configuration.serverAddress, logger: logger)
         logger.info("k3s agent is up and running")
         ServiceManager.ready()
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
-                tasks.addTask { try await role.run(access) }
+                tasks.addTask { [access] in try await role.run(access) }
                 tasks.addTask { await servers.follow() }
-                tasks.addTask { try await renewal(of: joined, clients.kubelet) }
+                tasks.addTask { [server] in try await renewal(of: joined, clients.kubelet, server, group) }
                 tasks.addTask { await tunnels.run(servers.changes) }
                 // The first part that ends, ends the agent; cancelling ends them all.
                 try await tasks.next()
@@ -90,34 +93,60 @@ struct Agent: Sendable {
 
     /// Certificates are made at each start. An agent that runs for most of a year needs new ones in between: it starts
     /// itself again, when there is a server to give them; the pods go on as with any restart.
-    private func renewal(of joined: JoinedCluster, _ client: any KubeClient) async throws {
+    private func renewal(
+        of joined: JoinedCluster, _ client: any KubeClient, _ server: HTTPURL, _ group: any EventLoopGroup
+    ) async throws {
         let chains = [joined.serving, joined.kubelet, joined.proxy, joined.controller]
         let leaves = try chains.compactMap { try Certificate.chain(pem: $0.chainPEM, what: "certificate").first }
+        let started = SystemClock().now().seconds
+        guard let end = leaves.map(\.notAfter).min() else { return }
+        let due = Self.due(from: started, through: end)
         while true {
-            try await Task.sleep(for: .seconds(6 * 3600))
             let now = SystemClock().now().seconds
-            guard leaves.contains(where: { Self.isDue(notBefore: $0.notBefore, notAfter: $0.notAfter, now: now) })
-            else { continue }
-            let there = try? await client.get(.nodes, namespace: "", name: configuration.node.nodeName)
-            if there != nil { throw RestartRequest() }
+            guard now >= due else {
+                // Clocks are set: what is far off is looked at again.
+                try await Task.sleep(for: .seconds(min(due - now, 6 * 3600)))
+                continue
+            }
+            if await canRenew(hasExpired: now >= end, client, server, group) { throw RestartRequest() }
+            try await Task.sleep(for: .seconds(60))
         }
     }
 
-    /// In the last third of a certificate's life, as the server's own certificates.
-    static func isDue(notBefore: Int64, notAfter: Int64, now: Int64) -> Bool {
-        notAfter - now < (notAfter - notBefore) / 3
+    /// When certificates are renewed: with the last third of the time that this process has them for (their beginning is
+    /// that of their authority), and never at once.
+    static func due(from start: Int64, through end: Int64) -> Int64 {
+        start + max(30, (end - start) / 3 * 2)
     }
 
-    /// `--egress-selector-mode` of the server: `pod` is here the addresses of pods, whichever node they are on, since the
-    /// node's own range is not known before it is registered; only the server's choice of the tunnel differs.
-    private func tunnelPolicy(_ cluster: ClusterDescription, _ address: String) throws -> AgentTunnels.Policy {
+    /// A server that knows this node answers; one that has been away until the certificates had expired needs a token.
+    private func canRenew(
+        hasExpired: Bool, _ client: any KubeClient, _ server: HTTPURL, _ group: any EventLoopGroup
+    ) async -> Bool {
+        if !hasExpired {
+            return (try? await client.get(.nodes, namespace: "", name: configuration.node.nodeName)) != nil
+        }
+        guard let token = configuration.token else {
+            logger.error("The certificates of this node have expired: start it again with --token to join again")
+            return false
+        }
+        var limits = HTTPClient.Limits()
+        limits.idlePerHost = 0
+        let http = HTTPClient(group: group, limits: limits)
+        return (try? await ClusterCA.fetch(http: http, server: server, token: token, known: nil)) != nil
+    }
+
+    /// `--egress-selector-mode` of the server.
+    private func tunnelPolicy(
+        _ cluster: ClusterDescription, _ addresses: [String], _ pods: NodePods
+    ) -> AgentTunnels.Policy {
         var policy = AgentTunnels.Policy(kubeletPort: UInt16(configuration.node.kubeletPort))
         switch cluster.egressSelectorMode {
         case "cluster":
-            policy.networks = (cluster.clusterCIDRs + [address]).compactMap {
+            policy.networks = (cluster.clusterCIDRs + addresses).compactMap {
                 IPPrefix($0) ?? IPAddress($0).map { IPPrefix(host: $0) }
             }
-        case "pod": policy.networks = cluster.clusterCIDRs.compactMap { IPPrefix($0) }
+        case "pod": policy.isPod = { await pods.have($0, $1) }
         default: break
         }
         return policy

@@ -49,13 +49,15 @@ struct AgentFiles: Sendable {
     /// The servers that were known when the agent last ran against that server.
     func knownServers(of url: String) -> [String] {
         guard let bytes = try? Files.readIfPresent(balancerState, limit: 1 << 20), let json = try? JSON.parse(bytes),
-            json["ServerURL"].string == url
+            let known = json["ServerURL"].string, Self.withoutSlash(known) == Self.withoutSlash(url)
         else { return [] }
         return json["ServerAddresses"].elements.compactMap(\.string)
     }
 
     func keepServers(_ addresses: [String], of url: String) throws {
-        let json: JSON = ["ServerURL": .string(url), "ServerAddresses": .strings(addresses)]
+        let json: JSON = ["ServerURL": .string(Self.withoutSlash(url)), "ServerAddresses": .strings(addresses)]
         try Files.writeAtomically(balancerState, json.encode(), mode: 0o600)
     }
+
+    private static func withoutSlash(_ url: String) -> String { url.hasSuffix("/") ? String(url.dropLast()) : url }
 }

@@ -13,14 +13,24 @@ final class AgentTunnels: Sendable {
     /// What the servers may be connected to.
     struct Policy: Sendable {
         var kubeletPort: UInt16
-        /// Beyond the node's own API: any port of these.
+        /// Beyond the node's own API: any port of these,
         var networks: [IPPrefix] = []
+        /// and where it says that a pod of this node is.
+        var isPod: (@Sendable (IPAddress, UInt16) async -> Bool)?
 
-        func allows(_ address: TunnelAddress) -> Bool {
+        /// nil: the node has to be asked (`allows`).
+        func decides(_ address: TunnelAddress) -> Bool? {
             guard address.network == "tcp" else { return false }
             if isKubelet(address) { return true }
             guard let target = IPAddress(address.host) else { return false }
-            return networks.contains { $0.contains(target) }
+            if networks.contains(where: { $0.contains(target) }) { return true }
+            return isPod == nil ? false : nil
+        }
+
+        func allows(_ address: TunnelAddress) async -> Bool {
+            if let decision = decides(address) { return decision }
+            guard let target = IPAddress(address.host) else { return false }
+            return await isPod?(target, address.port) ?? false
         }
 
         func isKubelet(_ address: TunnelAddress) -> Bool {
@@ -108,8 +118,9 @@ final class AgentTunnels: Sendable {
         logger.info("Connected to proxy at wss://\(address)/v1-k3s/connect")
         let (policy, group) = (policy, group)
         let session = TunnelSession(
-            socket, role: .client, allow: { policy.allows($0) },
+            socket, role: .client, allow: { policy.decides($0) != false },
             dial: { address in
+                guard await policy.allows(address) else { throw JoinError("connect not allowed") }
                 // The kubelet listens on all addresses.
                 let host = policy.isKubelet(address) ? "127.0.0.1" : address.host
                 return try await StreamConnector.connect(host: host, port: Int(address.port), group: group)
@@ -135,5 +146,17 @@ final class AgentTunnels: Sendable {
             if Task.isCancelled { return }
             balancer?.checked(address, isHealthy: true)
         }
+    }
+}
+
+/// What the node says of its pods, once it runs.
+final class NodePods: Sendable {
+    typealias Lookup = @Sendable (IPAddress, UInt16) async -> Bool
+    private let lookup = Mutex<Lookup?>(nil)
+
+    func connect(_ body: @escaping Lookup) { lookup.withLock { $0 = body } }
+
+    func have(_ address: IPAddress, _ port: UInt16) async -> Bool {
+        await lookup.withLock { $0 }?(address, port) ?? false
     }
 }

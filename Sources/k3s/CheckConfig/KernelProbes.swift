@@ -51,6 +51,9 @@ enum KernelProbes {
                 try KernelSupport.attempt([need], KernelRuleset())
             }
         } + [
+            Probe(label: "bridged frames in the firewall", whenMissing: .warn) {
+                if let problem = BridgeFiltering.problem([.ipv4, .ipv6]) { throw StartupError(problem) }
+            },
             Probe(label: "overlay file system", whenMissing: .fail, run: overlay),
             Probe(label: "user namespaces", whenMissing: .warn) {
                 // Not tried: a process with threads cannot enter one.

@@ -42,6 +42,7 @@ struct ControlPlaneRole: Sendable {
         parameters.serviceAddresses = apiAddresses
         parameters.advertiseAddress = configuration.advertiseAddress
         parameters.clusterDomain = configuration.clusterDomain
+        parameters.lifetime = Self.certificateLifetime(logger)
         pki = try ClusterPKI.prepare(directory: serverDirectory + "/tls", parameters: parameters)
         let credentials = try ClusterCredentials.prepare(
             serverDirectory: serverDirectory, token: configuration.token, agentToken: configuration.agentToken,
@@ -123,6 +124,19 @@ struct ControlPlaneRole: Sendable {
             if let answer = await supervisor.handle(request) { return answer }
             return await handler(request)
         }
+    }
+
+    /// Seconds, of certificates that are no authority's: the variable is that of the original, whose numbers are whole.
+    static func certificateLifetime(_ logger: Logger) -> Int64 {
+        let name = "CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS"
+        guard let text = getenv(name).map({ String(cString: $0) }), !text.isEmpty else {
+            return CertificateProfile.year
+        }
+        guard let days = Double(text), days > 0, days <= 36_500 else {
+            logger.warning("\(name): \"\(text)\": expected a number of days, using 365")
+            return CertificateProfile.year
+        }
+        return Int64(days * 86_400)
     }
 
     var client: LocalClient { api.client(as: .system) }

@@ -145,8 +145,9 @@ final class LocalNodes: NodeConnections {
             guard remote.mode == .cluster || remote.mode == .pod, node.labels[Self.egressLabel] == "true" else {
                 continue
             }
+            // Pods on the host's network have the node's addresses.
             let networks = node.spec["podCIDRs"].elements.compactMap { $0.string.flatMap { IPPrefix($0) } }
-            if networks.contains(where: { $0.contains(address) }) {
+            if networks.contains(where: { $0.contains(address) }) || Self.addresses(node).contains(host) {
                 return try session.dial(TunnelAddress(host: host, port: number))
             }
         }

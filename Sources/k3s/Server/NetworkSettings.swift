@@ -142,8 +142,23 @@ struct NetworkSettings: Sendable {
         configuration.interface = interface
         configuration.nodeIPs = nodeIPs.compactMap { IPAddress($0) }
         if usesExternalIPs { configuration.externalIPs = externalIPs.compactMap { IPAddress($0) } }
+        configuration.clusterCIDRs = clusterCIDRs.compactMap { IPPrefix($0) }
+        // The variables are flannel's.
+        configuration.subnetFile =
+            getenv("FLANNELD_SUBNET_FILE").map { String(cString: $0) } ?? "/run/flannel/subnet.env"
         if let file = getenv("WIREGUARD_KEY_FILE") { configuration.keyFile = String(cString: file) }
         return configuration
+    }
+
+    /// As in k3s, other nodes are told the flag's backend, while this one has its file's: nodes with different ones do not
+    /// reach each other's pods. What to say of that; nil: nothing.
+    func backendNote(_ kind: BackendKind, isServer: Bool) -> String? {
+        guard kind != backend else { return nil }
+        let own = "--flannel-conf: this node's Backend.Type is \(kind.rawValue)"
+        return isServer
+            ? "\(own), agents are told --flannel-backend=\(backend.rawValue): say --flannel-backend=\(kind.rawValue), or "
+                + "give them such a file too"
+            : "\(own), the server's --flannel-backend is \(backend.rawValue): only nodes with the same one are reached"
     }
 
     /// The pod network as flags and files have it; the node's own ranges come later.

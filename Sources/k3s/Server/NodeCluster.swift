@@ -10,6 +10,8 @@ struct NodeCluster: Sendable {
     var clientCA: [UInt8]
     /// Told how the node's own API is called within the process.
     var connect: @Sendable (@escaping HTTPHandler) -> Void = { _ in }
+    /// Told how to ask whether an address and a TCP port are those of a pod of the node.
+    var connectPods: @Sendable (@escaping NodePods.Lookup) -> Void = { _ in }
 }
 
 extension ControlPlaneRole {

@@ -65,6 +65,9 @@ struct NodeRole: Sendable {
 
     /// Until the task is cancelled; the pods go on.
     func run(_ access: NodeCluster) async throws {
+        if let note = configuration.network.backendNote(backend.kind, isServer: configuration.isServer) {
+            logger.warning("\(note)")
+        }
         let agentDirectory = configuration.dataDirectory + "/agent"
         try Directories.make(agentDirectory, mode: 0o755)
         try Directories.make(agentDirectory + "/images", mode: 0o755)
@@ -143,6 +146,7 @@ struct NodeRole: Sendable {
 
         let kubelet = KubeletServer(agent)
         access.connect(kubelet.handler)
+        access.connectPods { [agent] in await agent.hasPod(at: $0, port: $1) }
         let listener = try await serve(kubelet, access)
         defer { Task { await listener.stop() } }
         try await agent.run()
@@ -166,9 +170,23 @@ struct NodeRole: Sendable {
             try backend.commit(PolicyEnforcer.removal, purpose: "remove the tables of network policy")
             return nil
         }
+        if BridgeFiltering.problem(families) != nil { loadModule(BridgeFiltering.module) }
+        if let problem = BridgeFiltering.problem(families) { logger.warning("\(problem)") }
         var settings = PolicySettings(families: families)
         if let names { (settings.nameServers, settings.nameServerPort) = ([names.address], names.port) }
         return KernelPolicyEnforcer(PolicyEnforcer(backend: backend, settings: settings))
+    }
+
+    /// With the program that the kernel itself would use; where that does not work, whoever needs the module says so.
+    private func loadModule(_ name: String) {
+        let path = (try? Files.readString("/proc/sys/kernel/modprobe"))?[...].trimmingSpaces() ?? ""
+        guard !path.isEmpty, Files.exists(path) else { return }
+        BlockingPool.waitForFreshThread(name: "modprobe") {
+            do throws(SysError) {
+                var process = try Spawned.start([path, "--", name])
+                while try process.poll() == nil { usleep(2_000) }
+            } catch {}
+        }
     }
 
     /// The cluster's name server, on its service address of this machine.

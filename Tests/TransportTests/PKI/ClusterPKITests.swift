@@ -54,6 +54,21 @@ import Testing
         #expect(serving.ipAddresses == ["127.0.0.1", "::1", "192.0.2.10", "2001:db8::10", "10.43.0.1"])
     }
 
+    @Test func whatIsNoAuthorityLivesAsLongAsWasAskedFor() throws {
+        let directory = try PKITestDirectory()
+        var short = parameters()
+        short.lifetime = 600
+        let pki = try ClusterPKI.prepare(directory: directory.path, parameters: short)
+        let now = short.now
+        let node = try pki.issue(.kubeletClient(nodeName: "a"), for: PrivateKey.generate().publicKey, now: now)
+        let listener = try ListenerCertificate.prepare(pki: pki, names: ["a"], now: now)
+        let admin = try Certificate.load(pki.path("client-admin.crt"))[0]
+        for leaf in [try Certificate.chain(pem: node, what: "node")[0], listener.certificate, admin] {
+            #expect(leaf.notAfter == now + 600)
+        }
+        #expect(pki.client.certificate.notAfter == now + 10 * CertificateProfile.year)
+    }
+
     @Test func opensslVerifiesEveryLeaf() throws {
         let directory = try PKITestDirectory()
         _ = try ClusterPKI.prepare(directory: directory.path, parameters: parameters())
