@@ -19,6 +19,8 @@ struct ServerConfiguration: Sendable {
     var token: String?
     /// With which provider Secrets are encrypted at rest; nil: not at all.
     var secretsEncryption: String?
+    /// `--kube-apiserver-arg`, each "name=value".
+    var apiServerArguments: [String]
     var disabled: Set<String>
     var disableAgent: Bool
     var nodeName: String
@@ -62,6 +64,7 @@ struct ServerConfiguration: Sendable {
         kubeconfigGroup = try flags.string("write-kubeconfig-group").flatMap { $0.isEmpty ? nil : try Self.group($0) }
         token = try flags.string("token").flatMap { $0.isEmpty ? nil : $0 } ?? Self.token(flags.string("token-file"))
         secretsEncryption = try Self.encryption(flags)
+        apiServerArguments = flags.list("kube-apiserver-arg")
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         nodeName = (flags.string("node-name") ?? hostname).lowercased()
