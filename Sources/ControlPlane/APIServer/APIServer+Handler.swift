@@ -19,31 +19,50 @@ extension APIServer {
     }
 
     package func handle(_ request: HTTPRequest) async -> HTTPResponse {
+        let watches = Self.isTrue(request.query["watch"])
+        let info = RequestInfo(method: request.method, path: request.path, watches: watches)
+        let isLong =
+            info.isResource && RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"]))
+        var trail: AuditTrail?
+        var response: HTTPResponse
+        var reason = ""
         do throws(APIError) {
             if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
-            let user = try await authenticate(request)
-            let watches = Self.isTrue(request.query["watch"])
-            let info = RequestInfo(method: request.method, path: request.path, watches: watches)
-            try await authorize(info, request, user)
-            guard info.isResource else { return try await answer(path: info, request, user) }
-            if RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"])) {
-                let response = await answer(resource: info, request, user)
-                count(info, response, since: nil)
-                return response
+            let user: UserInfo
+            do throws(APIError) {
+                user = try await authenticate(request)
+            } catch {
+                trail = AuditTrail(configuration.audit, request, info, UserInfo(""), configuration.clock)
+                throw error
             }
-            let start = configuration.clock.now()
-            guard let seat = limiter.enter(user, verb: info.verb) else {
-                let response = HTTPResponse.status(RequestLimiter.refusal, for: request)
-                count(info, response, since: nil)
-                return response
-            }
-            defer { limiter.leave(seat) }
-            let response = await answer(resource: info, request, user)
-            count(info, response, since: start)
-            return response
+            trail = AuditTrail(configuration.audit, request, info, user, configuration.clock)
+            reason = try await authorize(info, request, user)
+            response = try await serve(info, request, user, isLong: isLong)
         } catch {
-            return .status(error, for: request)
+            response = .status(error, for: request)
         }
+        return trail?.answered(response, reason: reason, isLongRunning: isLong) ?? response
+    }
+
+    private func serve(
+        _ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo, isLong: Bool
+    ) async throws(APIError) -> HTTPResponse {
+        guard info.isResource else { return try await answer(path: info, request, user) }
+        if isLong {
+            let response = await answer(resource: info, request, user)
+            count(info, response, since: nil)
+            return response
+        }
+        let start = configuration.clock.now()
+        guard let seat = limiter.enter(user, verb: info.verb) else {
+            let response = HTTPResponse.status(RequestLimiter.refusal, for: request)
+            count(info, response, since: nil)
+            return response
+        }
+        defer { limiter.leave(seat) }
+        let response = await answer(resource: info, request, user)
+        count(info, response, since: start)
+        return response
     }
 
     private func count(_ info: RequestInfo, _ response: HTTPResponse, since start: Timestamp?) {
@@ -75,7 +94,10 @@ extension APIServer {
         }
     }
 
-    private func authorize(_ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) {
+    /// Returns the authorizer's reason, which the audit log shows.
+    private func authorize(
+        _ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo
+    ) async throws(APIError) -> String {
         var attributes = info.attributes(of: user)
         if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], !text.isEmpty {
             // Who may read one object by name may list and watch that one; a node the pods that are its own.
@@ -84,7 +106,7 @@ extension APIServer {
             attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""
         }
         let decision = await configuration.authorizer.authorize(attributes)
-        if decision.isAllowed { return }
+        if decision.isAllowed { return decision.reason }
         throw Self.forbidden(info, user, decision.reason)
     }
 

@@ -97,6 +97,12 @@ extension APIServer {
             out += "apiserver_storage_objects{resource=\"\(resource.gvr.groupResource)\"} "
             out += "\(registry.store.count(prefix: resource.prefix))\n"
         }
+        if let audit = configuration.audit?.counts {
+            out += RequestMetrics.head("apiserver_audit_event_total", "counter", "Audit events")
+            out += "apiserver_audit_event_total \(audit.written)\n"
+            out += RequestMetrics.head("apiserver_audit_error_total", "counter", "Audit events that were lost")
+            out += "apiserver_audit_error_total{plugin=\"log\"} \(audit.dropped)\n"
+        }
         out += requests.text
         out += RequestMetrics.process(now: configuration.clock.now())
         return Array(out.utf8)

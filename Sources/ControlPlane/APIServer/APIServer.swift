@@ -13,6 +13,7 @@ package struct APIServerConfiguration: Sendable {
     package var nodes: (any NodeConnections)?
     package var version = ServerVersion()
     package var healthChecks: [HealthCheck] = []
+    package var audit: AuditLog?
     package var requestLimits = RequestLimiter.Limits()
     /// `--service-node-port-range`
     package var nodePorts: ClosedRange<UInt16> = 30000...32767

@@ -267,15 +267,22 @@ package enum StoredManagedFields {
 
     /// As within quotes.
     private static func escape(_ text: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) {
-        for byte in text where byte < 0x20 || byte == 0xE2 || byte == 0x3C || byte == 0x3E || byte == 0x26 {
+        var (isPlain, isCommon) = (true, true)
+        for byte in text {
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { isPlain = false }
+            if byte < 0x20 || byte == 0xE2 || byte == 0x3C || byte == 0x3E || byte == 0x26 { isCommon = false }
+        }
+        if !isCommon {
             var quoted: [UInt8] = []
             quoted.append(jsonString: string(text))
             out.append(contentsOf: quoted.dropFirst().dropLast())
-            return
-        }
-        for byte in text {
-            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { out.append(UInt8(ascii: "\\")) }
-            out.append(byte)
+        } else if isPlain {
+            out.append(contentsOf: text)
+        } else {
+            for byte in text {
+                if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { out.append(UInt8(ascii: "\\")) }
+                out.append(byte)
+            }
         }
     }
 }

@@ -77,6 +77,10 @@ struct ControlPlaneRole: Sendable {
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
+        for argument in configuration.apiServerArguments where !argument.contains("audit-") {
+            logger.warning("--kube-apiserver-arg=\(argument.prefix { $0 != "=" }) is accepted, but has no effect yet")
+        }
+        server.audit = try AuditArguments.log(configuration.apiServerArguments)
         server.reviews = AccessReviews(
             authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes

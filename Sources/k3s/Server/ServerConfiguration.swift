@@ -30,6 +30,8 @@ struct ServerConfiguration: Sendable {
     var cluster: ClusterSettings
     /// With which provider Secrets are encrypted at rest; nil: not at all.
     var secretsEncryption: String?
+    /// `--kube-apiserver-arg`, each "name=value".
+    var apiServerArguments: [String]
     var disabled: Set<String>
     var disableAgent: Bool
     var disableNetworkPolicy: Bool
@@ -86,6 +88,7 @@ struct ServerConfiguration: Sendable {
         agentToken = try Self.token(flags, "agent-token")
         cluster = try ClusterSettings(flags)
         secretsEncryption = try Self.encryption(flags)
+        apiServerArguments = flags.list("kube-apiserver-arg")
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         disableNetworkPolicy = flags.bool("disable-network-policy")

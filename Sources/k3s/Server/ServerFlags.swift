@@ -45,7 +45,7 @@ enum ServerFlags {
         -|cluster-init||K3S_CLUSTER_INIT|b||cluster|Initialize a new cluster using embedded Etcd
         x|cluster-reset||K3S_CLUSTER_RESET|b||cluster|Forget all peers and become sole member of a new cluster
         x|cluster-reset-restore-path|||s||db|Path to snapshot file to be restored
-        -|kube-apiserver-arg|||l||flags|Customized flag for kube-apiserver process
+        +|kube-apiserver-arg|||l||flags|Customized flag for kube-apiserver process
         -|etcd-arg|||l||flags|Customized flag for etcd process
         -|kube-controller-manager-arg|kube-controller-arg||l||flags|Customized flag for kube-controller-manager process
         -|kube-scheduler-arg|||l||flags|Customized flag for kube-scheduler process
