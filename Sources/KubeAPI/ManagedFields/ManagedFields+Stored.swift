@@ -187,12 +187,16 @@ package enum StoredManagedFields {
     static func expanded(_ bytes: [UInt8], _ trailer: Trailer) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(trailer.text + trailer.payload.count * 6 + 64)
+        append(expanding: bytes, trailer, to: &out)
+        return out
+    }
+
+    static func append(expanding bytes: [UInt8], _ trailer: Trailer, to out: inout [UInt8]) {
         out.append(contentsOf: bytes[..<trailer.place])
         let start = out.count
         out.append(ascii: ",\"managedFields\":")
         if !appendJSON(bytes, trailer.payload, to: &out) { out.removeSubrange(start...) }
         out.append(contentsOf: bytes[trailer.place..<trailer.text])
-        return out
     }
 
     private static func appendJSON(_ bytes: [UInt8], _ payload: Range<Int>, to out: inout [UInt8]) -> Bool {
