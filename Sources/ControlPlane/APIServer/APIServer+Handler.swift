@@ -1,5 +1,6 @@
 internal import Codecs
 package import KubeAPI
+import Synchronization
 package import Transport
 
 extension APIServer {
@@ -25,23 +26,21 @@ extension APIServer {
             info.isResource && RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"]))
         var trail: AuditTrail?
         var response: HTTPResponse
-        var reason = ""
+        var verdict: AuthorizationDecision?
         do throws(APIError) {
             if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
-            let user: UserInfo
-            do throws(APIError) {
-                user = try await authenticate(request)
-            } catch {
-                trail = AuditTrail(configuration.audit, request, info, UserInfo(""), configuration.clock)
-                throw error
-            }
-            trail = AuditTrail(configuration.audit, request, info, user, configuration.clock)
-            reason = try await authorize(info, request, user)
+            let (user, impersonator) = try await authenticate(request, info, &trail)
+            trail = AuditTrail(
+                configuration.audit, request, info, impersonator ?? user,
+                impersonated: impersonator == nil ? nil : user, configuration.clock)
+            let decision = await authorize(info, request, user)
+            verdict = decision
+            guard decision.isAllowed else { throw Self.forbidden(info, user, decision.reason) }
             response = try await serve(info, request, user, isLong: isLong)
         } catch {
             response = .status(error, for: request)
         }
-        return trail?.answered(response, reason: reason, isLongRunning: isLong) ?? response
+        return trail?.answered(response, verdict, isLongRunning: isLong) ?? response
     }
 
     private func serve(
@@ -86,18 +85,29 @@ extension APIServer {
         return value != "false" && value != "0"
     }
 
-    private func authenticate(_ request: HTTPRequest) async throws(APIError) -> UserInfo {
+    private func authenticate(
+        _ request: HTTPRequest, _ info: RequestInfo, _ trail: inout AuditTrail?
+    ) async throws(APIError) -> (user: UserInfo, impersonator: UserInfo?) {
+        let refusal: APIError
         switch await configuration.authenticator.authenticate(request) {
-        case .authenticated(let user): return user
-        case .refused: throw .unauthorized()
-        case .failed(let error): throw error
+        case .authenticated(let user):
+            attempts.withLock { $0.good += 1 }
+            return (user, nil)
+        case .impersonated(let user, by: let impersonator):
+            attempts.withLock { $0.good += 1 }
+            return (user, impersonator)
+        case .refused: refusal = .unauthorized()
+        case .failed(let error): refusal = error
         }
+        attempts.withLock { $0.bad += 1 }
+        // Attempts are written too; who it was is not known.
+        trail = AuditTrail(configuration.audit, request, info, UserInfo(""), configuration.clock)
+        throw refusal
     }
 
-    /// Returns the authorizer's reason, which the audit log shows.
     private func authorize(
         _ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo
-    ) async throws(APIError) -> String {
+    ) async -> AuthorizationDecision {
         var attributes = info.attributes(of: user)
         if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], !text.isEmpty {
             // Who may read one object by name may list and watch that one; a node the pods that are its own.
@@ -105,9 +115,7 @@ extension APIServer {
             let terms = attributes.fieldSelector?.terms ?? []
             attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""
         }
-        let decision = await configuration.authorizer.authorize(attributes)
-        if decision.isAllowed { return decision.reason }
-        throw Self.forbidden(info, user, decision.reason)
+        return await configuration.authorizer.authorize(attributes)
     }
 
     /// `pods "x" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"`

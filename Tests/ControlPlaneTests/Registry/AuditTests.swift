@@ -114,7 +114,7 @@ import Transport
 
     @Test func whoIsNotKnownOrNotAllowedIsWrittenToo() async throws {
         struct Nobody: Authenticator {
-            func authenticate(_ request: HTTPRequest) async -> AuthenticationResult { .refused }
+            func authenticate(_ request: HTTPRequest) async -> AuthenticationResult { .refused(reason: "") }
         }
         let path = "/tmp/k3s-audit-\(UInt64.random(in: 0...UInt64.max))"
         defer { try? Directories.removeTree(path) }

@@ -1,5 +1,5 @@
 internal import Codecs
-internal import KubeAPI
+package import KubeAPI
 internal import Linux
 import Synchronization
 
@@ -86,7 +86,7 @@ package final class AuditLog: Sendable {
             let out = try FileDescriptor.open("/dev/stdout", O_WRONLY | O_APPEND)
             return try out.writeAll(bytes)
         }
-        let directory = Files.parent(options.path)
+        let directory = Path.parent(options.path)
         if !Files.exists(directory) { try Directories.make(directory, mode: 0o700) }
         if Files.exists(options.path) {
             let size = Int64(try Files.status(options.path).st_size)
@@ -98,11 +98,11 @@ package final class AuditLog: Sendable {
 
     /// audit.log becomes audit-2026-01-02T03-04-05.678.log, and what is too much goes.
     private static func turn(_ options: Options, _ now: Timestamp) throws(SysError) {
-        let (directory, name) = (Files.parent(options.path), Files.last(options.path))
+        let (directory, name) = (Path.parent(options.path), Path.last(options.path))
         let dot = name.lastIndex(of: ".") ?? name.endIndex
         let (stem, suffix) = (name[..<dot] + "-", name[dot...])
         let stamp = String(now.rfc3339Micro.prefix(23)).split(separator: ":").joined(separator: "-")
-        let target = Files.join(directory, stem + stamp + suffix)
+        let target = Path.join(directory, stem + stamp + suffix)
         guard rename(options.path, target) == 0 else { throw SysError(errno, "rename", path: target) }
         var old = try Directories.list(directory).map(\.name).filter {
             $0.hasPrefix(stem) && $0.hasSuffix(suffix) && $0.utf8.count == target.utf8.count - directory.utf8.count - 1
@@ -117,6 +117,6 @@ package final class AuditLog: Sendable {
                 .split(separator: ":").joined(separator: "-")
             gone += old.filter { String($0.dropFirst(stem.count).dropLast(suffix.count)) < oldest }
         }
-        for name in gone { try Files.remove(Files.join(directory, name)) }
+        for name in gone { try Files.remove(Path.join(directory, name)) }
     }
 }

@@ -1,5 +1,5 @@
 internal import Codecs
-internal import KubeAPI
+package import KubeAPI
 
 /// Which requests are written to the audit log, and how much of them: the first rule that matches decides.
 /// Source: audit.k8s.io/v1 Policy; k8s.io/apiserver/pkg/audit/policy.
@@ -65,8 +65,19 @@ package struct AuditPolicy: Sendable {
         self.rules = rules
     }
 
+    private static let ruleFields: Set<String> = [
+        "level", "users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs", "omitStages",
+        "omitManagedFields",
+    ]
+
     private static func rule(_ rule: JSON, _ policy: JSON, _ omitted: [Stage], _ place: String) throws(APIError) -> Rule
     {
+        for (key, value) in rule.object ?? JSONObject() {
+            guard ruleFields.contains(key) else { throw .badRequest("\(place): unknown field \"\(key)\"") }
+            if key != "level", key != "omitManagedFields", value.array == nil {
+                throw .badRequest("\(place).\(key): expected a list")
+            }
+        }
         guard let level = Level(rawValue: rule["level"].string ?? "") else {
             throw .badRequest("\(place).level: expected None, Metadata, Request or RequestResponse")
         }
@@ -76,7 +87,18 @@ package struct AuditPolicy: Sendable {
                 group: item["group"].string ?? "", resources: item["resources"].elements.compactMap(\.string),
                 names: item["resourceNames"].elements.compactMap(\.string))
         }
+        for (i, item) in resources.enumerated() where item.resources.isEmpty && !item.names.isEmpty {
+            throw .badRequest(
+                "\(place).resources[\(i)].resourceNames: using resourceNames requires at least one resource")
+        }
         let paths = strings("nonResourceURLs")
+        for path in paths where path != "*" && !path.hasPrefix("/") {
+            throw .badRequest("\(place).nonResourceURLs: \(JSON.string(path).text): must start with '/', or be '*'")
+        }
+        for path in paths where path.dropLast().contains("*") {
+            throw .badRequest(
+                "\(place).nonResourceURLs: \(JSON.string(path).text): wildcards are only allowed at the end")
+        }
         guard paths.isEmpty || resources.isEmpty && strings("namespaces").isEmpty else {
             throw .badRequest(
                 "\(place).nonResourceURLs: rules cannot apply to both regular resources and non-resource URLs")
@@ -112,7 +134,7 @@ package struct AuditPolicy: Sendable {
     private func matches(_ rule: Rule, _ info: RequestInfo, _ user: UserInfo) -> Bool {
         if !rule.users.isEmpty, !rule.users.contains(user.name) { return false }
         if !rule.groups.isEmpty, !rule.groups.contains(where: { user.groups.contains($0) }) { return false }
-        if !rule.verbs.isEmpty, !rule.verbs.contains(where: { $0 == info.verb || $0 == "*" }) { return false }
+        if !rule.verbs.isEmpty, !rule.verbs.contains(info.verb) { return false }
         if !rule.namespaces.isEmpty || !rule.resources.isEmpty { return matches(resource: rule, info) }
         if !rule.paths.isEmpty {
             return !info.isResource && rule.paths.contains { Self.matches(path: $0, info.path) }
@@ -125,7 +147,7 @@ package struct AuditPolicy: Sendable {
         if !rule.namespaces.isEmpty, !rule.namespaces.contains(info.namespace) { return false }
         if rule.resources.isEmpty { return true }
         let whole = info.subresource.isEmpty ? info.resource : info.resource + "/" + info.subresource
-        for item in rule.resources where item.group == info.group || item.group == "*" {
+        for item in rule.resources where item.group == info.group {
             if item.resources.isEmpty { return true }
             if !item.names.isEmpty, !item.names.contains(info.name) { continue }
             for resource in item.resources {
@@ -133,9 +155,7 @@ package struct AuditPolicy: Sendable {
                 if resource.hasPrefix("*/"), !info.subresource.isEmpty, resource.dropFirst(2) == info.subresource {
                     return true
                 }
-                if resource.hasSuffix("/*"), !info.subresource.isEmpty, resource.dropLast(2) == info.resource {
-                    return true
-                }
+                if resource.hasSuffix("/*"), resource.dropLast(2) == info.resource { return true }
             }
         }
         return false

@@ -14,21 +14,23 @@ struct AuditTrail: Sendable {
     private let base: JSON
 
     /// nil: the request is not written.
-    init?(_ log: AuditLog?, _ request: HTTPRequest, _ info: RequestInfo, _ user: UserInfo, _ clock: any KubeClock) {
+    /// - Parameter impersonated: whom `user` acts for.
+    init?(
+        _ log: AuditLog?, _ request: HTTPRequest, _ info: RequestInfo, _ user: UserInfo,
+        impersonated: UserInfo? = nil, _ clock: any KubeClock
+    ) {
         guard let log else { return nil }
         decision = log.policy.decide(info, user)
         guard decision.level != .none else { return nil }
         (self.log, self.request, self.info, self.clock) = (log, request, info, clock)
         let given = request.headers["Audit-Id"] ?? ""
-        var identity: JSON = ["username": .string(user.name)]
-        if !user.uid.isEmpty { identity["uid"] = .string(user.uid) }
-        identity["groups"] = .strings(user.groups)
         var event: JSON = [
             "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": .string(decision.level.rawValue),
             "auditID": .string(given.isEmpty || given.utf8.count > 64 ? Identifiers.uid() : given), "stage": "",
             "requestURI": .string(request.rawPath + (request.rawQuery.isEmpty ? "" : "?" + request.rawQuery)),
-            "verb": .string(info.verb), "user": identity, "sourceIPs": [.string(request.remoteAddress)],
+            "verb": .string(info.verb), "user": user.json, "sourceIPs": [.string(request.remoteAddress)],
         ]
+        if let impersonated { event["impersonatedUser"] = impersonated.json }
         if let agent = request.headers["User-Agent"] { event["userAgent"] = .string(agent) }
         if info.isResource {
             var reference: JSON = ["resource": .string(info.resource)]
@@ -41,28 +43,28 @@ struct AuditTrail: Sendable {
         base = event
         event["requestReceivedTimestamp"] = .string(clock.now().rfc3339Micro)
         received = event["requestReceivedTimestamp"]
-        write(.requestReceived, response: nil, reason: nil)
+        write(.requestReceived, response: nil, nil)
     }
 
     private let received: JSON
 
     /// The answer is there; a stream is complete when it ends.
-    func answered(_ response: HTTPResponse, reason: String, isLongRunning: Bool) -> HTTPResponse {
+    func answered(_ response: HTTPResponse, _ verdict: AuthorizationDecision?, isLongRunning: Bool) -> HTTPResponse {
         guard isLongRunning, case .stream(let length, let run) = response.body else {
-            write(.responseComplete, response: response, reason: reason)
+            write(.responseComplete, response: response, verdict)
             return response
         }
-        write(.responseStarted, response: response, reason: reason)
+        write(.responseStarted, response: response, verdict)
         var response = response
         let (trail, head) = (self, HTTPResponse(status: response.status, headers: response.headers))
         response.body = .stream(length: length) { writer in
-            defer { trail.write(.responseComplete, response: head, reason: reason) }
+            defer { trail.write(.responseComplete, response: head, verdict) }
             try await run(writer)
         }
         return response
     }
 
-    private func write(_ stage: AuditPolicy.Stage, response: HTTPResponse?, reason: String?) {
+    private func write(_ stage: AuditPolicy.Stage, response: HTTPResponse?, _ verdict: AuthorizationDecision?) {
         guard !decision.omitted.contains(stage) else { return }
         var event = base
         event["stage"] = .string(stage.rawValue)
@@ -73,19 +75,20 @@ struct AuditTrail: Sendable {
                 event["requestObject"] = object(request.body, &isCut)
             }
             if decision.level == .requestResponse, stage == .responseComplete {
-                switch response.body {
-                case .bytes(let bytes) where !bytes.isEmpty: event["responseObject"] = object(bytes, &isCut)
-                case .chunks(let chunks): event["responseObject"] = object(Array(chunks.joined()), &isCut)
-                default: break
+                if case .stream = response.body {
+                } else if let bytes = try? response.wholeBody(limit: Self.bodyLimit) {
+                    event["responseObject"] = object(bytes, &isCut)
+                } else {
+                    isCut = true
                 }
             }
         }
         event["requestReceivedTimestamp"] = received
         event["stageTimestamp"] = .string(clock.now().rfc3339Micro)
         var notes: JSON = .null
-        if let response {
-            notes["authorization.k8s.io/decision"] = response.status == 403 ? "forbid" : "allow"
-            notes["authorization.k8s.io/reason"] = .string(reason ?? "")
+        if response != nil, let verdict {
+            notes["authorization.k8s.io/decision"] = verdict.isAllowed ? "allow" : "forbid"
+            notes["authorization.k8s.io/reason"] = .string(verdict.reason)
         }
         if isCut { notes["audit.k8s.io/truncated"] = "true" }
         if !notes.isNull { event["annotations"] = notes }
