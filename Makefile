@@ -4,7 +4,8 @@ SWIFT ?= swift
 # Functions that run at rest lie together (hack/text-order), so that few pages of the program stay in memory.
 ORDER := $(CURDIR)/bin/functions.txt
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
-	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER)
+	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER) \
+	-Xcc -DK3S_STATIC_LINK
 
 .PHONY: text-order build run test unit e2e bench fuzz lint generate clean deps
 
