@@ -1,17 +1,28 @@
 # k3s in Swift. `make run` and `make test` install what they need (Debian 12, as root); the Swift toolchain must be there.
 SWIFT ?= swift
 # Fully static, non-PIE, for size, unused and equal code dropped: docs/footprint.md says what each saves.
+# Functions that run at rest lie together (hack/text-order), so that few pages of the program stay in memory.
+ORDER := $(CURDIR)/bin/functions.txt
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
-	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections
+	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER)
 
-.PHONY: build run test unit e2e bench fuzz lint generate clean deps
+.PHONY: text-order build run test unit e2e bench fuzz lint generate clean deps
 
-build: deps bin/k3s-commit
+build: deps bin/k3s-commit $(ORDER)
 	$(SWIFT) build $(RELEASE) --product k3s
 	@mkdir -p bin
 	@# Unwind tables are for exceptions and backtraces in the process; there are neither.
 	@objcopy -S -R .comment -R .eh_frame -R .eh_frame_hdr .build/release/k3s bin/k3s.new && mv bin/k3s.new bin/k3s
 	@ls -l bin/k3s
+
+$(ORDER): hack/text-order/functions.txt.gz
+	@mkdir -p bin
+	@gzip -dc $< >$@
+
+# After larger changes: which functions run when, by running them (root, five minutes).
+text-order: build deps-test
+	hack/e2e.sh --collect-only -q >/dev/null
+	.test/venv/bin/python hack/text-order/trace.py .build/release/k3s
 
 # The commit goes into `k3s --version`; the header is only written when it changes, so that nothing is compiled again.
 bin/k3s-commit: FORCE

@@ -9,6 +9,15 @@ package enum MonotonicClock {
     package static func boot() -> Int64 { k3s_boot_nanoseconds() }
 }
 
+/// Nanoseconds of CPU time that this process has used, all threads together.
+package enum ProcessClock {
+    package static func now() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+}
+
 extension Duration {
     /// Saturates instead of trapping: a duration of centuries is "for ever" to every caller.
     package var nanoseconds: Int64 {

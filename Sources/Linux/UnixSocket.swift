@@ -1,11 +1,12 @@
 /// Unix domain sockets by path, without the limit of 107 bytes: longer paths go through /proc/self/fd.
 package enum UnixSocket {
     package enum Kind: Sendable {
-        case stream, packets
+        case stream, packets, datagrams
         var type: Int32 {
             switch self {
             case .stream: Int32(SOCK_STREAM.rawValue)
             case .packets: Int32(SOCK_SEQPACKET.rawValue)
+            case .datagrams: Int32(SOCK_DGRAM.rawValue)
             }
         }
     }
@@ -15,7 +16,7 @@ package enum UnixSocket {
         return FileDescriptor(owning: try syscall("socket") { socket(AF_UNIX, type, 0) })
     }
 
-    /// Calls `body` with an address for `path`.
+    /// Calls `body` with an address for `path`; a name that starts with `@` is one of the abstract name space (unix(7)).
     private static func withAddress(
         _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
     ) throws(SysError) -> Int32 {
@@ -29,10 +30,15 @@ package enum UnixSocket {
         defer { if directory >= 0 { close(directory) } }
         if directory >= 0 { bytes = Array("/proc/self/fd/\(directory)/\(Path.last(path))".utf8) }
         guard bytes.count < capacity else { throw SysError(ENAMETOOLONG, "socket", path: path) }
+        var size = MemoryLayout<sockaddr_un>.size
+        if bytes.first == UInt8(ascii: "@") {
+            bytes[0] = 0
+            size -= capacity - bytes.count
+        }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         return withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                body($0, socklen_t(size))
             }
         }
     }
@@ -49,13 +55,20 @@ package enum UnixSocket {
     package static func listen(
         _ path: String, _ kind: Kind, backlog: Int32 = 64, mode: UInt32 = 0o600
     ) throws(SysError) -> FileDescriptor {
-        let fd = try make(kind)
-        let raw = fd.raw
         try Files.remove(path)
-        let result = try withAddress(path) { address, size in bind(raw, address, size) }
-        if result != 0 { throw SysError(errno, "bind", path: path) }
+        let fd = try bound(path, kind)
+        let raw = fd.raw
         try syscall("chmod", path) { chmod(path, mode_t(mode)) }
         try syscall("listen", path) { Glibc.listen(raw, backlog) }
+        return fd
+    }
+
+    /// A socket with a name; for datagrams that is enough to receive them.
+    package static func bound(_ path: String, _ kind: Kind) throws(SysError) -> FileDescriptor {
+        let fd = try make(kind)
+        let raw = fd.raw
+        let result = try withAddress(path) { address, size in bind(raw, address, size) }
+        if result != 0 { throw SysError(errno, "bind", path: path) }
         return fd
     }
 }

@@ -28,6 +28,16 @@ final class NodeContext: Sendable {
     var proxyClient: any KubeClient { clients.proxy }
     /// As k3s: what a node follows of the whole cluster (nodes, namespaces, policies).
     var clusterClient: any KubeClient { clients.cluster }
+
+    /// Follows a resource as one of these clients until the task is cancelled.
+    func follow(
+        _ resource: GroupVersionResource, as client: any KubeClient, namespace: String? = nil,
+        fields: FieldSelector = .everything, _ handle: @Sendable (Follower.Change) async -> Void
+    ) async {
+        let follower = Follower(
+            client: client, resource: resource, namespace: namespace, fields: fields, clock: clock, logger: logger)
+        await follower.run(handle)
+    }
     let runtime: any ContainerRuntime
     let network: any PodNetworking
     let configuration: NodeConfiguration

@@ -10,6 +10,23 @@ package final class FakeRuleset: RulesetBackend {
         var set: NFSet
         var elements: [[UInt8]: Value] = [:]
         var expirations: [[UInt8]: UInt64] = [:]
+
+        /// The elements by key, as those of `set`; a ruleset as a value has no expirations.
+        func listed(as set: NFSet, withExpirations: Bool) -> NFElements {
+            var listed = NFElements(for: set)
+            for (key, value) in elements.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+                switch value {
+                case .none: listed.append(key: key)
+                case .data(let data): listed.append(key: key, data: data)
+                case .verdict(let verdict): listed.append(key: key, verdict: verdict)
+                case .range(let end): listed.append(range: key, end)
+                }
+                if withExpirations, set.timeoutMilliseconds != nil {
+                    listed.append(expirationMilliseconds: expirations[key] ?? 0)
+                }
+            }
+            return listed
+        }
     }
     struct TableState {
         var chains: [String: (chain: NFChain, rules: [NFRule])] = [:]
@@ -137,22 +154,7 @@ package final class FakeRuleset: RulesetBackend {
     }
 
     package func elements(_ table: NFTable, _ set: NFSet) throws(NetlinkError) -> NFElements {
-        let found: NFElements? = state.withLock { state in
-            guard let held = state.tables[table]?.sets[set.name] else { return nil }
-            var elements = NFElements(for: set)
-            for (key, value) in held.elements.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-                switch value {
-                case .none: elements.append(key: key)
-                case .data(let data): elements.append(key: key, data: data)
-                case .verdict(let verdict): elements.append(key: key, verdict: verdict)
-                case .range(let end): elements.append(range: key, end)
-                }
-                if set.timeoutMilliseconds != nil {
-                    elements.append(expirationMilliseconds: held.expirations[key] ?? 0)
-                }
-            }
-            return elements
-        }
+        let found = state.withLock { $0.tables[table]?.sets[set.name]?.listed(as: set, withExpirations: true) }
         guard let found else { throw NetlinkError(ENOENT, "list elements of \(table) \(set.name)") }
         return found
     }
@@ -161,17 +163,8 @@ package final class FakeRuleset: RulesetBackend {
     package func ruleset(_ table: NFTable) -> Ruleset? {
         state.withLock { state in
             guard let contents = state.tables[table] else { return nil }
-            let sets = contents.sets.sorted { $0.key < $1.key }.map { _, held -> Ruleset.NamedSet in
-                var elements = NFElements(for: held.set)
-                for (key, value) in held.elements.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-                    switch value {
-                    case .none: elements.append(key: key)
-                    case .data(let data): elements.append(key: key, data: data)
-                    case .verdict(let verdict): elements.append(key: key, verdict: verdict)
-                    case .range(let end): elements.append(range: key, end)
-                    }
-                }
-                return Ruleset.NamedSet(held.set, elements)
+            let sets = contents.sets.sorted { $0.key < $1.key }.map { _, held in
+                Ruleset.NamedSet(held.set, held.listed(as: held.set, withExpirations: false))
             }
             let chains = contents.chains.sorted { $0.key < $1.key }.map { Ruleset.Chain($1.chain, $1.rules) }
             return Ruleset(table, sets: sets, chains: chains)

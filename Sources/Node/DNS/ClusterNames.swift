@@ -87,10 +87,7 @@ package final class ClusterNames: Sendable {
     }
 
     private func followNamespaces(_ context: NodeContext) async {
-        let follower = Follower(
-            client: context.clusterClient, resource: .namespaces, namespace: nil, clock: context.clock,
-            logger: context.logger)
-        await follower.run { change in
+        await context.follow(.namespaces, as: context.clusterClient) { change in
             switch change {
             case .reset(let items):
                 let names = Set(items.compactMap { try? $0.decode().name })
@@ -113,11 +110,10 @@ package final class ClusterNames: Sendable {
     }
 
     private func followConfiguration(_ context: NodeContext) async {
-        var follower = Follower(
-            client: context.clusterClient, resource: .configMaps, namespace: Self.namespace, clock: context.clock,
-            logger: context.logger)
-        follower.fields = FieldSelector([FieldSelector.Term("metadata.name", "coredns-custom")])
-        await follower.run { change in
+        await context.follow(
+            .configMaps, as: context.clusterClient, namespace: Self.namespace,
+            fields: .equal("metadata.name", "coredns-custom")
+        ) { change in
             switch change {
             case .reset(let items):
                 let map = items.compactMap { try? $0.decode() }.first { $0.name == "coredns-custom" }

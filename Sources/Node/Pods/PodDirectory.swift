@@ -70,10 +70,8 @@ final class PodDirectory: Sendable {
     /// Follows the API's pods of this node. Returns when cancelled; pods go on running.
     func run() async {
         await inherit()
-        let follower = Follower(
-            client: context.client, resource: .pods, namespace: nil,
-            fields: .equal("spec.nodeName", context.configuration.name), clock: context.clock, logger: context.logger)
-        await follower.run { change in
+        let own = FieldSelector.equal("spec.nodeName", context.configuration.name)
+        await context.follow(.pods, as: context.client, fields: own) { change in
             switch change {
             case .reset(let items): await self.reset(items)
             case .changed(let object): await self.changed(object)

@@ -80,10 +80,10 @@ actor PodWorker {
     }
 
     func update(_ object: EncodedObject) {
-        let old = decode()
+        let old = hasLooked ? decode() : nil
         desired = object
         guard let pod = decode() else { return }
-        if hasLooked, let old, isReport(pod, since: old) { return }
+        if let old, isReport(pod, since: old) { return }
         if pod.object.isBeingDeleted {
             let grace = pod.gracePeriod
             if stage == .setup || stage == .running || (graceInUse.map { grace < $0 } ?? false) { loop?.cancel() }

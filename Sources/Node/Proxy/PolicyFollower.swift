@@ -41,7 +41,7 @@ final class PolicyFollower: Sendable {
         var namespaces: Set<String>?
         var pods: Set<String>?
         var pending = Pending()
-        /// Pods and namespaces are followed.
+        /// Pods and namespaces are followed, and the rules looked after.
         var peers: Task<Void, Never>?
         /// Of the follower of pods and namespaces; what an earlier one still says counts no more.
         var epoch = 0
@@ -83,44 +83,53 @@ final class PolicyFollower: Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.follow(.networkPolicies) { self.policyChanged($0) } }
             group.addTask { await self.apply() }
-            group.addTask { await self.verify() }
             await group.waitForAll()
         }
         state.withLock { $0.peers }?.cancel()
     }
 
-    private func follow(
-        _ resource: GroupVersionResource, _ handle: @escaping @Sendable (Follower.Change) -> Void
-    ) async {
-        let follower = Follower(
-            client: context.clusterClient, resource: resource, namespace: nil, clock: context.clock,
-            logger: context.logger)
-        await follower.run(handle)
+    private func follow(_ resource: GroupVersionResource, _ handle: @Sendable (Follower.Change) -> Void) async {
+        await context.follow(resource, as: context.clusterClient, handle)
     }
 
     // MARK: what happens
 
+    /// Notes what a change of a resource means. `value` nil: the object does not count (any more).
+    private static func note<Value>(
+        _ change: Follower.Change, _ known: inout Set<String>?, _ pending: inout [String: Value?],
+        id: (KubeObject) -> String, value: (KubeObject) -> Value?
+    ) {
+        var ids = known ?? []
+        func take(_ object: KubeObject) {
+            let id = id(object)
+            if let value = value(object) {
+                pending[id] = value
+                ids.insert(id)
+            } else if ids.remove(id) != nil {
+                pending[id] = .some(nil)
+            }
+        }
+        switch change {
+        case .reset(let items):
+            let before = ids
+            ids = []
+            for object in items.compactMap({ try? $0.decode() }) { take(object) }
+            for id in before.subtracting(ids) { pending[id] = .some(nil) }
+        case .changed(let encoded):
+            guard let object = try? encoded.decode() else { return }
+            take(object)
+        case .removed(let encoded):
+            guard let object = try? encoded.decode() else { return }
+            let id = id(object)
+            if ids.remove(id) != nil { pending[id] = .some(nil) }
+        }
+        known = ids
+    }
+
     private func policyChanged(_ change: Follower.Change) {
         state.withLock { state in
-            var known = state.policies ?? []
-            switch change {
-            case .reset(let items):
-                let policies = items.compactMap { try? $0.decode() }.map(PolicyMapping.policy)
-                let present = Set(policies.map(\.id))
-                for id in known.subtracting(present) { state.pending.policies[id] = .some(nil) }
-                for policy in policies { state.pending.policies[policy.id] = policy }
-                known = present
-            case .changed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                let policy = PolicyMapping.policy(object)
-                state.pending.policies[policy.id] = policy
-                known.insert(policy.id)
-            case .removed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                let id = PolicyMapping.policy(object).id
-                if known.remove(id) != nil { state.pending.policies[id] = .some(nil) }
-            }
-            state.policies = known
+            Self.note(
+                change, &state.policies, &state.pending.policies, id: \.key.description, value: PolicyMapping.policy)
         }
         poke.yield()
     }
@@ -128,23 +137,7 @@ final class PolicyFollower: Sendable {
     private func namespaceChanged(_ change: Follower.Change, _ epoch: Int) {
         state.withLock { state in
             guard state.epoch == epoch else { return }
-            var known = state.namespaces ?? []
-            switch change {
-            case .reset(let items):
-                let objects = items.compactMap { try? $0.decode() }
-                let present = Set(objects.map(\.name))
-                for name in known.subtracting(present) { state.pending.namespaces[name] = .some(nil) }
-                for object in objects { state.pending.namespaces[object.name] = object.labels }
-                known = present
-            case .changed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                state.pending.namespaces[object.name] = object.labels
-                known.insert(object.name)
-            case .removed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                if known.remove(object.name) != nil { state.pending.namespaces[object.name] = .some(nil) }
-            }
-            state.namespaces = known
+            Self.note(change, &state.namespaces, &state.pending.namespaces, id: \.name, value: \.labels)
         }
         poke.yield()
     }
@@ -153,28 +146,9 @@ final class PolicyFollower: Sendable {
         let node = context.configuration.name
         state.withLock { state in
             guard state.epoch == epoch else { return }
-            var known = state.pods ?? []
-            switch change {
-            case .reset(let items):
-                let pods = items.compactMap { try? $0.decode() }.compactMap { PolicyMapping.pod($0, node: node) }
-                let present = Set(pods.map(\.id))
-                for id in known.subtracting(present) { state.pending.pods[id] = .some(nil) }
-                for pod in pods { state.pending.pods[pod.id] = pod }
-                known = present
-            case .changed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                if let pod = PolicyMapping.pod(object, node: node) {
-                    state.pending.pods[pod.id] = pod
-                    known.insert(pod.id)
-                } else if known.remove(object.key.description) != nil {
-                    state.pending.pods[object.key.description] = .some(nil)
-                }
-            case .removed(let encoded):
-                guard let object = try? encoded.decode() else { return }
-                let id = object.key.description
-                if known.remove(id) != nil { state.pending.pods[id] = .some(nil) }
+            Self.note(change, &state.pods, &state.pending.pods, id: \.key.description) {
+                PolicyMapping.pod($0, node: node)
             }
-            state.pods = known
         }
         poke.yield()
     }
@@ -200,6 +174,7 @@ final class PolicyFollower: Sendable {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await self.follow(.namespaces) { self.namespaceChanged($0, epoch) } }
                 group.addTask { await self.follow(.pods) { self.podChanged($0, epoch) } }
+                group.addTask { await self.verify() }
                 await group.waitForAll()
             }
         }
@@ -245,7 +220,7 @@ final class PolicyFollower: Sendable {
         }
     }
 
-    /// As the service proxy's: microseconds unless somebody changed something.
+    /// As the service proxy's: microseconds unless somebody changed something. Runs only while there are policies.
     private func verify() async {
         while !Task.isCancelled {
             await context.clock.sleep(for: .seconds(30))

@@ -71,9 +71,13 @@ final class ServiceFollower: Sendable {
 
     func run() async {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.follow(.services) { self.serviceChanged($0) } }
+            group.addTask {
+                await self.context.follow(.services, as: self.context.proxyClient) { self.serviceChanged($0) }
+            }
             if self.proxy != nil || self.context.names != nil {
-                group.addTask { await self.follow(.endpointSlices) { self.sliceChanged($0) } }
+                group.addTask {
+                    await self.context.follow(.endpointSlices, as: self.context.proxyClient) { self.sliceChanged($0) }
+                }
             }
             if self.proxy != nil {
                 group.addTask { await self.apply() }
@@ -81,15 +85,6 @@ final class ServiceFollower: Sendable {
             }
             await group.waitForAll()
         }
-    }
-
-    private func follow(
-        _ resource: GroupVersionResource, _ handle: @escaping @Sendable (Follower.Change) async -> Void
-    ) async {
-        let follower = Follower(
-            client: context.proxyClient, resource: resource, namespace: nil, clock: context.clock,
-            logger: context.logger)
-        await follower.run(handle)
     }
 
     private func serviceChanged(_ change: Follower.Change) {

@@ -11,6 +11,8 @@ package final class NodeRegistration: Sendable {
         /// Without times; to see whether there is news.
         var lastStatus: UInt64?
         var lastReport: Timestamp?
+        /// What the log says of the node.
+        var saidReady: Bool?
         var podCIDRs: [String] = []
         /// Why the network is not configured; what was logged last.
         var networkProblem = ""
@@ -115,6 +117,7 @@ package final class NodeRegistration: Sendable {
             state.lastReport = now
         }
         applyOwn(created)
+        sayReadiness(status)
     }
 
     // MARK: Status
@@ -171,6 +174,20 @@ package final class NodeRegistration: Sendable {
             state.lastStatus = fingerprint
             state.lastReport = now
         }
+        sayReadiness(status)
+    }
+
+    /// In the log, whenever it changes.
+    private func sayReadiness(_ status: JSON) {
+        let condition = status["conditions"].elements.first { $0["type"].string == "Ready" }
+        guard let condition, let ready = condition["status"].string.map({ $0 == "True" }) else { return }
+        let changed = state.withLock { state in
+            defer { state.saidReady = ready }
+            return state.saidReady != ready
+        }
+        guard changed else { return }
+        let why = ready ? "is ready" : "is not ready: " + (condition["message"].string ?? "")
+        context.logger.info("Node \(configuration.name) \(why)")
     }
 
     private func reportForEver() async {
@@ -250,10 +267,7 @@ package final class NodeRegistration: Sendable {
     // MARK: Nodes
 
     private func followNodes() async {
-        let follower = Follower(
-            client: context.clusterClient, resource: .nodes, namespace: nil, clock: context.clock,
-            logger: context.logger)
-        await follower.run { change in
+        await context.follow(.nodes, as: context.clusterClient) { change in
             switch change {
             case .reset(let items):
                 let nodes = items.compactMap { try? $0.decode() }

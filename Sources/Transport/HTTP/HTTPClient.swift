@@ -215,10 +215,7 @@ package final class HTTPClient: Sendable {
         _ loop: any EventLoop, host: String, tls: TLSClientContext?, _ made: MadeConnection
     ) -> ClientBootstrap {
         ClientBootstrap(group: loop)
-            .channelOption(.autoRead, value: false)
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .channelOption(.maxMessagesPerRead, value: 1)
-            .channelOption(.recvAllocator, value: SmallReadAllocator())
+            .readingOnDemand()
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let loop = LoopContext.of(channel.eventLoop)

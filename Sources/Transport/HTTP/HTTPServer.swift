@@ -71,10 +71,7 @@ package final class HTTPServer: Sendable {
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
-            .childChannelOption(.autoRead, value: false)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: SmallReadAllocator())
+            .acceptedReadingOnDemand()
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try HTTPServer.setUp(channel, core) }
             }

@@ -39,10 +39,7 @@ package final class LoadBalancer: Sendable {
             .serverChannelOption(.backlog, value: 128)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.autoRead, value: false)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.recvAllocator, value: SmallReadAllocator())
+            .acceptedReadingOnDemand()
             .childChannelInitializer { [weak self] client in
                 client.eventLoop.makeCompletedFuture {
                     try client.pipeline.syncOperations.addHandler(AcceptedHandler { self?.accepted($0) })
@@ -107,10 +104,7 @@ package final class LoadBalancer: Sendable {
         let bootstrap = ClientBootstrap(group: client.eventLoop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelOption(.autoRead, value: false)
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .channelOption(.maxMessagesPerRead, value: 1)
-            .channelOption(.recvAllocator, value: SmallReadAllocator())
+            .readingOnDemand()
             .connectTimeout(.seconds(Self.dialSeconds))
         // A name is looked up, which an address need not be.
         let socket = try? SocketAddress(ipAddress: host, port: port)

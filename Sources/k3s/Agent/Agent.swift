@@ -69,6 +69,8 @@ struct Agent: Sendable {
             http: http, group: group, tls: try context(joined.kubelet),
             policy: try tunnelPolicy(joined.description, address), balancer: balancer,
             defaultServer: configuration.serverAddress, logger: logger)
+        logger.info("k3s agent is up and running")
+        ServiceManager.ready()
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await role.run(access) }

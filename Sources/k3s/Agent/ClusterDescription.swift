@@ -62,7 +62,6 @@ struct ClusterDescription: Sendable, Equatable {
         configuration.network.backend = flannelBackend
         configuration.network.masqueradesIPv6 = masqueradesIPv6
         configuration.network.usesExternalIPs = usesExternalIPs
-        configuration.disableNetworkPolicy = disablesNetworkPolicy
         configuration.clusterDomain = clusterDomain
         configuration.nodePorts = nodePorts
         configuration.disabled = disabled

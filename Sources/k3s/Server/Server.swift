@@ -25,6 +25,8 @@ struct Server: Sendable {
         let plane = try ControlPlaneRole(configuration, nodeAddress: address, group: group, logger: logger)
         try await plane.listen()
         try plane.writeKubeconfig()
+        logger.info("k3s is up and running")
+        ServiceManager.ready()
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await plane.run() }

@@ -58,7 +58,8 @@ struct StartupError: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Runs a long-lived task in the foreground: the main thread waits for signals, SIGTERM and SIGINT cancel the task.
+/// Runs a long-lived task in the foreground: the main thread waits for signals, SIGTERM and SIGINT cancel the task; while
+/// there are none, it looks after the process's memory.
 enum Foreground {
     static func run(logger: Logger, _ body: @escaping @Sendable () async throws -> Void) -> Int32 {
         Signals.ignoreBrokenPipe()
@@ -82,10 +83,13 @@ enum Foreground {
             kill(main, SIGUSR2)
         }
         var stopping = false
+        var memory = IdleMemory()
         while true {
-            var signal: Int32 = 0
-            guard sigwait(&waited, &signal) == 0 else { continue }
+            var interval = timespec(tv_sec: .init(IdleMemory.interval), tv_nsec: 0)
+            let signal = sigtimedwait(&waited, nil, &interval)
             switch signal {
+            case -1:
+                if errno == EAGAIN { memory.look() }
             case SIGUSR2:
                 guard outcome.isDone else { continue }
                 if let error = outcome.error {
