@@ -76,6 +76,9 @@ let package = Package(
         // The process that the store's crash test kills in the midst of writing; with "bench" it measures the store.
         .executableTarget(
             name: "store-exerciser", dependencies: ["Store"], path: "Tests/StoreExerciser", swiftSettings: strict),
+        // Measures the API server over TLS.
+        .executableTarget(
+            name: "api-exerciser", dependencies: ["COpenSSL"], path: "Tests/APIExerciser", swiftSettings: strict),
         // Measures service proxy and name server.
         .executableTarget(
             name: "network-exerciser",

@@ -16,6 +16,9 @@ if [ "${BENCH_MODULES:-1}" = 1 ]; then
     .build/release/store-exerciser bench "$folder"
     .build/release/store-exerciser read "$folder"
     rm -rf "$folder"
+    swift build $RELEASE --product api-exerciser >/dev/null
+    echo
+    python3 hack/bench_api.py bin/k3s .build/release/api-exerciser
     swift build $RELEASE --product network-exerciser >/dev/null
     .build/release/network-exerciser
 fi

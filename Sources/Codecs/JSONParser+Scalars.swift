@@ -3,6 +3,7 @@ extension JSONParser {
         at += 1
         let start = at
         // The common case: no escape, one copy.
+        at = Self.plainEnd(text, from: at)
         while at < text.count {
             let byte = text[at]
             if byte == UInt8(ascii: "\"") {
@@ -16,6 +17,24 @@ extension JSONParser {
             at += 1
         }
         throw unexpected("")
+    }
+
+    /// Steps over eight bytes at a time, as long as there is no quote, backslash or control character among them.
+    private static func plainEnd(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        let raw = UnsafeRawBufferPointer(text)
+        var at = start
+        while at + 8 <= raw.count {
+            let word = raw.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let quote = word ^ (ones &* 0x22)
+            let escape = word ^ (ones &* 0x5C)
+            // The highest bit of each byte that is zero, or less than 0x20; bytes above such a one may be wrong.
+            let hits =
+                ((quote &- ones) & ~quote) | ((escape &- ones) & ~escape) | ((word &- ones &* 0x20) & ~word)
+            if hits & highs != 0 { break }
+            at += 8
+        }
+        return at
     }
 
     private mutating func escapedString(from start: Int) throws(JSONError) -> String {

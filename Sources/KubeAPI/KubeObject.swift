@@ -20,6 +20,15 @@ package struct EncodedObject: Sendable {
         return StoredManagedFields.expanded(stored, trailer)
     }
 
+    /// The same as `bytes`, behind what is there.
+    package func append(to out: inout [UInt8]) {
+        if let trailer = StoredManagedFields.trailer(of: stored) {
+            StoredManagedFields.append(expanding: stored, trailer, to: &out)
+        } else {
+            out.append(contentsOf: stored)
+        }
+    }
+
     package var managedFields: ManagedFields {
         guard let trailer = StoredManagedFields.trailer(of: stored) else { return ManagedFields() }
         return StoredManagedFields.decode(stored, trailer.payload) ?? ManagedFields()
@@ -36,6 +45,18 @@ package struct EncodedObject: Sendable {
         } catch {
             throw .internalError("stored object does not decode: \(error.message)")
         }
+    }
+
+    /// Kind and metadata, without the managed fields; nil where there are none.
+    package func decodeMetadata() -> KubeObject? {
+        guard let place = RawJSON.range(of: ["metadata"], in: stored),
+            let metadata = try? JSON.parse(Array(stored[place]))
+        else { return nil }
+        var json: JSON = ["metadata": metadata]
+        for key in ["apiVersion", "kind"] {
+            if let text = RawJSON.text(of: [key], in: stored) { json[key] = .string(text) }
+        }
+        return KubeObject(json)
     }
 
     /// With everything, as a client sees it.

@@ -26,7 +26,7 @@ final class Collected: Sendable {
         case .bytes(let bytes): collected.add(bytes)
         case .chunks(let chunks): for chunk in chunks { collected.add(chunk) }
         case .stream(_, let body): try await body(HTTPBodyWriter { collected.add($0) })
-        case .upgrade: break
+        case .pieces, .upgrade: break
         }
         return (response.status, collected.text)
     }

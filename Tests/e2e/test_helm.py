@@ -62,7 +62,7 @@ spec:
     spec:
       restartPolicy: Never
       terminationGracePeriodSeconds: 0
-      containers: [{name: main, image: "busybox:test", command: [{{ ternary "false" "true" $.Values.broken }}]}]
+      containers: [{name: main, image: "busybox:test", command: [{{ ternary "false" "true" $.Values.broken | quote }}]}]
 {{- end }}
 ---
 apiVersion: v1
@@ -96,7 +96,7 @@ def helm(ns, tmp_path):
 
 
 def releases(helm):
-    return {r["name"]: (r["revision"], r["status"]) for r in json.loads(helm("list", "--all", "-o", "json").stdout)}
+    return {r["name"]: (r["revision"], r["status"]) for r in json.loads(helm("list", "-o", "json").stdout)}
 
 
 def greeting(ns):

@@ -26,7 +26,24 @@ extension APIServer {
         try await LocalAPIServices.sync(client, Discovery(configuration.schema).groupVersions)
         try await ensure(
             client, ServiceAddresses.cidrs, ServiceAddresses.defaultNetwork(configuration.serviceNetworks))
+        try await publishTrust(client)
         try await publishService(client)
+    }
+
+    /// Source: k8s.io/kubernetes/pkg/controlplane/controller/clusterauthenticationtrust.
+    private func publishTrust(_ client: LocalClient) async throws(APIError) {
+        guard let trust = configuration.trustedByExtensions else { return }
+        var map = KubeObject(
+            GroupVersionKind(.core, "ConfigMap"), name: "extension-apiserver-authentication", namespace: "kube-system")
+        map.json["data"] = [
+            "client-ca-file": .string(String(decoding: trust.clientCA, as: UTF8.self)),
+            "requestheader-client-ca-file": .string(String(decoding: trust.frontProxyCA, as: UTF8.self)),
+            "requestheader-allowed-names": .string(JSON.strings([RequestAuthenticator.frontProxyName]).text),
+            "requestheader-username-headers": #"["X-Remote-User"]"#,
+            "requestheader-group-headers": #"["X-Remote-Group"]"#,
+            "requestheader-extra-headers-prefix": #"["X-Remote-Extra-"]"#,
+        ]
+        try await replace(client, .configMaps, map)
     }
 
     private func ensure(

@@ -1,5 +1,6 @@
 internal import Codecs
 package import KubeAPI
+import Synchronization
 package import Transport
 
 extension APIServer {
@@ -19,31 +20,48 @@ extension APIServer {
     }
 
     package func handle(_ request: HTTPRequest) async -> HTTPResponse {
+        let watches = Self.isTrue(request.query["watch"])
+        let info = RequestInfo(method: request.method, path: request.path, watches: watches)
+        let isLong =
+            info.isResource && RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"]))
+        var trail: AuditTrail?
+        var response: HTTPResponse
+        var verdict: AuthorizationDecision?
         do throws(APIError) {
             if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
-            let user = try await authenticate(request)
-            let watches = Self.isTrue(request.query["watch"])
-            let info = RequestInfo(method: request.method, path: request.path, watches: watches)
-            try await authorize(info, request, user)
-            guard info.isResource else { return try await answer(path: info, request, user) }
-            if RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"])) {
-                let response = await answer(resource: info, request, user)
-                count(info, response, since: nil)
-                return response
-            }
-            let start = configuration.clock.now()
-            guard let seat = limiter.enter(user, verb: info.verb) else {
-                let response = HTTPResponse.status(RequestLimiter.refusal, for: request)
-                count(info, response, since: nil)
-                return response
-            }
-            defer { limiter.leave(seat) }
-            let response = await answer(resource: info, request, user)
-            count(info, response, since: start)
-            return response
+            let (user, impersonator) = try await authenticate(request, info, &trail)
+            trail = AuditTrail(
+                configuration.audit, request, info, impersonator ?? user,
+                impersonated: impersonator == nil ? nil : user, configuration.clock)
+            let decision = await authorize(info, request, user)
+            verdict = decision
+            guard decision.isAllowed else { throw Self.forbidden(info, user, decision.reason) }
+            response = try await serve(info, request, user, isLong: isLong)
         } catch {
-            return .status(error, for: request)
+            response = .status(error, for: request)
         }
+        return trail?.answered(response, verdict, isLongRunning: isLong) ?? response
+    }
+
+    private func serve(
+        _ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo, isLong: Bool
+    ) async throws(APIError) -> HTTPResponse {
+        guard info.isResource else { return try await answer(path: info, request, user) }
+        if isLong {
+            let response = await answer(resource: info, request, user)
+            count(info, response, since: nil)
+            return response
+        }
+        let start = configuration.clock.now()
+        guard let seat = limiter.enter(user, verb: info.verb) else {
+            let response = HTTPResponse.status(RequestLimiter.refusal, for: request)
+            count(info, response, since: nil)
+            return response
+        }
+        defer { limiter.leave(seat) }
+        let response = await answer(resource: info, request, user)
+        count(info, response, since: start)
+        return response
     }
 
     private func count(_ info: RequestInfo, _ response: HTTPResponse, since start: Timestamp?) {
@@ -67,15 +85,29 @@ extension APIServer {
         return value != "false" && value != "0"
     }
 
-    private func authenticate(_ request: HTTPRequest) async throws(APIError) -> UserInfo {
+    private func authenticate(
+        _ request: HTTPRequest, _ info: RequestInfo, _ trail: inout AuditTrail?
+    ) async throws(APIError) -> (user: UserInfo, impersonator: UserInfo?) {
+        let refusal: APIError
         switch await configuration.authenticator.authenticate(request) {
-        case .authenticated(let user): return user
-        case .refused: throw .unauthorized()
-        case .failed(let error): throw error
+        case .authenticated(let user):
+            attempts.withLock { $0.good += 1 }
+            return (user, nil)
+        case .impersonated(let user, by: let impersonator):
+            attempts.withLock { $0.good += 1 }
+            return (user, impersonator)
+        case .refused: refusal = .unauthorized()
+        case .failed(let error): refusal = error
         }
+        attempts.withLock { $0.bad += 1 }
+        // Attempts are written too; who it was is not known.
+        trail = AuditTrail(configuration.audit, request, info, UserInfo(""), configuration.clock)
+        throw refusal
     }
 
-    private func authorize(_ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async throws(APIError) {
+    private func authorize(
+        _ info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo
+    ) async -> AuthorizationDecision {
         var attributes = info.attributes(of: user)
         if info.isResource, info.name.isEmpty, let text = request.query["fieldSelector"], !text.isEmpty {
             // Who may read one object by name may list and watch that one; a node the pods that are its own.
@@ -83,9 +115,7 @@ extension APIServer {
             let terms = attributes.fieldSelector?.terms ?? []
             attributes.name = terms.first { $0.field == "metadata.name" && !$0.negated }?.value ?? ""
         }
-        let decision = await configuration.authorizer.authorize(attributes)
-        if decision.isAllowed { return }
-        throw Self.forbidden(info, user, decision.reason)
+        return await configuration.authorizer.authorize(attributes)
     }
 
     /// `pods "x" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"`

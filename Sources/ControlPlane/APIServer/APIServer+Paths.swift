@@ -1,6 +1,7 @@
 internal import Codecs
 internal import KubeAPI
 internal import Store
+import Synchronization
 internal import Transport
 
 /// What the server answers besides resources: version, health, metrics, keys, discovery, OpenAPI.
@@ -61,6 +62,11 @@ extension APIServer {
                 lines += "[+]\(check.name) ok\n"
             }
         }
+        let unknown = excluded.subtracting(checks.map(\.name)).sorted()
+        if !unknown.isEmpty {
+            lines += "warn: some health checks cannot be excluded: no matches for "
+            lines += unknown.map { "\"\($0)\"" }.joined(separator: ", ") + "\n"
+        }
         if failed { return .text(lines + "\(kind) check failed\n", status: 500) }
         return .text(request.query.contains("verbose") ? lines + "\(kind) check passed\n" : "ok")
     }
@@ -97,6 +103,17 @@ extension APIServer {
             out += "apiserver_storage_objects{resource=\"\(resource.gvr.groupResource)\"} "
             out += "\(registry.store.count(prefix: resource.prefix))\n"
         }
+        if let audit = configuration.audit?.counts {
+            out += RequestMetrics.head("apiserver_audit_event_total", "counter", "Audit events")
+            out += "apiserver_audit_event_total \(audit.written)\n"
+            out += RequestMetrics.head("apiserver_audit_error_total", "counter", "Audit events that were lost")
+            out += "apiserver_audit_error_total{plugin=\"log\"} \(audit.dropped)\n"
+        }
+        let attempts = attempts.withLock { $0 }
+        out += RequestMetrics.head("authentication_attempts", "counter", "Authenticated requests and refused ones")
+        out += "authentication_attempts{result=\"success\"} \(attempts.good)\n"
+        out += "authentication_attempts{result=\"failure\"} \(attempts.bad)\n"
+        for text in moreMetrics.withLock({ $0 }) { out += text() }
         out += requests.text
         out += RequestMetrics.process(now: configuration.clock.now())
         return Array(out.utf8)

@@ -14,7 +14,13 @@ package struct APIServerConfiguration: Sendable {
     package var nodes: (any NodeConnections)?
     package var version = ServerVersion()
     package var healthChecks: [HealthCheck] = []
+    package var audit: AuditLog?
     package var requestLimits = RequestLimiter.Limits()
+    /// What components need to know to trust those who come through the API server: ConfigMap
+    /// `extension-apiserver-authentication`. PEM texts; nil: there is no such ConfigMap.
+    package var trustedByExtensions: (clientCA: [UInt8], frontProxyCA: [UInt8])?
+    /// kube-apiserver's --etcd-compaction-interval: for how long the past can be listed and watched at least.
+    package var compactionInterval: Duration? = .seconds(300)
     /// `--service-node-port-range`
     package var nodePorts: ClosedRange<UInt16> = 30000...32767
     /// Where the `kubernetes` service leads; without an address there is no such service.
@@ -54,6 +60,9 @@ package final class APIServer: Sendable {
     package let allocator: ServiceAllocator
     let requests = RequestMetrics()
     let limiter: RequestLimiter
+    /// Of other parts of the process, in the Prometheus text format.
+    let moreMetrics = Mutex<[@Sendable () -> String]>([])
+    let attempts = Mutex<(good: Int64, bad: Int64)>((0, 0))
     /// Keeps namespaces within their quotas; the last of the admission plug-ins.
     package let quotas = QuotaLedger()
     private let running = Mutex(false)
@@ -83,6 +92,9 @@ package final class APIServer: Sendable {
             registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)
         adoptAddresses()
     }
+
+    /// Adds a part to /metrics.
+    package func addMetrics(_ text: @escaping @Sendable () -> String) { moreMetrics.withLock { $0.append(text) } }
 
     private func adoptAddresses() {
         func objects(_ prefix: String) -> [KubeObject] {

@@ -120,6 +120,14 @@ final class RequestMetrics: Sendable {
             let started = Double(now.nanoseconds) / 1e9 - uptime + Double(start) / 100
             add("process_start_time_seconds", "gauge", "\(Int64(started))", "Start, in seconds since 1970")
         }
+        if let open = try? Directories.list("/proc/self/fd").count {
+            // One of them is the directory itself.
+            add("process_open_fds", "gauge", "\(open - 1)", "Open file descriptors")
+        }
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(7), &limit) == 0 {
+            add("process_max_fds", "gauge", "\(limit.rlim_cur)", "Most file descriptors that can be open")
+        }
         return out
     }
 }

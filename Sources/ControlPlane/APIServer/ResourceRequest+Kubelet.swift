@@ -185,6 +185,7 @@ extension ResourceRequest {
         switch response.body {
         case .bytes(let bytes): return String(decoding: bytes.prefix(limit), as: UTF8.self)
         case .chunks(let chunks): return String(decoding: chunks.joined().prefix(limit), as: UTF8.self)
+        case .pieces: return ""
         case .stream(_, let run):
             let collector = BodyCollector(limit: limit)
             try? await run(HTTPBodyWriter { try collector.add($0) })

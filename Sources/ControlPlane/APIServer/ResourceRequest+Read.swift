@@ -15,8 +15,14 @@ extension ResourceRequest {
         case .object: return .list(page, resource, format)
         case .table:
             let table = try TableRenderer(registry: registry, resource: resource, request: request)
-            return .object(try table.table(page.items, metadata: page.metadata).encode(), format)
-        case .partial: return .object(try PartialMetadata.list(page).encode(), format)
+            return .pieces(try table.head(metadata: page.metadata), page.items, format) { item, out in
+                try table.row(item).encode(into: &out)
+            }
+        case .partial:
+            let head = HTTPResponse.listHead(page, kind: "PartialObjectMetadataList", version: "meta.k8s.io/v1")
+            return .pieces(head, page.items, format) { item, out in
+                PartialMetadata.encode(try item.decodeWithManagedFields()).encode(into: &out)
+            }
         }
     }
 

@@ -213,14 +213,4 @@ enum PartialMetadata {
     static func encode(_ object: KubeObject) -> JSON {
         ["kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.metadata]
     }
-
-    static func list(_ page: ListPage) throws(APIError) -> JSON {
-        var items: [JSON] = []
-        items.reserveCapacity(page.items.count)
-        for item in page.items { items.append(encode(try item.decodeWithManagedFields())) }
-        return [
-            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": page.metadata,
-            "items": .array(items),
-        ]
-    }
 }

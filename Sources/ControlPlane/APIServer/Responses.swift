@@ -51,39 +51,70 @@ extension HTTPResponse {
         }
     }
 
-    /// A list: the stored objects one after the other, not copied.
+    /// A list: the stored objects one after the other.
     static func list(_ page: ListPage, _ resource: ServedResource, _ format: OutputFormat) -> HTTPResponse {
-        if format.encoding == .protobuf, let pieces = protobufList(page, resource) {
-            return HTTPResponse(
-                status: 200, headers: ["Content-Type": Schema.protobufType], body: .chunks(pieces))
+        if format.encoding == .protobuf, let body = protobufList(page, resource) {
+            return HTTPResponse(status: 200, headers: ["Content-Type": Schema.protobufType], body: body)
         }
-        var chunks: [[UInt8]] = []
-        chunks.reserveCapacity(page.items.count * 2 + 2)
-        chunks.append(listHead(page, kind: resource.gvk.kind + "List", version: resource.gvk.groupVersion.description))
-        for (i, item) in page.items.enumerated() {
-            if i > 0 { chunks.append(comma) }
-            chunks.append(item.bytes)
-        }
-        chunks.append(listEnd)
-        guard format.encoding == .json, !format.pretty else { return .object(Array(chunks.joined()), format) }
-        return HTTPResponse(status: 200, headers: ["Content-Type": jsonType], body: .chunks(chunks))
+        let head = listHead(page, kind: resource.gvk.kind + "List", version: resource.gvk.groupVersion.description)
+        return pieces(head, page.items, format) { item, out in item.append(to: &out) }
     }
 
-    private static func protobufList(_ page: ListPage, _ resource: ServedResource) -> [[UInt8]]? {
-        var items: [JSON] = []
-        items.reserveCapacity(page.items.count)
-        for item in page.items {
-            guard let object = try? item.decodeWithManagedFields() else { return nil }
-            items.append(object.json)
+    /// What stands around the items, and each of them made when it is sent; put together only where it is to be shown
+    /// otherwise.
+    static func pieces(
+        _ head: [UInt8], _ items: [EncodedObject], _ format: OutputFormat,
+        _ append: @escaping @Sendable (EncodedObject, inout [UInt8]) throws -> Void
+    ) -> HTTPResponse {
+        let body = HTTPResponse.Body.pieces(items.count + 2) { i, out in
+            if i == 0 {
+                out.append(contentsOf: head)
+            } else if i > items.count {
+                out.append(ascii: "]}\n")
+            } else {
+                if i > 1 { out.append(UInt8(ascii: ",")) }
+                try append(items[i - 1], &out)
+            }
         }
-        return Schema.shared.encodeProtobufList(
-            resource.gvk, listKind: resource.gvk.kind + "List", metadata: page.metadata, items: items)
+        let response = HTTPResponse(status: 200, headers: ["Content-Type": jsonType], body: body)
+        guard format.encoding != .json || format.pretty, let whole = try? response.wholeBody() else { return response }
+        return .object(whole, format)
     }
 
-    private static let comma: [UInt8] = [UInt8(ascii: ",")]
-    private static let listEnd: [UInt8] = Array("]}\n".utf8)
+    /// Of what is longer than this the items are encoded twice: once for the length, which stands in front, and again
+    /// when they are sent.
+    private static let heldProtobufItems = 500
 
-    private static func listHead(_ page: ListPage, kind: String, version: String) -> [UInt8] {
+    private static func protobufList(_ page: ListPage, _ resource: ServedResource) -> HTTPResponse.Body? {
+        let (items, kind) = (page.items, resource.gvk)
+        @Sendable func encode(_ i: Int) -> [UInt8]? {
+            guard let object = try? items[i].decodeWithManagedFields() else { return nil }
+            return Schema.shared.encodeProtobufItem(object.json, as: kind)
+        }
+        var held: [[UInt8]] = []
+        var count = 0
+        for i in items.indices {
+            guard let piece = encode(i) else { return nil }
+            count += piece.count
+            if items.count <= heldProtobufItems { held.append(piece) }
+        }
+        guard
+            let (head, tail) = Schema.shared.encodeProtobufListFrame(
+                kind, listKind: kind.kind + "List", metadata: page.metadata, itemBytes: count)
+        else { return nil }
+        if held.count == items.count { return .chunks([head] + held + [tail]) }
+        return .pieces(items.count + 2) { i, out in
+            if i == 0 {
+                out.append(contentsOf: head)
+            } else if i > items.count {
+                out.append(contentsOf: tail)
+            } else if let piece = encode(i - 1) {
+                out.append(contentsOf: piece)
+            }
+        }
+    }
+
+    static func listHead(_ page: ListPage, kind: String, version: String) -> [UInt8] {
         var out: [UInt8] = []
         out.append(ascii: "{\"kind\":")
         out.append(jsonString: kind)

@@ -21,7 +21,7 @@ package struct AccessReviews: ReviewHandler {
     ) async throws(APIError) -> KubeObject {
         var answer = object
         switch resource.resource {
-        case "selfsubjectreviews": answer.status = ["userInfo": Self.json(user)]
+        case "selfsubjectreviews": answer.status = ["userInfo": user.json]
         case "selfsubjectaccessreviews":
             try Self.check(object, "SelfSubjectAccessReview", needsSubject: false)
             answer.status = await decide(object.spec, user)
@@ -42,7 +42,7 @@ package struct AccessReviews: ReviewHandler {
                 throw .badRequest("token is required for TokenReview in authentication")
             }
             if let (user, audiences) = await authenticateToken(token, audiences) {
-                answer.status = ["authenticated": true, "user": Self.json(user), "audiences": .strings(audiences)]
+                answer.status = ["authenticated": true, "user": user.json, "audiences": .strings(audiences)]
             } else {
                 answer.status = ["user": [:], "error": "[invalid bearer token, token lookup failed]"]
             }
@@ -124,14 +124,17 @@ package struct AccessReviews: ReviewHandler {
         for (key, values) in spec["extra"].object ?? JSONObject() { extra[key] = values.elements.compactMap(\.string) }
         return UserInfo(spec["user"].string ?? "", uid: spec["uid"].string ?? "", groups: groups, extra: extra)
     }
+}
 
-    private static func json(_ user: UserInfo) -> JSON {
-        var json: JSON = ["username": .string(user.name)]
-        if !user.uid.isEmpty { json["uid"] = .string(user.uid) }
-        if !user.groups.isEmpty { json["groups"] = .strings(user.groups) }
-        if !user.extra.isEmpty {
+extension UserInfo {
+    /// authentication.k8s.io/v1 UserInfo.
+    var json: JSON {
+        var json: JSON = ["username": .string(name)]
+        if !uid.isEmpty { json["uid"] = .string(uid) }
+        if !groups.isEmpty { json["groups"] = .strings(groups) }
+        if !extra.isEmpty {
             json["extra"] = .object(
-                JSONObject(members: user.extra.sorted { $0.key < $1.key }.map { ($0.key, .strings($0.value)) }))
+                JSONObject(members: extra.sorted { $0.key < $1.key }.map { ($0.key, .strings($0.value)) }))
         }
         return json
     }

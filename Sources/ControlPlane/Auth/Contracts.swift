@@ -20,6 +20,8 @@ package struct UserInfo: Sendable, Equatable {
 
 package enum AuthenticationResult: Sendable {
     case authenticated(UserInfo)
+    /// Somebody acts for somebody else, and may.
+    case impersonated(UserInfo, by: UserInfo)
     /// No credential that anybody knows, or a bad one: 401. The reason goes to the log, not to the client.
     case refused(reason: String)
     /// Authentication went well but what follows did not (impersonation that is not allowed): this Status.

@@ -2,10 +2,10 @@ internal import Codecs
 internal import KubeAPI
 package import Transport
 
-/// Who sent a request: by client certificate, by bearer token; then whom they act for.
+/// Who sent a request: by a front proxy's word, by client certificate, by bearer token; then whom they act for.
 ///
 /// Order and rules are kube-apiserver's: a certificate that verified decides; otherwise the token; nothing at all is
-/// anonymous, which k3s refuses except for the paths that probes use.
+/// anonymous, which k3s refuses (`--kube-apiserver-arg=anonymous-auth=true` allows it).
 package struct RequestAuthenticator: Authenticator {
     private let authorizer: any Authorizer
     private let authenticateToken: @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])?
@@ -31,6 +31,7 @@ package struct RequestAuthenticator: Authenticator {
     }
 
     private func identify(_ request: HTTPRequest) async -> UserInfo? {
+        if let proxy = request.frontProxy, let user = Self.frontProxied(request, proxy) { return user }
         if let peer = request.peer { return UserInfo(peer.commonName, groups: peer.organizations) }
         if let header = request.headers["Authorization"] {
             let parts = header.split(separator: " ", maxSplits: 1)
@@ -46,7 +47,24 @@ package struct RequestAuthenticator: Authenticator {
                 return await authenticateToken(bytes, [])?.user
             }
         }
-        return request.peerCertificateError == nil && allowAnonymous(request) ? .anonymous : nil
+        let hasBadCertificate = request.peerCertificateError != nil || request.frontProxy != nil
+        return !hasBadCertificate && allowAnonymous(request) ? .anonymous : nil
+    }
+
+    // MARK: - Front proxy
+
+    /// The name that a front proxy must have; k3s' `--requestheader-allowed-names`.
+    package static let frontProxyName = "system:auth-proxy"
+
+    /// `X-Remote-User`, `-Group`, `-Extra-*`, which only count with the certificate of a proxy.
+    private static func frontProxied(_ request: HTTPRequest, _ proxy: PeerIdentity) -> UserInfo? {
+        guard proxy.commonName == frontProxyName, let name = request.headers["X-Remote-User"], !name.isEmpty else {
+            return nil
+        }
+        var user = UserInfo(
+            name, uid: request.headers["X-Remote-Uid"] ?? "", groups: request.headers.values("X-Remote-Group"))
+        for (key, value) in extra(request.headers, "x-remote-extra-") { user.extra[key, default: []].append(value) }
+        return user
     }
 
     // MARK: - Impersonation
@@ -56,7 +74,7 @@ package struct RequestAuthenticator: Authenticator {
         let name = request.headers["Impersonate-User"] ?? ""
         let groups = request.headers.values("Impersonate-Group")
         let uid = request.headers["Impersonate-Uid"] ?? ""
-        let extra = Self.impersonatedExtra(request.headers)
+        let extra = Self.extra(request.headers, "impersonate-extra-")
         guard !name.isEmpty || !groups.isEmpty || !uid.isEmpty || !extra.isEmpty else { return .authenticated(user) }
         guard !name.isEmpty else {
             let what = !groups.isEmpty ? "groups" : !extra.isEmpty ? "extra" : "UID"
@@ -94,13 +112,12 @@ package struct RequestAuthenticator: Authenticator {
         if !target.groups.contains("system:authenticated"), !target.groups.contains("system:unauthenticated") {
             target.groups.append(implied)
         }
-        return .authenticated(target)
+        return .impersonated(target, by: user)
     }
 
-    /// `Impersonate-Extra-<key>`: keys are in lower case and percent-encoded, a key may come more than once.
-    private static func impersonatedExtra(_ headers: HTTPHeaderFields) -> [(key: String, value: String)] {
-        let prefix = "impersonate-extra-"
-        return headers.fields.compactMap { field in
+    /// `Impersonate-Extra-<key>` and the like: keys are in lower case and percent-encoded, a key may come more than once.
+    private static func extra(_ headers: HTTPHeaderFields, _ prefix: String) -> [(key: String, value: String)] {
+        headers.fields.compactMap { field in
             let name = field.name.lowercased()
             guard name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count else { return nil }
             let key = name.dropFirst(prefix.utf8.count)

@@ -62,6 +62,24 @@ package final class ServiceAccountTokens: TokenIssuer {
         }
     }
 
+    /// The token of a Secret: it has no end and dies with the Secret.
+    package func lasting(
+        namespace: String, account: String, accountUID: String, secret: String
+    ) throws(APIError) -> String {
+        let prefix = TokenClaims.lastingPrefix
+        let claims: JSON = [
+            "iss": .string(TokenClaims.lastingIssuer),
+            "sub": .string("system:serviceaccount:\(namespace):\(account)"),
+            prefix + "namespace": .string(namespace), prefix + "secret.name": .string(secret),
+            prefix + "service-account.name": .string(account), prefix + "service-account.uid": .string(accountUID),
+        ]
+        do throws(PKIError) {
+            return try JWT.sign(claims: claims.encode(), key: key)
+        } catch {
+            throw .internalError("token: \(error)")
+        }
+    }
+
     package var openIDConfiguration: [UInt8] {
         JSON.object([
             "issuer": .string(issuer), "jwks_uri": .string("https://kubernetes.default.svc/openid/v1/jwks"),
@@ -92,10 +110,16 @@ package final class ServiceAccountTokens: TokenIssuer {
         let now = clock.now().seconds
         guard let claims = verified(token, now: now) else { return nil }
         guard now < claims.expires, now >= claims.notBefore else { return nil }
-        let good = (wanted.isEmpty ? audiences : wanted).filter(claims.audiences.contains)
+        // A Secret's token names no audience: it is for this server.
+        let meant = claims.isLasting ? audiences : claims.audiences
+        let good = (wanted.isEmpty ? audiences : wanted).filter(meant.contains)
         guard !good.isEmpty, exists(.serviceAccounts, claims.namespace, claims.account) else { return nil }
         var extra: [String: [String]] = [:]
-        if let secret = claims.secret, !exists(.secrets, claims.namespace, secret) { return nil }
+        if claims.isLasting {
+            guard let secret = claims.secret, isToken(token, of: secret.name, claims.namespace) else { return nil }
+        } else if let secret = claims.secret, !exists(.secrets, claims.namespace, secret) {
+            return nil
+        }
         if let pod = claims.pod {
             guard exists(.pods, claims.namespace, pod) else { return nil }
             extra["authentication.kubernetes.io/pod-name"] = [pod.name]
@@ -114,6 +138,16 @@ package final class ServiceAccountTokens: TokenIssuer {
                 "system:serviceaccounts", "system:serviceaccounts:\(claims.namespace)", "system:authenticated",
             ], extra: extra)
         return (user, good)
+    }
+
+    /// Whether a Secret is there and has this token; taking it out of the Secret revokes it.
+    private func isToken(_ token: String, of secret: String, _ namespace: String) -> Bool {
+        guard let registry = registry.withLock({ $0 }),
+            let object = try? registry.get(registry.resource(.secrets), namespace: namespace, name: secret).decode(),
+            !object.isBeingDeleted, object.labels["kubernetes.io/legacy-token-invalid-since"] == nil,
+            let stored = object["data"]["token"].string.flatMap({ Base64.decode($0) })
+        else { return false }
+        return stored == Array(token.utf8)
     }
 
     private func verified(_ token: String, now: Int64) -> TokenClaims? {

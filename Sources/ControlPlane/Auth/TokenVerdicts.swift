@@ -24,11 +24,35 @@ struct TokenClaims: Sendable {
     var node: Reference?
     var id: String?
 
+    /// What issued the tokens of Secrets, before there were others.
+    static let lastingIssuer = "kubernetes/serviceaccount"
+    static let lastingPrefix = "kubernetes.io/serviceaccount/"
+    /// A Secret's token: without end, good as long as it stands in the Secret.
+    var isLasting: Bool { expires == .max }
+
+    /// The claims of a Secret's token.
+    private init?(lasting json: JSON) {
+        func text(_ key: String) -> String { json[Self.lastingPrefix + key].string ?? "" }
+        guard !text("namespace").isEmpty,
+            let account = Reference([
+                "name": .string(text("service-account.name")), "uid": .string(text("service-account.uid")),
+            ]), let secret = Reference(["name": .string(text("secret.name"))]),
+            json["sub"].string == "system:serviceaccount:\(text("namespace")):\(account.name)"
+        else { return nil }
+        (expires, notBefore, audiences) = (.max, 0, [])
+        (namespace, self.account, self.secret) = (text("namespace"), account, secret)
+    }
+
     /// nil: not a token of this issuer, or not one of a service account.
     init?(_ json: JSON, issuer: String) {
+        if json["iss"].string == Self.lastingIssuer {
+            guard let lasting = Self(lasting: json) else { return nil }
+            self = lasting
+            return
+        }
         let about = json["kubernetes.io"]
-        guard json["iss"].string == issuer, let expires = json["exp"].int, let namespace = about["namespace"].string,
-            let account = Reference(about["serviceaccount"])
+        guard json["iss"].string == issuer, let expires = json["exp"].int, expires < .max,
+            let namespace = about["namespace"].string, let account = Reference(about["serviceaccount"])
         else { return nil }
         for kind in ["pod", "secret", "node"] where !about[kind].isNull && Reference(about[kind]) == nil { return nil }
         (self.expires, notBefore) = (expires, json["nbf"].int ?? 0)

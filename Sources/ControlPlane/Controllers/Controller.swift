@@ -45,12 +45,16 @@ package struct WatchSource: Sendable {
     package let keys: @Sendable (KubeObject, WatchEvent.Kind) -> [ObjectKey]
     /// A new list follows: deletions may have been missed. For those who keep an index.
     package let relisting: @Sendable () -> Void
+    /// `keys` looks at nothing but the metadata: where that holds for all who watch, no more is decoded.
+    package let needsMetadataOnly: Bool
 
     package init(
-        _ resource: GroupVersionResource, relisting: @escaping @Sendable () -> Void = {},
+        _ resource: GroupVersionResource, needsMetadataOnly: Bool = false,
+        relisting: @escaping @Sendable () -> Void = {},
         keys: @escaping @Sendable (KubeObject, WatchEvent.Kind) -> [ObjectKey]
     ) {
         (self.resource, self.relisting, self.keys) = (resource, relisting, keys)
+        self.needsMetadataOnly = needsMetadataOnly
     }
 
     /// The object itself.

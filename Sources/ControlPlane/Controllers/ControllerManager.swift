@@ -55,6 +55,18 @@ package struct ControllerManager: Sendable {
         }
     }
 
+    /// The queues in the Prometheus text format. Source: k8s.io/component-base/metrics/prometheus/workqueue.
+    package var metrics: String {
+        let counts = zip(controllers, queues).map { ($0.name, $1.counts) }
+        var out = RequestMetrics.head("workqueue_adds_total", "counter", "Keys that were queued")
+        for (name, count) in counts { out += "workqueue_adds_total{name=\"\(name)\"} \(count.adds)\n" }
+        out += RequestMetrics.head("workqueue_depth", "gauge", "Keys that wait")
+        for (name, count) in counts { out += "workqueue_depth{name=\"\(name)\"} \(count.depth)\n" }
+        out += RequestMetrics.head("workqueue_retries_total", "counter", "Keys that came again after a failure")
+        for (name, count) in counts { out += "workqueue_retries_total{name=\"\(name)\"} \(count.retries)\n" }
+        return out
+    }
+
     /// No key waits or is worked on: for tests.
     package var isIdle: Bool { queues.allSatisfy(\.isIdle) }
 
@@ -124,7 +136,9 @@ package struct ControllerManager: Sendable {
     }
 
     private func dispatch(_ event: WatchEvent, _ listeners: [Listener]) {
-        guard event.kind != .bookmark, let object = try? event.object.decode() else { return }
+        guard event.kind != .bookmark else { return }
+        let isLight = listeners.allSatisfy(\.source.needsMetadataOnly)
+        guard let object = isLight ? event.object.decodeMetadata() : try? event.object.decode() else { return }
         for listener in listeners {
             for key in listener.source.keys(object, event.kind) { queues[listener.controller].add(key) }
         }

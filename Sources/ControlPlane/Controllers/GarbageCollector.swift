@@ -44,7 +44,8 @@ package final class GarbageCollector: Controller {
 
     package var sources: [WatchSource] {
         resources.map { resource in
-            WatchSource(resource, relisting: { [self] in forget(resource) }) { [self] object, kind in
+            WatchSource(resource, needsMetadataOnly: true, relisting: { [self] in forget(resource) }) {
+                [self] object, kind in
                 observe(resource, object, kind)
             }
         }

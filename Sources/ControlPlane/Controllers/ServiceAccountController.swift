@@ -15,10 +15,10 @@ package struct ServiceAccountController: Controller {
     package var sources: [WatchSource] {
         [
             WatchSource(.namespaces) { namespace, kind in kind == .deleted ? [] : [ObjectKey(name: namespace.name)] },
-            WatchSource(.serviceAccounts) { account, kind in
+            WatchSource(.serviceAccounts, needsMetadataOnly: true) { account, kind in
                 kind == .deleted && account.name == "default" ? [ObjectKey(name: account.namespace)] : []
             },
-            WatchSource(.configMaps) { map, kind in
+            WatchSource(.configMaps, needsMetadataOnly: true) { map, kind in
                 map.name == Self.configMap && kind != .added ? [ObjectKey(name: map.namespace)] : []
             },
         ]

@@ -18,6 +18,8 @@ package final class WorkQueue: Sendable {
         var nextTaker: UInt64 = 0
         var closed = false
         var held = false
+        var adds: Int64 = 0
+        var retries: Int64 = 0
 
         mutating func take() -> ObjectKey? {
             guard head < ready.count else { return nil }
@@ -45,6 +47,7 @@ package final class WorkQueue: Sendable {
     package func add(_ key: ObjectKey) {
         let taker = state.withLock { state -> CheckedContinuation<ObjectKey?, Never>? in
             guard !state.closed, !state.waiting.contains(key) else { return nil }
+            state.adds += 1
             if state.processing.contains(key) {
                 state.again.insert(key)
                 return nil
@@ -123,6 +126,7 @@ package final class WorkQueue: Sendable {
         let failures = state.withLock { state -> Int in
             let n = state.failures[key, default: 0]
             state.failures[key] = n + 1
+            state.retries += 1
             return n
         }
         add(key, after: min(.seconds(60), .milliseconds(10 * Int64(1 << min(failures, 13)))))
@@ -151,6 +155,11 @@ package final class WorkQueue: Sendable {
             return Array(state.takers.values)
         }
         for taker in takers { taker.resume(returning: nil) }
+    }
+
+    /// For metrics: how many keys wait, came, and came again after a failure.
+    var counts: (depth: Int, adds: Int64, retries: Int64) {
+        state.withLock { ($0.ready.count - $0.head, $0.adds, $0.retries) }
     }
 
     /// Nothing waits and nothing is worked on (delayed keys do not count): for tests.

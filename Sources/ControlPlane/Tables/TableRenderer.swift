@@ -32,25 +32,32 @@ struct TableRenderer: Sendable {
 
     /// - Parameter columns: whether to say what the columns are; the later tables of a watch do not.
     func table(_ objects: [EncodedObject], metadata: JSON, columns withColumns: Bool = true) throws(APIError) -> JSON {
-        let now = clock.now()
         var rows: [JSON] = []
         rows.reserveCapacity(objects.count)
-        for item in objects {
-            let object = try item.decode()
-            var row: JSON = ["cells": .array(cells.make(object, now))]
-            let conditions = cells.conditions(object)
-            if conditions != .null { row["conditions"] = conditions }
-            switch include {
-            case .none: row["object"] = .null
-            case .metadata: row["object"] = PartialMetadata.encode(object)
-            case .object: row["object"] = object.json
-            }
-            rows.append(row)
-        }
+        for item in objects { rows.append(try row(item)) }
         return [
             "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
             "columnDefinitions": withColumns ? .array(columns.map(Self.definition)) : .null, "rows": .array(rows),
         ]
+    }
+
+    /// A table up to its rows.
+    func head(metadata: JSON) throws(APIError) -> [UInt8] {
+        // Without the ends of the rows and of the object.
+        Array(try table([], metadata: metadata).encode().dropLast(2))
+    }
+
+    func row(_ item: EncodedObject) throws(APIError) -> JSON {
+        let object = try item.decode()
+        var row: JSON = ["cells": .array(cells.make(object, clock.now()))]
+        let conditions = cells.conditions(object)
+        if conditions != .null { row["conditions"] = conditions }
+        switch include {
+        case .none: row["object"] = .null
+        case .metadata: row["object"] = PartialMetadata.encode(object)
+        case .object: row["object"] = object.json
+        }
+        return row
     }
 
     private static func definition(_ column: ResourceInfo.Column) -> JSON {

@@ -1,4 +1,5 @@
 package import Codecs
+import Synchronization
 
 /// Keeps track of who owns which fields, and decides what an apply may change.
 ///
@@ -44,8 +45,19 @@ package struct FieldManager: Sendable {
 
     private var apiVersion: String { gvk.groupVersion.description }
 
+    /// Of the kinds that have been created, so few and small.
+    private static let empties = Mutex<[GroupVersionKind: JSON]>([:])
+
     /// The object that a creation starts from: what Go writes for an empty one.
     package var empty: JSON {
+        if let known = Self.empties.withLock({ $0[gvk] }) { return known }
+        let made = emptyObject()
+        // Kinds that come and go (custom resources) do not pile up.
+        Self.empties.withLock { if $0.count < 256 { $0[gvk] = made } }
+        return made
+    }
+
+    private func emptyObject() -> JSON {
         let json: JSON = ["apiVersion": .string(apiVersion), "kind": .string(gvk.kind)]
         return (try? schema.decode(json, as: gvk))?.json ?? json
     }
@@ -76,8 +88,8 @@ package struct FieldManager: Sendable {
     ) {
         let change = comparison(old, new, ignoring: writer.ignored)
         guard !change.isSame else { return }
-        var taken = change.modified.union(change.added).subtracting(Self.stripped)
         let touched = change.modified.union(change.added)
+        var taken = touched.subtracting(Self.stripped)
         for i in managed.entries.indices {
             // The writer's own entry keeps its fields: what was taken is added to them.
             let own = managed.entries[i].manager.isSame(as: writer.manager)

@@ -187,12 +187,16 @@ package enum StoredManagedFields {
     static func expanded(_ bytes: [UInt8], _ trailer: Trailer) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(trailer.text + trailer.payload.count * 6 + 64)
+        append(expanding: bytes, trailer, to: &out)
+        return out
+    }
+
+    static func append(expanding bytes: [UInt8], _ trailer: Trailer, to out: inout [UInt8]) {
         out.append(contentsOf: bytes[..<trailer.place])
         let start = out.count
         out.append(ascii: ",\"managedFields\":")
         if !appendJSON(bytes, trailer.payload, to: &out) { out.removeSubrange(start...) }
         out.append(contentsOf: bytes[trailer.place..<trailer.text])
-        return out
     }
 
     private static func appendJSON(_ bytes: [UInt8], _ payload: Range<Int>, to out: inout [UInt8]) -> Bool {
@@ -267,15 +271,22 @@ package enum StoredManagedFields {
 
     /// As within quotes.
     private static func escape(_ text: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) {
-        for byte in text where byte < 0x20 || byte == 0xE2 || byte == 0x3C || byte == 0x3E || byte == 0x26 {
+        var (isPlain, isCommon) = (true, true)
+        for byte in text {
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { isPlain = false }
+            if byte < 0x20 || byte == 0xE2 || byte == 0x3C || byte == 0x3E || byte == 0x26 { isCommon = false }
+        }
+        if !isCommon {
             var quoted: [UInt8] = []
             quoted.append(jsonString: string(text))
             out.append(contentsOf: quoted.dropFirst().dropLast())
-            return
-        }
-        for byte in text {
-            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { out.append(UInt8(ascii: "\\")) }
-            out.append(byte)
+        } else if isPlain {
+            out.append(contentsOf: text)
+        } else {
+            for byte in text {
+                if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { out.append(UInt8(ascii: "\\")) }
+                out.append(byte)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ package import Codecs
 extension Schema {
     package static let protobufType = "application/vnd.kubernetes.protobuf"
     /// "k8s\0", before the envelope.
-    static let magic: [UInt8] = [0x6B, 0x38, 0x73, 0x00]
+    package static let magic: [UInt8] = [0x6B, 0x38, 0x73, 0x00]
 
     /// `kind`: what the body is, if its envelope does not say so.
     package func decodeProtobuf(_ bytes: [UInt8], expecting kind: GroupVersionKind) throws(ProtobufError) -> JSON {

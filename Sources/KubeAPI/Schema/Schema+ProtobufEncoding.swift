@@ -36,32 +36,29 @@ extension Schema {
         return out.bytes
     }
 
-    /// A list without its items put together: the pieces follow each other. nil where the kind has no protobuf form.
-    package func encodeProtobufList(
-        _ kind: GroupVersionKind, listKind: String, metadata: JSON, items: [JSON]
-    ) -> [[UInt8]]? {
-        var pieces: [[UInt8]] = []
-        pieces.reserveCapacity(items.count + 3)
+    /// An item as it lies in a list.
+    package func encodeProtobufItem(_ object: JSON, as kind: GroupVersionKind) -> [UInt8]? {
+        guard let raw = encodeProtobufMessage(object, as: kind) else { return nil }
+        var piece = ProtobufWriter()
+        piece.bytes(2, raw)
+        return piece.bytes
+    }
+
+    /// What stands before and behind the items of a list. nil where the kind has no protobuf form.
+    package func encodeProtobufListFrame(
+        _ kind: GroupVersionKind, listKind: String, metadata: JSON, itemBytes: Int
+    ) -> (head: [UInt8], tail: [UInt8])? {
         let list: JSON = ["metadata": metadata]
         guard
             let head = encodeProtobufMessage(
                 list, as: GroupVersionKind(kind.groupVersion, listKind))
         else { return nil }
-        pieces.append(head)
-        for item in items {
-            guard let raw = encodeProtobufMessage(item, as: kind) else { return nil }
-            var piece = ProtobufWriter()
-            piece.bytes(2, raw)
-            pieces.append(piece.bytes)
-        }
         let empty = Self.envelope(kind.groupVersion.description, listKind, [])
         // The envelope of nothing, with the length of what comes.
         var length = ProtobufWriter()
-        length.head(2, length: pieces.reduce(0) { $0 + $1.count })
+        length.head(2, length: head.count + itemBytes)
         let tail = [0x1A, 0, 0x22, 0] as [UInt8]
-        pieces.insert(Array(empty.dropLast(tail.count + 2)) + length.bytes, at: 0)
-        pieces.append(tail)
-        return pieces
+        return (Array(empty.dropLast(tail.count + 2)) + length.bytes + head, tail)
     }
 
     /// A frame of a watch: a length of four bytes, then the event with the object in its envelope.

@@ -14,6 +14,8 @@ package struct HTTPRequest: Sendable {
     package var body: [UInt8]
     /// The client certificate, only when it verified against the server's client CA.
     package var peer: PeerIdentity?
+    /// The certificate of a front proxy, which may say in headers for whom it asks. Then `peer` is nil.
+    package var frontProxy: PeerIdentity?
     /// Why a presented client certificate did not verify; kube-apiserver answers 401 unless another credential is good.
     package var peerCertificateError: String?
     /// Address of the TCP peer without port: `10.42.0.7`, `fe80::1`.
@@ -46,6 +48,7 @@ package struct HTTPRequest: Sendable {
         self.headers = headers
         self.body = body
         self.peer = peer
+        frontProxy = nil
         self.peerCertificateError = peerCertificateError
         self.remoteAddress = remoteAddress
         self.remotePort = remotePort

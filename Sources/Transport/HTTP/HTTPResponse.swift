@@ -10,6 +10,9 @@ package struct HTTPResponse: Sendable {
         case bytes([UInt8])
         /// A concatenation, written piece by piece without being joined (lists of stored objects).
         case chunks([[UInt8]])
+        /// A concatenation whose pieces are made when they are sent (long lists): so many calls, each appends a piece. A
+        /// short one is sent with its length, a long one in chunks.
+        case pieces(Int, @Sendable (Int, inout [UInt8]) throws -> Void)
         /// Written by the closure as it goes (watches, logs, proxied bodies). Without a length it is sent chunked. The task
         /// that runs the closure is cancelled when the client goes away. Throwing, or writing another number of bytes
         /// than `length`, breaks the connection: that is how a client sees that the body is not whole.
@@ -17,6 +20,23 @@ package struct HTTPResponse: Sendable {
         /// After status 101, or 200 to CONNECT: the closure owns the connection's bytes in both directions; the connection closes when
         /// it returns. Set `Upgrade` in the headers (`HTTPResponse.upgrade`).
         case upgrade(@Sendable (any ByteStream) async -> Void)
+    }
+
+    /// All bytes of a body that is not a stream, at most `limit`; nil for a longer one, and for a stream.
+    package func wholeBody(limit: Int = Int.max) throws -> [UInt8]? {
+        switch body {
+        case .bytes(let bytes): return bytes.count <= limit ? bytes : nil
+        case .chunks(let chunks):
+            return chunks.reduce(0) { $0 + $1.count } <= limit ? Array(chunks.joined()) : nil
+        case .pieces(let count, let append):
+            var bytes: [UInt8] = []
+            for i in 0..<count {
+                try append(i, &bytes)
+                if bytes.count > limit { return nil }
+            }
+            return bytes
+        case .stream, .upgrade: return nil
+        }
     }
 
     package init(status: Int, headers: HTTPHeaderFields = HTTPHeaderFields(), body: Body = .bytes([])) {

@@ -22,6 +22,8 @@ extension HTTPServerConnection {
                 try await respondWhole(response, [bytes], isHead: isHead)
             case .chunks(let chunks):
                 try await respondWhole(response, chunks, isHead: isHead)
+            case .pieces(let count, let append):
+                try await respondPieces(response, count, append, isHead: isHead)
             case .stream(let length, let write):
                 try await respondStream(response, length, write, isHead: isHead)
             case .upgrade(let run):
@@ -53,6 +55,45 @@ extension HTTPServerConnection {
         }
         output.flush()
         responseEnded(reusable: true)
+    }
+
+    /// Never holds more of the body than a piece of a chunk and what waits for the peer.
+    private func respondPieces(
+        _ response: HTTPResponse, _ count: Int, _ append: @Sendable (Int, inout [UInt8]) throws -> Void, isHead: Bool
+    ) async throws {
+        var next = 0
+        var gathered: [UInt8] = []
+        func gather(_ size: Int) throws {
+            while next < count, gathered.count < size {
+                try append(next, &gathered)
+                next += 1
+            }
+        }
+        try gather(HTTPServerConnection.gzipThreshold)
+        if next == count { return try await respondWhole(response, [gathered], isHead: isHead) }
+        var response = response
+        var gzip: Deflater?
+        if acceptsGzip(response) {
+            response.headers.add("Content-Encoding", "gzip")
+            response.headers.add("Vary", "Accept-Encoding")
+            gzip = try Deflater(.gzip, level: 1)
+        }
+        writeHead(response, framing: current?.minorVersion == 1 ? .chunked : .untilClose)
+        if isHead {
+            output.flush()
+            return responseEnded(reusable: true)
+        }
+        while !gathered.isEmpty {
+            if let packed = gzip?.compress(gathered[...], flush: .none) {
+                if !packed.isEmpty { try await writeBody(packed) }
+            } else {
+                try await writeBody(gathered)
+            }
+            gathered.removeAll(keepingCapacity: true)
+            try gather(HTTPServerConnection.pieceSize)
+        }
+        if let tail = gzip?.compress([], flush: .finish), !tail.isEmpty { try await writeBody(tail) }
+        endBody()
     }
 
     /// Suspends between pieces while the peer is slow.
@@ -141,7 +182,7 @@ extension HTTPServerConnection {
         switch response.body {
         case .bytes(let bytes): chunks = [bytes]
         case .chunks(let list): chunks = list
-        case .stream, .upgrade: break
+        case .pieces, .stream, .upgrade: break
         }
         writeHead(response, framing: .length(chunks.reduce(0) { $0 + Int64($1.count) }))
         if !isHead { for chunk in chunks { output.append(chunk) } }

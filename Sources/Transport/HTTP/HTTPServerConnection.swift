@@ -278,17 +278,19 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             refuse(400, "Bad Request: \(error)")
             return
         }
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             method: head.method, target: target, headers: head.headers, body: body, peer: identity.peer,
             peerCertificateError: identity.peerCertificateError, remoteAddress: peerAddress.host,
             remotePort: peerAddress.port, isTLS: server.isTLS, serverName: identity.serverName)
+        if let proxy = identity.frontProxy { request.frontProxy = proxy }
         body = []
         phase = .handling
         deadline = nil
+        let received = request
         let handler = server.handler
         // Runs at once up to the first suspension, and on this loop's thread after each.
         let task = Task.immediate(executorPreference: loop.executor) {
-            let response = await handler(request)
+            let response = await handler(received)
             await self.respond(response)
         }
         switch phase {

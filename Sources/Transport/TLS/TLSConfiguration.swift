@@ -36,6 +36,9 @@ package struct TLSServerConfiguration: Sendable {
     package var namedCertificates: [(names: [String], certificate: TLSCertificate)] = []
     /// CA certificates for clients (PEM, any number). nil: clients are not asked for a certificate.
     package var clientCAPEM: [UInt8]?
+    /// The CA of front proxies (PEM), who speak for others: certificates of these are `HTTPRequest.frontProxy`, never
+    /// `peer`. Only with `clientCAPEM`.
+    package var frontProxyCAPEM: [UInt8]?
     /// Whether a handshake without a client certificate that verifies fails. When false, as in kube-apiserver, the
     /// connection goes on without `HTTPRequest.peer`.
     package var requireClientCertificate = false

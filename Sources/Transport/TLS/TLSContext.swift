@@ -69,6 +69,8 @@ package final class TLSServerContext: Sendable {
         let main: SSLContext
         let named: [(names: [String], context: SSLContext)]
         let asksForCertificate: Bool
+        /// The certificates (DER) of front proxies' authorities.
+        let frontProxyCAs: [[UInt8]]
     }
 
     private let loaded: Mutex<Loaded>
@@ -92,7 +94,16 @@ package final class TLSServerContext: Sendable {
             let what = "serving certificate for \(entry.names.joined(separator: ","))"
             named.append((entry.names, try serverContext(configuration, entry.certificate, what: what)))
         }
-        return Loaded(main: main, named: named, asksForCertificate: configuration.clientCAPEM != nil)
+        return Loaded(
+            main: main, named: named, asksForCertificate: configuration.clientCAPEM != nil,
+            frontProxyCAs: try frontProxyCAs(configuration))
+    }
+
+    private static func frontProxyCAs(_ configuration: TLSServerConfiguration) throws(TLSError) -> [[UInt8]] {
+        guard let pem = configuration.frontProxyCAPEM else { return [] }
+        let authorities = try parseCertificates(pem, what: "front proxy CA")
+        defer { for x509 in authorities { X509_free(x509) } }
+        return authorities.map { x509 in writeDER { i2d_X509(x509, $0) } }
     }
 
     private static func serverContext(
@@ -110,6 +121,9 @@ package final class TLSServerContext: Sendable {
         try context.use(certificate, what: what)
         if let pem = configuration.clientCAPEM {
             try context.trust(pem, announce: true, what: "client CA")
+            if let pem = configuration.frontProxyCAPEM {
+                try context.trust(pem, announce: true, what: "front proxy CA")
+            }
             if configuration.requireClientCertificate {
                 SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
             } else {

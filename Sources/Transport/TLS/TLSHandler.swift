@@ -4,6 +4,7 @@ import NIOCore
 /// Passed down the pipeline once a handshake has succeeded.
 struct TLSHandshakeCompleted: Sendable {
     var peer: PeerIdentity?
+    var frontProxy: PeerIdentity?
     var peerCertificateError: String?
     var serverName: String?
 }
@@ -222,11 +223,23 @@ final class TLSHandler: ChannelDuplexHandler {
         if let objection {
             outcome.peerCertificateError = objection
         } else if verdict == Int(X509_V_OK) {
-            outcome.peer = PeerIdentity(x509: x509)
+            let identity = PeerIdentity(x509: x509)
+            if isOfFrontProxy(loaded) { outcome.frontProxy = identity } else { outcome.peer = identity }
         } else {
             outcome.peerCertificateError = String(cString: X509_verify_cert_error_string(verdict))
         }
         return outcome
+    }
+
+    /// Whether the chain that verified ends at the front proxies' authority.
+    private func isOfFrontProxy(_ loaded: TLSServerContext.Loaded) -> Bool {
+        guard !loaded.frontProxyCAs.isEmpty, let chain = SSL_get0_verified_chain(ssl) else { return false }
+        let count = OPENSSL_sk_num(chain)
+        for i in 0..<max(0, count) {
+            guard let raw = OPENSSL_sk_value(chain, i) else { continue }
+            if loaded.frontProxyCAs.contains(writeDER { i2d_X509(OpaquePointer(raw), $0) }) { return true }
+        }
+        return false
     }
 
     /// From the verification callback of a server that lets the handshake go on.

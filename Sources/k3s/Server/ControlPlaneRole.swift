@@ -62,7 +62,10 @@ struct ControlPlaneRole: Sendable {
         rbac = RBACAuthorizer()
         nodes = LocalNodes()
         let (tokens, rbac, joining) = (tokens, rbac, BootstrapTokens(clock: clock))
+        let arguments = APIServerArguments(configuration.apiServerArguments)
+        let known = try arguments.staticTokens()
         let checkToken: @Sendable (String, [String]) async -> (user: UserInfo, audiences: [String])? = {
+            if let user = known?.authenticate($0) { return (user, []) }
             if let user = joining.authenticate($0) { return (user, []) }
             return await tokens.authenticate($0, audiences: $1)
         }
@@ -71,8 +74,9 @@ struct ControlPlaneRole: Sendable {
         var server = APIServerConfiguration()
         server.clock = clock
         server.authorizer = authorizer
+        let allowsAnonymous = try arguments.allowsAnonymous()
         server.authenticator = RequestAuthenticator(authorizer: authorizer, authenticateToken: checkToken) { _ in
-            false
+            allowsAnonymous
         }
         if let pods = try AdmissionArguments.podSecurity(configuration.apiServerArguments) {
             server.admission.setPodSecurity(pods)
@@ -81,9 +85,14 @@ struct ControlPlaneRole: Sendable {
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
         server.tokens = tokens
-        for argument in configuration.apiServerArguments where !argument.contains(AdmissionArguments.flag + "=") {
-            logger.warning("--kube-apiserver-arg=\(argument.prefix { $0 != "=" }) is accepted, but has no effect yet")
+        for name in arguments.idle {
+            logger.warning("--kube-apiserver-arg=\(name) is accepted, but has no effect yet")
         }
+        for warning in known?.warnings ?? [] { logger.warning("--kube-apiserver-arg=token-auth-file: \(warning)") }
+        server.audit = try arguments.auditLog()
+        server.requestLimits = try arguments.requestLimits()
+        server.compactionInterval = try arguments.compactionInterval()
+        server.trustedByExtensions = (pki.client.pem, pki.requestHeader.pem)
         server.reviews = AccessReviews(
             authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
         server.nodes = nodes
@@ -117,6 +126,7 @@ struct ControlPlaneRole: Sendable {
             certificate: TLSCertificate(chainPEM: certificate.chainPEM, keyPEM: certificate.key.pem),
             clientCAPEM: pki.client.pem)
         tls.requireClientCertificate = false
+        tls.frontProxyCAPEM = pki.requestHeader.pem
         let (handler, supervisor) = (api.handler, supervisor)
         let http = HTTPServerConfiguration(hooks: APIServer.hooks)
         listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
@@ -198,6 +208,8 @@ struct ControlPlaneRole: Sendable {
             HorizontalAutoscaler(client: client, clock: clock, metrics: NodeMetrics(nodes: nodes, clock: clock)),
             EndpointSliceController(client: client, clock: clock), EndpointSliceMirroring(client: client),
             ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
+            ServiceAccountTokenController(
+                client: client, tokens: tokens, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),
             NamespaceController(client: client, clock: clock, resources: { stored.filter(\.namespaced).map(\.gvr) }),
             try NodeController(
                 client: client, clock: clock, clusterCIDRs: configuration.network.clusterCIDRs,
@@ -221,7 +233,9 @@ struct ControlPlaneRole: Sendable {
             history.cancel()
         }
         api.runsControllers = true
-        await ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers).run()
+        let manager = ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers)
+        api.addMetrics { manager.metrics }
+        await manager.run()
         api.runsControllers = false
     }
 

@@ -69,8 +69,7 @@ struct Cluster {
         let response = await server.handler(request)
         var bytes: [UInt8] = []
         switch response.body {
-        case .bytes(let all): bytes = all
-        case .chunks(let chunks): bytes = Array(chunks.joined())
+        case .bytes, .chunks, .pieces: bytes = try response.wholeBody() ?? []
         case .stream(_, let run):
             let collected = Mutex<[UInt8]>([])
             try await run(HTTPBodyWriter { more in collected.withLock { $0 += more } })

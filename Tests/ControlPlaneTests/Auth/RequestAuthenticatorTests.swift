@@ -23,7 +23,10 @@ import Transport
     }
 
     private func user(_ result: AuthenticationResult) -> UserInfo? {
-        if case .authenticated(let user) = result { user } else { nil }
+        switch result {
+        case .authenticated(let user), .impersonated(let user, by: _): user
+        default: nil
+        }
     }
 
     private static let admin = PeerIdentity(commonName: "root", organizations: ["system:masters"])
@@ -158,7 +161,7 @@ import Transport
         let boss = PeerIdentity(commonName: "boss", organizations: [])
         let result = await authenticator(rbac).authenticate(try request(headers, peer: boss))
         switch (result, message) {
-        case (.authenticated(let user), nil): #expect(user.name == "jane")
+        case (.impersonated(let user, by: let boss), nil): #expect(user.name == "jane" && boss.name == "boss")
         case (.failed(let error), let message?): #expect(error.message == message)
         default: Issue.record("\(result)")
         }

@@ -134,10 +134,11 @@ import Testing
     @Test func listsAreTheirPiecesPutTogether() throws {
         let gvk = GroupVersionKind("", "v1", "ConfigMap")
         let item: JSON = ["metadata": ["name": "a"], "data": ["k": "v"]]
-        let pieces = try #require(
-            Schema.shared.encodeProtobufList(
-                gvk, listKind: "ConfigMapList", metadata: ["resourceVersion": "7"], items: [item, item]))
-        let json = try Schema.shared.decodeProtobuf(Array(pieces.joined()), expecting: gvk)
+        let piece = try #require(Schema.shared.encodeProtobufItem(item, as: gvk))
+        let (head, tail) = try #require(
+            Schema.shared.encodeProtobufListFrame(
+                gvk, listKind: "ConfigMapList", metadata: ["resourceVersion": "7"], itemBytes: piece.count * 2))
+        let json = try Schema.shared.decodeProtobuf(head + piece + piece + tail, expecting: gvk)
         #expect(json["kind"] == "ConfigMapList" && json["metadata"]["resourceVersion"] == "7")
         #expect(json["items"].elements.map { $0["data"] } == [["k": "v"], ["k": "v"]])
     }

@@ -227,7 +227,7 @@ package struct QuotaStatusController: Controller {
             }
         ]
             + others.map { resource in
-                WatchSource(resource) { object, kind in
+                WatchSource(resource, needsMetadataOnly: true) { object, kind in
                     let changes = resource == .pods || QuotaUsage.growing.contains(resource)
                     return kind == .modified && !changes ? [] : ledger.quotaKeys(in: object.namespace)
                 }
