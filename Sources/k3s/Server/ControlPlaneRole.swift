@@ -92,6 +92,7 @@ struct ControlPlaneRole: Sendable {
         for warning in known?.warnings ?? [] { logger.warning("--kube-apiserver-arg=token-auth-file: \(warning)") }
         server.audit = try arguments.auditLog()
         server.requestLimits = try arguments.requestLimits()
+        server.compactionInterval = try arguments.compactionInterval()
         server.trustedByExtensions = (pki.client.pem, pki.requestHeader.pem)
         server.reviews = AccessReviews(
             authorizer: authorizer, rules: { rbac.rules(of: $0, namespace: $1) }, authenticateToken: checkToken)
@@ -245,9 +246,9 @@ struct ControlPlaneRole: Sendable {
             events.cancel()
             history.cancel()
         }
+        api.runsControllers = true
         let manager = ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers)
         api.addMetrics { manager.metrics }
-        api.runsControllers = true
         await manager.run()
         api.runsControllers = false
     }

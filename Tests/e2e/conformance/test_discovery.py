@@ -159,7 +159,7 @@ def test_pages_of_a_list_are_of_one_revision(space):
 
 
 def test_a_list_goes_on_after_its_revision_is_forgotten(own_node):
-    """Servers with support for API chunking should continue listing from the last key if the original version has been compacted away, though the list is inconsistent [Slow]"""
+    """Servers with support for API chunking should support continue listing from the last key if the original version has been compacted away, though the list is inconsistent [Slow]"""
     own_node.flags += ["--kube-apiserver-arg=etcd-compaction-interval=2s", "--disable-agent"]
     own_node.is_ready = lambda: own_node.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok"
     own_node.start()

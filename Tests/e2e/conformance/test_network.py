@@ -169,8 +169,7 @@ def test_endpoints_of_a_service_without_pods(space):
 
 
 def test_slices_of_a_service_without_pods(space):
-    """EndpointSlice should create and delete Endpoints and EndpointSlices for a Service with a selector that matches no pods
-    EndpointSlice should create and delete EndpointSlices for a Service with a selector that matches no pods"""
+    """EndpointSlice should create and delete EndpointSlices for a Service with a selector that matches no pods"""
     without_pods(space)
 
 

@@ -43,8 +43,11 @@ def test_defaults_of_a_limit_range(space):
     assert got["requests"] == {"cpu": "150m", "memory": "150Mi", "ephemeral-storage": "300Gi"}
     below = space.refused(403, "Forbidden", "POST", "v1/pods", limited("below", amounts("10m", "50Mi", "50Gi")))
     assert "minimum cpu usage per Container is 50m, but request is 10m" in below["message"]
-    above = space.refused(403, "Forbidden", "POST", "v1/pods", limited("above", amounts("600m", "600Mi", "600Gi")))
-    assert "maximum" in above["message"] or "must be less than or equal to" in above["message"]
+    # A request above the default limit is no pod at all; with a limit it is above the maximum.
+    space.refused(422, "Invalid", "POST", "v1/pods", limited("above", amounts("600m", "600Mi", "600Gi")))
+    most = amounts("600m", "600Mi", "600Gi")
+    above = space.refused(403, "Forbidden", "POST", "v1/pods", limited("above", most, most))
+    assert "maximum cpu usage per Container is 500m, but limit is 600m" in above["message"]
 
     def lower(found):
         found["spec"]["limits"][0]["min"] = amounts("9m", "49Mi", "49Gi")
