@@ -177,7 +177,7 @@ import Testing
     }
 
     @Test func aRevisionThatIsDeletedIsMadeAgain() async throws {
-        let bench = try await Self.bench()
+        let bench = try await bench()
         try await bench.create(.daemonSets, Self.set())
         try await bench.settle()
         let first = try #require(try await bench.list(.controllerRevisions).first)
