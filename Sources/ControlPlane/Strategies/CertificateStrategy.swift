@@ -41,14 +41,16 @@ struct CertificateStrategy: ResourceStrategy {
         if subresource == "approval" {
             object.json["status"] = old.json["status"]
         } else {
-            let verdicts = old.status["conditions"].elements.filter(isVerdict)
-            var place = 0
-            conditions = conditions.compactMap { condition in
-                guard isVerdict(condition) else { return condition }
-                defer { place += 1 }
-                return place < verdicts.count ? verdicts[place] : nil
+            var verdicts = old.status["conditions"].elements.filter(isVerdict)[...]
+            var kept: [JSON] = []
+            for condition in conditions {
+                if !isVerdict(condition) {
+                    kept.append(condition)
+                } else if let verdict = verdicts.popFirst() {
+                    kept.append(verdict)
+                }
             }
-            conditions += verdicts.dropFirst(place)
+            conditions = kept + verdicts
         }
         for i in conditions.indices {
             if conditions[i]["lastUpdateTime"].isNull {
