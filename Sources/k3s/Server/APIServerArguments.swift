@@ -7,7 +7,6 @@ struct APIServerArguments {
     private static let known: Set<String> = [
         "audit-log-path", "audit-policy-file", "audit-log-format", "audit-log-maxsize", "audit-log-maxbackup",
         "audit-log-maxage", "admission-control-config-file", "token-auth-file", "anonymous-auth",
-        AdmissionArguments.flag,
         "max-requests-inflight",
         "max-mutating-requests-inflight",
     ]
