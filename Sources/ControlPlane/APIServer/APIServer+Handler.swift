@@ -36,7 +36,15 @@ extension APIServer {
             let decision = await authorize(info, request, user)
             verdict = decision
             guard decision.isAllowed else { throw Self.forbidden(info, user, decision.reason) }
-            response = try await serve(info, request, user, isLong: isLong)
+            let served = await AuditNotes.$current.withValue(trail?.notes ?? AuditNotes.current) {
+                () async -> Result<HTTPResponse, APIError> in
+                do throws(APIError) {
+                    return .success(try await serve(info, request, user, isLong: isLong))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            response = try served.get()
         } catch {
             response = .status(error, for: request)
         }

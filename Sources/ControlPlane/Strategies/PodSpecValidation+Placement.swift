@@ -50,15 +50,15 @@ extension PodSpecValidation {
         }
         for key in ["matchLabelKeys", "mismatchLabelKeys"] { checkKeys(term, key, place, &check) }
         checkTopologyKey(term, place, &check)
+        if let problem = LabelSyntax.keyProblem(term["topologyKey"].string ?? "") {
+            check.add(
+                .invalid("\(place).topologyKey", .string(term["topologyKey"].string ?? ""), problem))
+        }
     }
 
     private func checkTopologyKey(_ term: JSON, _ place: String, _ check: inout Validation) {
         let key = term["topologyKey"].string ?? ""
-        if key.isEmpty {
-            check.add(.required("\(place).topologyKey", "can not be empty"))
-        } else if let problem = LabelSyntax.keyProblem(key) {
-            check.add(.invalid("\(place).topologyKey", .string(key), problem))
-        }
+        if key.isEmpty { check.add(.required("\(place).topologyKey", "can not be empty")) }
     }
 
     private func checkKeys(_ term: JSON, _ key: String, _ place: String, _ check: inout Validation) {
@@ -75,8 +75,11 @@ extension PodSpecValidation {
     }
 
     func checkSpread(_ check: inout Validation) {
-        var seen: Set<String> = []
-        for (i, constraint) in spec["topologySpreadConstraints"].elements.enumerated() {
+        let constraints = spec["topologySpreadConstraints"].elements
+        func pair(_ constraint: JSON) -> String {
+            "{\(constraint["topologyKey"].string ?? ""), \(constraint["whenUnsatisfiable"].string ?? "")}"
+        }
+        for (i, constraint) in constraints.enumerated() {
             let place = "\(path).topologySpreadConstraints[\(i)]"
             let positive = "must be greater than zero"
             let skew = constraint["maxSkew"].int ?? 0
@@ -97,9 +100,8 @@ extension PodSpecValidation {
                             "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not \(action)"))
                 }
             }
-            let pair = "{\(constraint["topologyKey"].string ?? ""), \(action)}"
-            if !seen.insert(pair).inserted {
-                check.add(.duplicate("\(place).{topologyKey, whenUnsatisfiable}", .string(pair)))
+            if constraints[(i + 1)...].contains(where: { pair($0) == pair(constraint) }) {
+                check.add(.duplicate("\(place).{topologyKey, whenUnsatisfiable}", .string(pair(constraint))))
             }
             for key in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
                 check.oneOf(constraint[key], ["Honor", "Ignore"], "\(place).\(key)")

@@ -89,7 +89,7 @@ struct RuleStrategy: ResourceStrategy {
 }
 
 /// The kinds that are rules only. Sources: pkg/apis/storage/validation, pkg/apis/node/validation,
-/// pkg/apis/networking/validation, pkg/apis/flowcontrol/validation, pkg/apis/resource/validation.
+/// pkg/apis/networking/validation, pkg/apis/resource/validation.
 enum SimpleKinds {
     static func strategy(_ gvr: GroupVersionResource) -> (any ResourceStrategy)? {
         switch (gvr.group, gvr.resource) {
@@ -100,20 +100,8 @@ enum SimpleKinds {
             RuleStrategy(
                 [.required("spec.controller"), .domainPath("spec.controller"), .immutable("spec.controller")],
                 tracksGeneration: true)
-        case ("flowcontrol.apiserver.k8s.io", "flowschemas"):
-            RuleStrategy(
-                [
-                    .required("spec.priorityLevelConfiguration.name"), .nonNegative("spec.matchingPrecedence"),
-                    .oneOf("spec.distinguisherMethod.type", ["ByNamespace", "ByUser"]),
-                ], tracksGeneration: true)
-        case ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"):
-            RuleStrategy(
-                [
-                    .required("spec.type"), .oneOf("spec.type", ["Exempt", "Limited"]),
-                    .nonNegative("spec.limited.nominalConcurrencyShares"),
-                    .nonNegative("spec.exempt.nominalConcurrencyShares"),
-                    .oneOf("spec.limited.limitResponse.type", ["Queue", "Reject"]),
-                ], tracksGeneration: true)
+        case ("flowcontrol.apiserver.k8s.io", "flowschemas"): FlowSchemaStrategy()
+        case ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): PriorityLevelStrategy()
         case ("resource.k8s.io", let resource): devices(resource)
         default: nil
         }

@@ -68,7 +68,7 @@ import Testing
         let cluster = try await Cluster()
         try await quota(cluster, ["hard": ["configmaps": "7", "count/configmaps": "7"]])
         let codes = await withTaskGroup(of: Int.self) { group in
-            for i in 0..<60 {
+            for i in 0..<100 {
                 group.addTask {
                     (try? await cluster.call("POST", Self.core + "configmaps", cluster.configMap("m\(i)").json).code)
                         ?? 0
@@ -76,7 +76,7 @@ import Testing
             }
             return await group.reduce(into: [Int]()) { $0.append($1) }
         }
-        #expect(codes.count { $0 == 201 } == 7 && codes.count { $0 == 403 } == 53, "\(codes)")
+        #expect(codes.count { $0 == 201 } == 7 && codes.count { $0 == 403 } == 93, "\(codes)")
         let list = try await cluster.call("GET", Self.core + "configmaps")
         #expect(list.json["items"].elements.count == 7)
     }

@@ -192,6 +192,19 @@ import Transport
         ),
     ]
 
+    @Test func noKindIsForgotten() {
+        // Namespaces go in two steps, signing requests need a key, definitions of custom resources can be read only.
+        let elsewhere: Set<String> = [
+            "api/v1/namespaces", "apis/certificates.k8s.io/v1/certificatesigningrequests",
+            "apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        ]
+        let wanted = DiscoveryTests.rows.filter { $0.verbs.contains("create") && $0.verbs.contains("list") }
+            .map { $0.path.dropFirst() + "/" + $0.resource }
+        #expect(wanted.count > 50)
+        let missing: Set<String> = Set(wanted.map { String($0) }).subtracting(Self.kinds.map { $0.0 })
+        #expect(missing == elsewhere)
+    }
+
     private static func collection(_ path: String, namespaced: Bool) -> String {
         guard namespaced else { return "/" + path }
         let slash = path.lastIndex(of: "/") ?? path.startIndex

@@ -225,7 +225,46 @@ import Testing
         ),
     ]
 
-    @Test(arguments: workloads + storage)
+    static let flow = "/apis/flowcontrol.apiserver.k8s.io/v1/"
+    static let flows: [(String, String, [String])] = [
+        (
+            flow + "flowschemas",
+            spec(
+                #""matchingPrecedence":1,"distinguisherMethod":{"type":"ByPod"},"rules":[{"subjects":[{"kind":"Robot"},{"kind":"User","group":{"name":"g"}}]},{"subjects":[],"resourceRules":[{"verbs":["*","get"],"resources":["a"],"apiGroups":[""]}]}]"#,
+                ""),
+            [
+                "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
+                "spec.distinguisherMethod.type: Unsupported value: \"ByPod\": supported values: \"ByNamespace\", \"ByUser\"",
+                "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
+                "spec.rules[0].subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
+                "spec.rules[0].subjects[1].user: Required value: user is required when subject kind is 'User'",
+                "spec.rules[0].subjects[1].group: Forbidden: group is forbidden when subject kind is not 'Group'",
+                "spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty",
+                "spec.rules[1].subjects: Required value: subjects must contain at least one value",
+                "spec.rules[1].resourceRules[0].verbs: Invalid value: [\"*\",\"get\"]: if '*' is present, must not specify other verbs",
+                "spec.rules[1].resourceRules[0].namespaces: Required value: resource rules that are not cluster scoped must supply at least one namespace",
+            ]
+        ),
+        (
+            flow + "prioritylevelconfigurations", spec(#""type":"Exempt","limited":{}"#, ""),
+            [
+                "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'",
+                "spec.limited: Forbidden: must be nil if the type is not Limited",
+            ]
+        ),
+        (
+            flow + "prioritylevelconfigurations",
+            spec(
+                #""type":"Limited","limited":{"limitResponse":{"type":"Queue","queuing":{"queues":2,"handSize":3,"queueLengthLimit":-1}}}"#,
+                ""),
+            [
+                "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: -1: must be positive",
+                "spec.limited.limitResponse.queuing.handSize: Invalid value: 3: should not be greater than queues (2)",
+            ]
+        ),
+    ]
+
+    @Test(arguments: workloads + storage + flows)
     func whatIsInvalidIsNamed(_ target: String, _ body: String, _ messages: [String]) async throws {
         let cluster = try await Cluster()
         let revision = cluster.store.revision

@@ -101,6 +101,24 @@ import Transport
         #expect(events[3]["responseStatus"]["reason"] == "NotFound" && events[3]["responseStatus"]["code"] == 404)
     }
 
+    @Test func whatAdmissionFoundIsWritten() async throws {
+        let events = try await events("[{level: Metadata}]", "omitStages: [RequestReceived]\n") { cluster in
+            _ = try await cluster.call(
+                "PATCH", "/api/v1/namespaces/default",
+                ["metadata": ["labels": ["pod-security.kubernetes.io/audit": "baseline"]]],
+                type: "application/merge-patch+json")
+            var pod = cluster.pod("p")
+            pod.json["spec"]["hostPID"] = true
+            #expect(try await cluster.call("POST", "/api/v1/namespaces/default/pods", pod.json).code == 201)
+        }
+        let notes = events[events.count - 1]["annotations"]
+        #expect(notes["pod-security.kubernetes.io/enforce-policy"] == "privileged:latest", "\(notes.text)")
+        #expect(
+            notes["pod-security.kubernetes.io/audit-violations"].string?.hasPrefix(
+                "would violate PodSecurity \"baseline:latest\": host namespaces") == true, "\(notes.text)")
+        #expect(notes["authorization.k8s.io/decision"] == "allow")
+    }
+
     @Test func levelsAndStagesBoundWhatIsWritten() async throws {
         let events = try await events("[{level: Metadata}]", "omitStages: [RequestReceived]\n") { cluster in
             _ = try await cluster.call("POST", Self.maps, ["metadata": ["name": "a"]])

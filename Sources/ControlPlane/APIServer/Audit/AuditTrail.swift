@@ -11,6 +11,8 @@ struct AuditTrail: Sendable {
     let request: HTTPRequest
     let info: RequestInfo
     let clock: any KubeClock
+    /// What admission has to say.
+    let notes = AuditNotes()
     private let base: JSON
 
     /// nil: the request is not written.
@@ -90,6 +92,7 @@ struct AuditTrail: Sendable {
             notes["authorization.k8s.io/decision"] = verdict.isAllowed ? "allow" : "forbid"
             notes["authorization.k8s.io/reason"] = .string(verdict.reason)
         }
+        if response != nil { for (key, value) in self.notes.all { notes[key] = .string(value) } }
         if isCut { notes["audit.k8s.io/truncated"] = "true" }
         if !notes.isNull { event["annotations"] = notes }
         log.write(event)
