@@ -27,22 +27,50 @@ package enum YAML {
         try documents(bytes, limits: limits, maximum: 1).first ?? .null
     }
 
+    /// The same, but where a key is given twice the last value wins, as in Go; `duplicates` gets what the strict form
+    /// complains of: `line 3: key "a" already set in map`.
+    package static func parse(
+        _ bytes: [UInt8], limits: Limits = Limits(), duplicates: inout [String]
+    ) throws(YAMLError) -> JSON {
+        var found: [String] = []
+        defer { duplicates += found }
+        return try documents(bytes, limits: limits, maximum: 1, duplicates: &found).first ?? .null
+    }
+
     /// All documents of a stream, "---" between them. Empty ones are left out, as kubectl does.
     package static func parseAll(_ bytes: [UInt8], limits: Limits = Limits()) throws(YAMLError) -> [JSON] {
         try documents(bytes, limits: limits, maximum: .max).filter { !$0.isNull }
     }
 
     private static func documents(_ bytes: [UInt8], limits: Limits, maximum: Int) throws(YAMLError) -> [JSON] {
-        let result: Result<[JSON], YAMLError> = bytes.withUnsafeBufferPointer { text in
+        var duplicates: [String] = []
+        let found = try documents(bytes, limits: limits, maximum: maximum, duplicates: &duplicates)
+        guard let first = duplicates.first else { return found }
+        // "line 3: key ..."
+        let line = Int(first.dropFirst(5).prefix { $0 != ":" }) ?? 0
+        throw YAMLError(message: message(duplicates: duplicates), line: line)
+    }
+
+    /// The words in which Go's package complains of keys that are given twice.
+    package static func message(duplicates: [String]) -> String {
+        "yaml: unmarshal errors:\n  " + duplicates.joined(separator: "\n  ")
+    }
+
+    private static func documents(
+        _ bytes: [UInt8], limits: Limits, maximum: Int, duplicates: inout [String]
+    ) throws(YAMLError) -> [JSON] {
+        let result: Result<([JSON], [String]), YAMLError> = bytes.withUnsafeBufferPointer { text in
             let reader = YAMLReader(text, limits: limits)
             defer { reader.close() }
             do throws(YAMLError) {
-                return .success(try reader.documents(maximum: maximum))
+                return .success((try reader.documents(maximum: maximum), reader.duplicates))
             } catch {
                 return .failure(error)
             }
         }
-        return try result.get()
+        let (documents, found) = try result.get()
+        duplicates += found
+        return documents
     }
 }
 
@@ -65,6 +93,8 @@ private final class YAMLReader {
     private var bytes = 0
     private var aliasedValues = 0
     private var aliasedBytes = 0
+    private static let maximumDuplicates = 100
+    private(set) var duplicates: [String] = []
 
     init(_ text: UnsafeBufferPointer<UInt8>, limits: YAML.Limits) {
         self.limits = limits
@@ -209,11 +239,11 @@ private final class YAMLReader {
             let value = try node()
             if isMerge {
                 merges.append((value, keyLine))
-            } else if places[key] != nil {
-                throw YAMLError(
-                    message:
-                        "yaml: unmarshal errors:\n  line \(keyLine): key \(JSON.string(key).text) already set in map",
-                    line: keyLine)
+            } else if let place = places[key] {
+                members[place].value = value
+                if duplicates.count < Self.maximumDuplicates {
+                    duplicates.append("line \(keyLine): key \(JSON.string(key).text) already set in map")
+                }
             } else {
                 places[key] = members.count
                 members.append((key, value))

@@ -14,6 +14,7 @@ struct Benchmark: Sendable {
         for number in 0..<4 { makeNamespace("bench-\(number)") }
         let objects = 4 * Self.perNamespace
         switch kind {
+        case "watch": idleWatches(count)
         case "create": row(kind, rate(count) { create($0) }, "")
         default:
             _ = rate(objects) { create($0) }

@@ -5,7 +5,7 @@ import Glibc
 guard CommandLine.arguments.count >= 4, let process = Int32(CommandLine.arguments[1]),
     let port = UInt16(CommandLine.arguments[2])
 else {
-    print("usage: api-exerciser PID PORT TLS-DIRECTORY [quick | (create | update | get | list) [COUNT]]")
+    print("usage: api-exerciser PID PORT TLS-DIRECTORY [quick | (create | update | get | list | watch) [COUNT]]")
     exit(2)
 }
 

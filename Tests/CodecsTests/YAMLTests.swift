@@ -90,6 +90,17 @@ import Testing
         #expect(failure("a: 1\nb: 2\na: 3\n") == "yaml: unmarshal errors:\n  line 3: key \"a\" already set in map")
     }
 
+    @Test func theLastOfDuplicateKeysWinsWhereTheyAreAllowed() throws {
+        var duplicates: [String] = []
+        let value = try YAML.parse(Array("a: 1\nb: {c: 1, c: 2}\na: 3\n".utf8), duplicates: &duplicates)
+        #expect(value == ["a": 3, "b": ["c": 2]])
+        #expect(duplicates == ["line 2: key \"c\" already set in map", "line 3: key \"a\" already set in map"])
+        #expect(
+            failure("a: 1\nb: {c: 1, c: 2}\na: 3\n")
+                == "yaml: unmarshal errors:\n  line 2: key \"c\" already set in map\n  line 3: key \"a\" already set in map"
+        )
+    }
+
     @Test func syntaxErrorsHaveLines() {
         #expect(failure("a: 1\nb: c: d\n") == "yaml: line 2: mapping values are not allowed in this context")
         #expect(failure("a: [1, 2\nb: 3\n")?.hasPrefix("yaml: line ") == true)

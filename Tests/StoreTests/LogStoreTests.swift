@@ -245,6 +245,29 @@ import Testing
         #expect(rows == current.map(\.modRevision).sorted())
     }
 
+    /// What compaction frees is used again: the file does not grow with what was written, and nothing has to be vacuumed.
+    @Test func spaceIsUsedAgain() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/state.db"
+        let store = try LogStore.sqlite(path: path)
+        let filling = String(repeating: "x", count: 2_000)
+        var sizes: [Int] = []
+        for round in 0..<12 {
+            for number in 0..<100 { try await store.put("/a/\(number)", "\(round) \(filling)") }
+            try await store.compact(to: store.revision)
+            var status = stat()
+            // The write-ahead log is written into the file at times of its own, and is bounded itself.
+            #expect(stat(path, &status) == 0)
+            sizes.append(Int(status.st_size))
+        }
+        await store.close()
+        var status = stat()
+        #expect(stat(path, &status) == 0)
+        sizes.append(Int(status.st_size))
+        // 1,200 values of 2 KB were written; what lives is a twelfth.
+        #expect(sizes.max() ?? .max < 1_000_000, "\(sizes)")
+    }
+
     @Test func secondServerOnTheSameDatabaseIsRefused() async throws {
         let directory = try TemporaryDirectory()
         let path = directory.path + "/state.db"

@@ -147,6 +147,26 @@ import Testing
         }
     }
 
+    /// A front proxy is not the user whose name its certificate has, nor is a client a proxy.
+    @Test func frontProxiesAreNoPeers() async throws {
+        let pki = TestPKI.shared
+        var configuration = try pki.serverConfiguration()
+        configuration.frontProxyCAPEM = try pki.pem("proxy-ca")
+        let handler: HTTPHandler = { request in
+            .text("peer \(request.peer?.commonName ?? "-") proxy \(request.frontProxy?.commonName ?? "-")")
+        }
+        try await withServer(tls: try TLSServerContext(configuration), handler: handler) { port, _ in
+            for (name, text) in [
+                ("proxy", "peer - proxy system:auth-proxy"), ("client", "peer kubernetes-admin proxy -"),
+                ("stranger", "peer - proxy -"),
+            ] {
+                let out = try await curlTLS(
+                    port, ["--cert", pki.file("\(name).pem"), "--key", pki.file("\(name).key")])
+                #expect(out.text == text, "\(out.errorText)")
+            }
+        }
+    }
+
     @Test func requiredClientCertificateEndsTheHandshakeOfOthers() async throws {
         let pki = TestPKI.shared
         var configuration = try pki.serverConfiguration()

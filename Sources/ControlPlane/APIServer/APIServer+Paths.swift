@@ -65,7 +65,7 @@ extension APIServer {
         let unknown = excluded.subtracting(checks.map(\.name)).sorted()
         if !unknown.isEmpty {
             lines += "warn: some health checks cannot be excluded: no matches for "
-            lines += unknown.map { "\"\($0)\"" }.joined(separator: ", ") + "\n"
+            lines += unknown.map { "\"\($0)\"" }.joined(separator: ",") + "\n"
         }
         if failed { return .text(lines + "\(kind) check failed\n", status: 500) }
         return .text(request.query.contains("verbose") ? lines + "\(kind) check passed\n" : "ok")

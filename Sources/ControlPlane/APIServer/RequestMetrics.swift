@@ -68,18 +68,20 @@ final class RequestMetrics: Sendable {
                 out += "\(count)\n"
             }
         }
-        let name = "apiserver_request_duration_seconds"
-        out += Self.head(name, "histogram", "How long requests took until their answer began")
-        for (key, one) in all where !one.buckets.isEmpty {
-            let labels = "component=\"apiserver\",dry_run=\"\"," + labels(key)
-            var sum: Int64 = 0
-            for (i, count) in one.buckets.enumerated() {
-                sum += count
-                let bound = i < Self.bounds.count ? Self.bounds[i].1 : "+Inf"
-                out += "\(name)_bucket{\(labels),le=\"\(bound)\"} \(sum)\n"
+        // The second is what dashboards and alerts of service levels read; webhooks, which it leaves out, are not here.
+        for name in ["apiserver_request_duration_seconds", "apiserver_request_sli_duration_seconds"] {
+            out += Self.head(name, "histogram", "How long requests took until their answer began")
+            for (key, one) in all where !one.buckets.isEmpty {
+                let labels = "component=\"apiserver\",dry_run=\"\"," + labels(key)
+                var sum: Int64 = 0
+                for (i, count) in one.buckets.enumerated() {
+                    sum += count
+                    let bound = i < Self.bounds.count ? Self.bounds[i].1 : "+Inf"
+                    out += "\(name)_bucket{\(labels),le=\"\(bound)\"} \(sum)\n"
+                }
+                out += "\(name)_sum{\(labels)} \(Double(one.nanoseconds) / 1e9)\n"
+                out += "\(name)_count{\(labels)} \(sum)\n"
             }
-            out += "\(name)_sum{\(labels)} \(Double(one.nanoseconds) / 1e9)\n"
-            out += "\(name)_count{\(labels)} \(sum)\n"
         }
         return out
     }

@@ -8,7 +8,8 @@ extension ResourceRequest {
 
     struct Document {
         var json: JSON
-        var duplicates: [String]
+        var duplicates: [String] = []
+        var yamlDuplicates: [String] = []
     }
 
     /// The body as an object of `kind`, decoded and with its defaults; what it does not say about its kind is filled in.
@@ -30,8 +31,8 @@ extension ResourceRequest {
             GroupVersion(version) ?? kind.groupVersion, name.isEmpty ? kind.kind : name)
         if given != kind { throw mismatch(given, kind) }
         let decoded = try registry.schema.decode(
-            document.json, as: kind, validation: validation, duplicates: document.duplicates, defaults: true,
-            clock: configuration.clock)
+            document.json, as: kind, validation: validation, duplicates: document.duplicates,
+            yamlDuplicates: document.yamlDuplicates, defaults: true, clock: configuration.clock)
         for warning in decoded.warnings { scope.warn(warning) }
         return KubeObject(decoded.json)
     }
@@ -67,14 +68,14 @@ extension ResourceRequest {
             }
         case "application/yaml":
             do throws(YAMLError) {
-                return Document(json: try YAML.parse(request.body), duplicates: [])
+                let json = try YAML.parse(request.body, duplicates: &duplicates)
+                return Document(json: json, yamlDuplicates: duplicates)
             } catch {
                 throw unrecognized(kind, error.message)
             }
         case Schema.protobufType:
             do throws(ProtobufError) {
-                return Document(
-                    json: try registry.schema.decodeProtobuf(request.body, expecting: kind), duplicates: [])
+                return Document(json: try registry.schema.decodeProtobuf(request.body, expecting: kind))
             } catch {
                 throw unrecognized(kind, error.message)
             }

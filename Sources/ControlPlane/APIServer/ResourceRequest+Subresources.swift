@@ -48,7 +48,7 @@ extension ResourceRequest {
 
     /// Applying a Scale owns the number of replicas of the object behind it.
     private func applyScale(_ resource: ServedResource, _ scope: RequestScope) async throws(APIError) -> KubeObject? {
-        guard var application = try application() else { return nil }
+        guard var application = try application(scope) else { return nil }
         let scale = KubeObject(application.config)
         guard scale.gvk == Self.scaleKind else {
             throw .badRequest(
@@ -76,7 +76,7 @@ extension ResourceRequest {
             answer = try await server.subresources.update(
                 resource, "scale", namespace: info.namespace, name: info.name, scope
             ) { _ throws(APIError) in wanted }
-        case "patch" where try application() != nil:
+        case "patch" where try application(scope) != nil:
             answer = try await applyScale(resource, scope)
         default:
             let (patch, validation) = (try decodePatch(), try fieldValidation())

@@ -40,22 +40,31 @@ extension ResourceRequest {
     }
 
     /// The body as a configuration to apply; nil where it is a patch.
-    func application() throws(APIError) -> Registry.Application? {
+    func application(_ scope: RequestScope) throws(APIError) -> Registry.Application? {
         guard MediaType(request.headers["Content-Type"] ?? "").name == PatchType.apply.rawValue else { return nil }
         if (request.query["fieldManager"] ?? "").isEmpty {
             throw invalidOptions("fieldManager", .required("fieldManager", "is required for apply patch"))
         }
+        var duplicates: [String] = []
+        let body: JSON
         do throws(YAMLError) {
-            return .init(try YAML.parse(request.body), force: APIServer.isTrue(request.query["force"]))
+            body = try YAML.parse(request.body, duplicates: &duplicates)
         } catch {
             throw .badRequest("error decoding YAML: \(error.message)")
         }
+        let validation = duplicates.isEmpty ? .ignore : try fieldValidation()
+        if validation == .warn { for text in duplicates { scope.warn(text) } }
+        if validation == .strict {
+            throw .badRequest(
+                "error strict decoding YAML: error converting YAML to JSON: \(YAML.message(duplicates: duplicates))")
+        }
+        return .init(body, force: APIServer.isTrue(request.query["force"]))
     }
 
     func patch(_ resource: ServedResource, subresource: String) async throws(APIError) -> HTTPResponse {
         let format = try OutputFormat(request)
         let scope = try scope()
-        if let application = try application() {
+        if let application = try application(scope) {
             let (stored, _, created) = try await registry.apply(
                 resource, namespace: info.namespace, name: info.name, subresource: subresource, application, scope)
             return try respond(stored, status: created ? 201 : 200, resource, format, scope: scope)

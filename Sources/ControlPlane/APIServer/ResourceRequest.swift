@@ -69,6 +69,10 @@ struct ResourceRequest: Sendable {
 
     /// The program's name: what stands before the first slash.
     private static func manager(ofAgent agent: String) -> String {
+        let plain = agent.utf8.prefix { $0 != UInt8(ascii: "/") }
+        if !plain.isEmpty, plain.count <= 128, plain.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
+            return String(agent[..<plain.endIndex])
+        }
         let name = agent.prefix { $0 != "/" }.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }
         return name.isEmpty ? "unknown" : String(String(String.UnicodeScalarView(name)).prefix(128))
     }

@@ -36,6 +36,18 @@ struct JSONPatch {
         self.operations = operations
     }
 
+    /// What is in operations that has no meaning there; for warnings and strict validation.
+    static func unknownFields(_ patch: JSON) -> [String] {
+        var found: [String] = []
+        for (i, operation) in patch.elements.enumerated() {
+            for (key, _) in operation.object ?? JSONObject() where !["op", "path", "from", "value"].contains(key) {
+                found.append("json patch unknown field \"[\(i)].\(key)\"")
+                if found.count == 100 { return found }
+            }
+        }
+        return found
+    }
+
     func apply(to document: JSON) throws(APIError) -> JSON {
         var document = document
         var copied = 0

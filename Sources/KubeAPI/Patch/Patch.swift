@@ -52,7 +52,9 @@ package enum Patch {
             var decoded = try schema.decode(
                 patched, as: gvk, validation: validation == .ignore ? .ignore : .warn, defaults: true, clock: clock)
             if validation == .ignore { return decoded }
-            decoded.warnings = duplicates.map { "\(prefix)duplicate field \"\($0)\"" } + decoded.warnings
+            decoded.warnings =
+                (type == .json ? JSONPatch.unknownFields(patch) : [])
+                + Set(duplicates).sorted().map { "\(prefix)duplicate field \"\($0)\"" } + decoded.warnings
             if validation == .strict, !decoded.warnings.isEmpty {
                 throw .badRequest("strict decoding error: " + decoded.warnings.joined(separator: ", "))
             }

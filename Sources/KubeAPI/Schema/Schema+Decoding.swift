@@ -20,16 +20,18 @@ extension Schema {
     /// times and base64 in canonical text; with `defaults` also every unset field that has a default.
     ///
     /// - Parameter duplicates: paths of members given twice, as `JSON.parse` reports them.
+    /// - Parameter yamlDuplicates: what `YAML.parse` reports.
     /// - Throws: BadRequest in kube-apiserver's words, for a value of a wrong type or (strict) for unknown and duplicate fields.
     package func decode(
         _ json: JSON, as gvk: GroupVersionKind, validation: FieldValidation = .ignore, duplicates: [String] = [],
-        defaults: Bool = false, clock: any KubeClock = SystemClock()
+        yamlDuplicates: [String] = [], defaults: Bool = false, clock: any KubeClock = SystemClock()
     ) throws(APIError) -> DecodedObject {
         guard let type = kind(gvk) else {
             throw .badRequest("no kind \"\(gvk.kind)\" is registered for version \"\(gvk.groupVersion)\"")
         }
         let prefix = "\(gvk.kind) in version \"\(gvk.version)\" cannot be handled as a \(gvk.kind): "
         var walk = SchemaWalk(schema: self, defaults: defaults, tracksUnknown: validation != .ignore, clock: clock)
+        if validation != .ignore { walk.duplicates = Set(duplicates) }
         let object: JSONObject
         do throws(DecodingFailure) {
             guard case .object(let input) = json else {
@@ -40,10 +42,11 @@ extension Schema {
             throw .badRequest(prefix + error.message)
         }
         guard validation != .ignore else { return DecodedObject(json: .object(object), warnings: []) }
-        let problems = walk.unknown + duplicates.map { "duplicate field \"\($0)\"" }
-        guard validation == .strict, !problems.isEmpty else {
-            return DecodedObject(json: .object(object), warnings: problems)
+        guard validation == .strict, !walk.problems.isEmpty || !yamlDuplicates.isEmpty else {
+            return DecodedObject(json: .object(object), warnings: yamlDuplicates + walk.problems)
         }
+        let yaml = yamlDuplicates.isEmpty ? [] : [YAML.message(duplicates: yamlDuplicates)]
+        let problems = yaml + walk.problems
         throw .badRequest(prefix + "strict decoding error: " + problems.joined(separator: ", "))
     }
 
@@ -77,12 +80,15 @@ struct SchemaWalk {
     let defaults: Bool
     let tracksUnknown: Bool
     let clock: any KubeClock
-    private(set) var unknown: [String] = []
+    /// Unknown fields and those given twice, in the document's order. What is both is only unknown, as upstream.
+    private(set) var problems: [String] = []
+    /// Paths of members given twice, which have not been come by yet.
+    var duplicates: Set<String> = []
     private var path: [Step] = []
     /// The innermost struct, which errors name.
     private var current: TypeSchema?
     private var depth = 0
-    private static let maximumUnknown = 100
+    private static let maximumProblems = 100
     private static let maximumDepth = 200
 
     init(schema: Schema, defaults: Bool, tracksUnknown: Bool, clock: any KubeClock) {
@@ -98,13 +104,10 @@ struct SchemaWalk {
         var slots = FieldSlots(type: type)
         for (key, value) in input.members {
             guard let index = type.index(of: key) else {
-                if tracksUnknown, unknown.count < Self.maximumUnknown {
-                    path.append(.field(key))
-                    unknown.append("unknown field \"\(dottedPath())\"")
-                    path.removeLast()
-                }
+                if tracksUnknown { note("unknown", .field(key)) }
                 continue
             }
+            if !duplicates.isEmpty { noteDuplicate(.field(key)) }
             // Plain values are most of a document: no call and no path for them.
             let field = type.fields[index]
             switch (value, field.type) {
@@ -128,6 +131,20 @@ struct SchemaWalk {
         current = outer
         depth -= 1
         return slots.object()
+    }
+
+    private mutating func note(_ what: String, _ step: Step) {
+        guard problems.count < Self.maximumProblems else { return }
+        path.append(step)
+        problems.append("\(what) field \"\(dottedPath())\"")
+        path.removeLast()
+    }
+
+    private mutating func noteDuplicate(_ step: Step) {
+        path.append(step)
+        let isDuplicate = duplicates.remove(dottedPath()) != nil
+        path.removeLast()
+        if isDuplicate { note("duplicate", step) }
     }
 
     private mutating func applyDefaults(_ slots: inout FieldSlots) {
@@ -201,6 +218,7 @@ struct SchemaWalk {
         var sorted = true
         for i in members.indices {
             if i > 0, members[i].key < members[i - 1].key { sorted = false }
+            if !duplicates.isEmpty { noteDuplicate(.key(members[i].key)) }
             path.append(.key(members[i].key))
             members[i].value =
                 members[i].value.isNull ? try zero(element) : try value(members[i].value, element)

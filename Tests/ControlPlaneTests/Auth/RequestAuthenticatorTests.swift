@@ -74,6 +74,35 @@ import Transport
         #expect(reason == "expired")
     }
 
+    // MARK: - Front proxy
+
+    @Test func aFrontProxySaysForWhomItAsks() async throws {
+        var asked = try request([
+            "X-Remote-User": "jane", "X-Remote-Group": "dev", "X-Remote-Extra-Acme.com%2fScope": "one",
+            "X-Remote-Uid": "42",
+        ])
+        asked.headers.add("X-Remote-Group", "ops")
+        // Without the proxy's certificate the headers are nothing.
+        #expect(user(await authenticator().authenticate(asked)) == nil)
+        var byPeer = asked
+        byPeer.peer = Self.admin
+        #expect(user(await authenticator().authenticate(byPeer))?.name == "root")
+        asked.frontProxy = PeerIdentity(commonName: "system:auth-proxy", organizations: [])
+        let found = user(await authenticator().authenticate(asked))
+        #expect(
+            found
+                == UserInfo(
+                    "jane", uid: "42", groups: ["dev", "ops", "system:authenticated"],
+                    extra: ["acme.com/scope": ["one"]]))
+        // Another certificate of the same authority, and a proxy that names nobody.
+        var other = asked
+        other.frontProxy = PeerIdentity(commonName: "other", organizations: [])
+        #expect(user(await authenticator().authenticate(other)) == nil)
+        var nobody = try request(path: "/livez")
+        nobody.frontProxy = asked.frontProxy
+        #expect(user(await authenticator().authenticate(nobody)) == nil)
+    }
+
     // MARK: - Impersonation
 
     static let impersonations: [(HTTPHeaderFields, UserInfo)] = [

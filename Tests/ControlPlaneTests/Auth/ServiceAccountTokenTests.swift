@@ -198,6 +198,35 @@ import Transport
         #expect(fixture.tokens.rememberedTokens <= 512)
     }
 
+    /// A token as a Secret has it: it has no end, and is good as long as it stands there.
+    @Test func aSecretsTokenIsGoodWhileItStandsThere() async throws {
+        let fixture = try await Fixture()
+        let client = fixture.cluster.client
+        let token = try fixture.tokens.lasting(
+            namespace: "default", account: "default", accountUID: fixture.account.uid, secret: "s")
+        #expect(await fixture.user(token) == nil, "there is no such secret")
+        var secret = KubeObject(GroupVersionKind(.core, "Secret"), name: "s", namespace: "default")
+        secret.annotations = ["kubernetes.io/service-account.name": "default"]
+        secret.json["type"] = "kubernetes.io/service-account-token"
+        secret.json["data"] = ["token": .string(Base64.encode(token.utf8))]
+        secret = try await client.create(.secrets, secret)
+        let user = await fixture.user(token)
+        #expect(user?.name == "system:serviceaccount:default:default" && user?.uid == fixture.account.uid)
+        fixture.cluster.clock.advance(by: .seconds(20 * 365 * 86400))
+        #expect(await fixture.user(token) != nil)
+        let vault = await fixture.tokens.authenticate(token, audiences: ["vault"])
+        #expect(vault == nil, "it is for this server only")
+        // A token that claims to have no end but is of the other kind has an end.
+        #expect(await fixture.user(try fixture.signed { $0["exp"] = .int(.max) }) == nil)
+        secret.labels["kubernetes.io/legacy-token-invalid-since"] = "2026-01-01"
+        secret = try await client.update(.secrets, secret)
+        #expect(await fixture.user(token) == nil)
+        secret.labels = [:]
+        secret.json["data"]["token"] = .string(Base64.encode("other".utf8))
+        _ = try await client.update(.secrets, secret)
+        #expect(await fixture.user(token) == nil)
+    }
+
     @Test func keysArePublished() async throws {
         let fixture = try await Fixture()
         let keys = try JSON.parse(fixture.tokens.keySet)["keys"].elements

@@ -44,6 +44,10 @@ import Transport
         #expect(level(policy, "GET", "/apis/apps/v1/namespaces/x/deployments") == .metadata)
     }
 
+    private static func rule(_ rule: String, _ message: String) -> (String, String) {
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [\(rule)]", "policy: " + message)
+    }
+
     @Test(arguments: [
         ("kind: Policy", "policy: expected kind Policy of audit.k8s.io/v1"),
         ("apiVersion: audit.k8s.io/v1\nkind: Policy", "policy: rules: expected at least one"),
@@ -55,6 +59,20 @@ import Transport
             "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [Begin]\nrules: [{level: None}]",
             "policy: omitStages: \"Begin\" is no stage"
         ),
+        rule("{level: None, verb: [get]}", "rules[0]: unknown field \"verb\""),
+        rule("{level: None, users: jane}", "rules[0].users: expected a list"),
+        rule(
+            "{level: None, resources: [{group: apps, resourceNames: [a]}]}",
+            "rules[0].resources[0].resourceNames: using resourceNames requires at least one resource"),
+        rule(
+            "{level: None, nonResourceURLs: [healthz]}",
+            "rules[0].nonResourceURLs: \"healthz\": must start with '/', or be '*'"),
+        rule(
+            "{level: None, nonResourceURLs: [/a*b]}",
+            "rules[0].nonResourceURLs: \"/a*b\": wildcards are only allowed at the end"),
+        rule(
+            "{level: None, nonResourceURLs: [/a], namespaces: [b]}",
+            "rules[0].nonResourceURLs: rules cannot apply to both regular resources and non-resource URLs"),
     ])
     func whatIsWrongIsNamed(text: String, message: String) {
         let error = #expect(throws: APIError.self) { try AuditPolicy(Array(text.utf8), path: "policy") }
@@ -117,6 +135,32 @@ import Transport
             notes["pod-security.kubernetes.io/audit-violations"].string?.hasPrefix(
                 "would violate PodSecurity \"baseline:latest\": host namespaces") == true, "\(notes.text)")
         #expect(notes["authorization.k8s.io/decision"] == "allow")
+    }
+
+    /// Headers of impersonation, and a user who may nothing.
+    @Test func whoActsForWhomIsWritten() async throws {
+        struct Acting: Authenticator {
+            func authenticate(_ request: HTTPRequest) async -> AuthenticationResult {
+                .impersonated(
+                    UserInfo("jane", groups: ["dev"], extra: ["scope": ["x"]]), by: UserInfo("boss", uid: "7"))
+            }
+        }
+        let path = "/tmp/k3s-audit-\(UInt64.random(in: 0...UInt64.max))"
+        defer { try? Directories.removeTree(path) }
+        let log = AuditLog(try policy("[{level: Metadata, users: [boss]}]"), .init(path: path + "/a.log"))
+        let cluster = try await Cluster {
+            $0.audit = log
+            $0.authenticator = Acting()
+            $0.authorizer = RBACAuthorizer()
+        }
+        #expect(try await cluster.call("GET", Self.maps).code == 403)
+        await log.flush()
+        let lines = try Files.readString(path + "/a.log").split(separator: "\n").map { try JSON.parse(String($0)) }
+        #expect(lines.last?["user"] == ["username": "boss", "uid": "7"])
+        #expect(
+            lines.last?["impersonatedUser"] == ["username": "jane", "groups": ["dev"], "extra": ["scope": ["x"]]])
+        #expect(lines.last?["annotations"]["authorization.k8s.io/decision"] == "forbid")
+        #expect(lines.last?["responseStatus"]["code"] == 403)
     }
 
     @Test func levelsAndStagesBoundWhatIsWritten() async throws {

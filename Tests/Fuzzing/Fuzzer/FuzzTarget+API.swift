@@ -78,6 +78,23 @@ extension FuzzTarget {
             require((try? ContinueToken(token.text))?.key == token.key, "own token does not parse")
         },
         FuzzTarget(
+            "audit-policy",
+            seeds: [
+                "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n"
+                    + "- level: None\n  nonResourceURLs: [/healthz*]\n- level: Request\n  users: [jane]\n"
+                    + "  resources: [{group: apps, resources: [\"*/status\", deployments/scale], resourceNames: [a]}]\n"
+            ], words: ["level: ", "rules: ", "- ", "*", "resources: ", "omitStages: "]
+        ) { bytes in
+            guard let policy = try? AuditPolicy(bytes, path: "policy") else { return }
+            for path in ["/healthz/x", "/apis/apps/v1/namespaces/a/deployments/a/scale"] {
+                _ = policy.decide(RequestInfo(method: "GET", path: path, watches: false), UserInfo("jane"))
+            }
+        },
+        FuzzTarget("token-file", seeds: ["t1,jane,1\nt2,boss,2,\"dev,ops\"\n"], words: ["\"", "\"\"", ",", "\r\n"]) {
+            guard let tokens = try? StaticTokens($0, path: "tokens") else { return }
+            require(tokens.authenticate("") == nil, "nothing is a token")
+        },
+        FuzzTarget(
             "cron", seeds: ["*/5 1-3,7 * JAN-mar sun", "@every 1h30m", "TZ=Europe/Paris 0 0 1 1 *"], words: ["@", "*/"]
         ) {
             guard let schedule = try? CronSchedule($0.asText) else { return }

@@ -195,6 +195,19 @@ import Testing
             .merge, bytes: Array(#"{"a":1,"metadata":{"labels":{"x":"1","x":"2"}}}"#.utf8), to: old, as: Self.pod,
             validation: .warn)
         #expect(warned.warnings == ["duplicate field \"metadata.labels.x\"", "unknown field \"a\""])
+        let operations = #"[{"op":"add","path":"/metadata/labels","value":{},"foo":1,"value":{"x":"y"}}]"#
+        let operated = try Patch.apply(
+            .json, bytes: Array(operations.utf8), to: old, as: Self.pod, validation: .warn)
+        #expect(operated.json["metadata"]["labels"] == ["x": "y"])
+        #expect(
+            operated.warnings == [
+                "json patch unknown field \"[0].foo\"", "json patch duplicate field \"[0].value\"",
+            ])
+        let strict = error(.json, operations, .strict)
+        #expect(
+            strict?.message.contains(
+                "strict decoding error: json patch unknown field \"[0].foo\", json patch duplicate field \"[0].value\"")
+                == true)
     }
 
     @Test func randomPatchesNeverTrap() throws {

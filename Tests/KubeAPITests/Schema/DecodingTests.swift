@@ -36,16 +36,29 @@ import Testing
         let warned = try decode(text, Self.deployment, .warn)
         #expect(
             warned.warnings == [
-                "unknown field \"spec.replica\"", "unknown field \"spec.template.spec.containers[0].imag\"",
-                "duplicate field \"metadata.labels.x\"",
+                "duplicate field \"metadata.labels.x\"", "unknown field \"spec.replica\"",
+                "unknown field \"spec.template.spec.containers[0].imag\"",
             ])
         let refused = failure(text, Self.deployment, .strict)
         #expect(refused?.code == 400)
         #expect(
             refused?.message
                 == "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: "
-                + "unknown field \"spec.replica\", unknown field \"spec.template.spec.containers[0].imag\", "
-                + "duplicate field \"metadata.labels.x\"")
+                + "duplicate field \"metadata.labels.x\", unknown field \"spec.replica\", "
+                + "unknown field \"spec.template.spec.containers[0].imag\"")
+    }
+
+    /// What is unknown and given twice is only unknown; what is given three times is told once.
+    @Test func aFieldIsToldOnce() throws {
+        let text = """
+            {"spec":{"foo":1,"foo":2,"bar":{"a":1,"a":2},"paused":true,"paused":true,"paused":false,
+             "template":{"spec":{"containers":[{"name":"c"},{"name":"d","image":"x","image":"y"}]}}}}
+            """
+        #expect(
+            try decode(text, Self.deployment, .warn).warnings == [
+                "unknown field \"spec.foo\"", "unknown field \"spec.bar\"", "duplicate field \"spec.paused\"",
+                "duplicate field \"spec.template.spec.containers[1].image\"",
+            ])
     }
 
     @Test(arguments: [

@@ -13,7 +13,7 @@ final class TestPKI: Sendable {
 
     private init() throws {
         directory = try TemporaryDirectory()
-        for ca in ["ca", "strange-ca"] {
+        for ca in ["ca", "strange-ca", "proxy-ca"] {
             try openssl([
                 "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
                 "-subj", "/CN=\(ca)", "-keyout", file("\(ca).key"), "-out", file("\(ca).pem"),
@@ -31,6 +31,8 @@ final class TestPKI: Sendable {
         try issue(
             "expired", ca: "ca", subject: "/O=system:masters/CN=expired", extensions: "extendedKeyUsage=clientAuth",
             days: -1)
+        try issue(
+            "proxy", ca: "proxy-ca", subject: "/CN=system:auth-proxy", extensions: "extendedKeyUsage=clientAuth")
         try issue("stranger", ca: "strange-ca", subject: "/CN=stranger", extensions: "extendedKeyUsage=clientAuth")
     }
 

@@ -96,7 +96,9 @@ package final class QuotaLedger: Sendable {
     }
 
     private static func quotas(_ namespace: String, _ registry: Registry) throws(APIError) -> [KubeObject] {
-        guard let row = registry.resources[QuotaUsage.quotas] else { return [] }
+        guard let row = registry.resources[QuotaUsage.quotas],
+            registry.store.count(prefix: row.prefix(namespace: namespace)) > 0
+        else { return [] }
         var quotas: [KubeObject] = []
         for item in try registry.list(row, namespace: namespace, ListParameters()).items {
             quotas.append(try item.decode())

@@ -313,8 +313,19 @@ package enum BootstrapPolicy {
                     }
                     return
                 }
-                guard there.annotations["rbac.authorization.kubernetes.io/autoupdate"] == "true" else { return }
+                guard there.annotations["rbac.authorization.kubernetes.io/autoupdate"] != "false" else { return }
+                if there["roleRef"] != object["roleRef"] {
+                    // A binding keeps its role; another one takes its place.
+                    _ = try await client.delete(resource, namespace: "", name: object.name, options: DeleteOptions())
+                    _ = try await client.create(resource, object)
+                    return
+                }
                 var updated = there
+                updated.labels.merge(object.labels) { have, _ in have }
+                updated.annotations.merge(object.annotations) { have, _ in have }
+                if !object["aggregationRule"].isNull, there["aggregationRule"].isNull {
+                    updated["aggregationRule"] = object["aggregationRule"]
+                }
                 if object["aggregationRule"].isNull {
                     for field in ["rules", "subjects"] {
                         let have = there[field].elements
