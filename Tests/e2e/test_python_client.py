@@ -119,7 +119,7 @@ DYNAMIC = textwrap.dedent("""
         deployments.create(body=bad, namespace=ns)
         raise SystemExit("it was taken")
     except UnprocessibleEntityError as e:
-        assert b"`selector` does not match template `labels`" in e.body, e.body
+        assert "`selector` does not match template `labels`" in str(e.body), e.body
     bad["spec"]["replicas"] = 0
     bad["spec"]["template"]["metadata"]["labels"] = {"a": "b"}
     deployments.create(body=bad, namespace=ns)
