@@ -400,21 +400,25 @@ package struct PolicyState: Sendable {
         let layout = change.layout
         let bytes = address.bytes
         if let chain = membership.ingress, other?.ingress != chain {
-            change.edit(layout.ingress, adding: adding) { $0.append(key: bytes, verdict: .goto(chain)) }
+            change.edit(layout.ingress.name, layout.ingress, adding: adding) {
+                $0.append(key: bytes, verdict: .goto(chain))
+            }
         }
         if let chain = membership.egress, other?.egress != chain {
-            change.edit(layout.egress, adding: adding) { $0.append(key: bytes, verdict: .goto(chain)) }
+            change.edit(layout.egress.name, layout.egress, adding: adding) {
+                $0.append(key: bytes, verdict: .goto(chain))
+            }
         }
         if membership.isIsolated, other?.isIsolated != true {
-            change.edit(layout.itself, adding: adding) { $0.append(key: bytes + bytes) }
+            change.edit(layout.itself.name, layout.itself, adding: adding) { $0.append(key: bytes + bytes) }
         }
         for number in membership.sets where other?.sets.contains(number) != true && !dropped.contains(number) {
             guard let record = sets[number] else { continue }
-            change.edit(layout.set(record.key, record.name), adding: adding) { $0.append(key: bytes) }
+            change.edit(record.name, layout.set(record.key, record.name), adding: adding) { $0.append(key: bytes) }
         }
         for named in membership.named where other?.named.contains(named) != true && !dropped.contains(named.set) {
             guard let record = sets[named.set] else { continue }
-            change.edit(layout.set(record.key, record.name), adding: adding) {
+            change.edit(record.name, layout.set(record.key, record.name), adding: adding) {
                 $0.append(key: bytes + PolicyLayout.portBytes(named.transport, named.port))
             }
         }
