@@ -18,6 +18,7 @@ package struct NFElements: Sendable, Equatable {
 
     package var count: Int { keyLength == 0 ? 0 : keys.count / keyLength }
     package var isEmpty: Bool { keys.isEmpty }
+    package var hasRanges: Bool { !ends.isEmpty }
 
     package mutating func append(key: some Sequence<UInt8>) { append(keyBytes: key) }
 
@@ -29,7 +30,26 @@ package struct NFElements: Sendable, Equatable {
 
     package mutating func append(key: some Sequence<UInt8>, verdict: NFVerdict) {
         append(keyBytes: key)
-        if let number = verdictNumbers[verdict] {
+        append(verdict)
+    }
+
+    /// Without an array in between: the closure appends the bytes of the key.
+    package mutating func append(key writeKey: (inout [UInt8]) -> Void, verdict: NFVerdict) {
+        append(key: writeKey)
+        append(verdict)
+    }
+
+    package mutating func append(key writeKey: (inout [UInt8]) -> Void) {
+        let before = keys.count
+        writeKey(&keys)
+        precondition(keys.count == before + keyLength, "key length of an element does not fit its set")
+    }
+
+    private mutating func append(_ verdict: NFVerdict) {
+        // Many in a row have the same.
+        if let last = verdictIndexes.last, verdicts[Int(last)] == verdict {
+            verdictIndexes.append(last)
+        } else if let number = verdictNumbers[verdict] {
             verdictIndexes.append(number)
         } else {
             let number = UInt16(clamping: verdicts.count)
