@@ -2,7 +2,7 @@ internal import Codecs
 internal import KubeAPI
 
 /// Amounts of what a node has and a pod asks for: milli-CPUs, bytes, pieces.
-struct Amounts: Sendable, Equatable {
+struct Amounts: Sendable, Hashable {
     var milliCPU: Int64 = 0
     var memory: Int64 = 0
     var ephemeralStorage: Int64 = 0
@@ -57,7 +57,7 @@ extension JSON {
 }
 
 /// What a pod takes of its node. Source: KEP-753 (sidecars), k8s.io/component-helpers/resource.
-struct PodDemand: Sendable, Equatable {
+struct PodDemand: Sendable, Hashable {
     struct Port: Sendable, Hashable {
         var transport: String
         var address: String
@@ -68,6 +68,7 @@ struct PodDemand: Sendable, Equatable {
     var scored = Amounts()
     var ports: [Port] = []
 
+    init() {}
     init(_ pod: KubeObject) {
         let spec = pod.spec
         var (sum, sumScored) = (Amounts(), Amounts())
