@@ -5,11 +5,11 @@ SWIFT ?= swift
 ORDER := $(CURDIR)/bin/functions.txt
 RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
 	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER) \
-	-Xcc -DK3S_STATIC_LINK
+	-Xcc -DK3S_STATIC_LINK -Xswiftc -use-ld=$(CURDIR)/bin/unretained-ld
 
 .PHONY: text-order build run test unit e2e bench fuzz lint generate clean deps
 
-build: deps bin/k3s-commit $(ORDER)
+build: deps bin/k3s-commit $(ORDER) bin/unretained-ld
 	$(SWIFT) build $(RELEASE) --product k3s
 	@mkdir -p bin
 	@# Unwind tables are for exceptions and backtraces in the process; there are neither.
@@ -19,6 +19,10 @@ build: deps bin/k3s-commit $(ORDER)
 $(ORDER): hack/text-order/functions.txt.gz
 	@mkdir -p bin
 	@gzip -dc $< >$@
+
+bin/unretained-ld: hack/link/unretained-ld.c | deps
+	@mkdir -p bin
+	@clang -O2 -o $@ $<
 
 # After larger changes: which functions run when, by running them (root, five minutes).
 text-order: build deps-test

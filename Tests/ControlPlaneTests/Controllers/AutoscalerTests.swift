@@ -79,6 +79,16 @@ import Transport
         #expect(proposal.replicas == test.replicas, "\(test.note)")
     }
 
+    @Test func requestsAtTheEndOfTheirTypeStopNothing() throws {
+        let pods = (0..<3).map { Self.pod("p\($0)", request: "9223372036854775807m") }
+        let calculator = ReplicaCalculator(resource: .cpu, container: nil, now: Self.now)
+        let usage = ["p0": Self.usage(.max), "p1": Self.usage(1)]
+        for target in [.utilization(2_147_483_647), .utilization(1), .average(1)] as [ReplicaCalculator.Target] {
+            let proposal = try calculator.proposal(3, pods: pods, usage: usage, target: target)
+            #expect(proposal.replicas >= 0)
+        }
+    }
+
     @Test func whatIsMissingIsSaid() {
         let calculator = ReplicaCalculator(resource: .cpu, container: nil, now: Self.now)
         #expect(throws: ReplicaCalculator.Problem(description: "missing request for cpu in container main of Pod p")) {

@@ -220,7 +220,7 @@ package final class HorizontalAutoscaler: Controller {
             let isKnown = type == "Resource" || isContainer
             let what = target["averageUtilization"].isNull ? "usage" : "utilization"
             return Failure(
-                condition: "ScalingActive", reason: isKnown ? "FailedGet\(type)Metric" : "FailedGet\(type)Metric",
+                condition: "ScalingActive", reason: "FailedGet\(type)Metric",
                 message: "the HPA was unable to compute the replica count: "
                     + (isKnown ? "failed to get \(name) \(what): \(why)" : why))
         }

@@ -35,7 +35,7 @@ struct ReplicaCalculator: Sendable {
 
     private func value(_ usage: PodUsage) -> Int64? {
         let values = resource == .cpu ? usage.milliCPU : usage.memory
-        guard let container else { return values.values.reduce(0, +) }
+        guard let container else { return Self.sum(values.values) }
         return values[container]
     }
 
@@ -51,7 +51,7 @@ struct ReplicaCalculator: Sendable {
                 guard let amount = own["resources"]["requests"][name].quantity else {
                     throw Problem(description: "missing request for \(name) in container \(title) of Pod \(pod.name)")
                 }
-                sum += resource == .cpu ? amount.milliValue : amount.value
+                sum = Self.sum([sum, resource == .cpu ? amount.milliValue : amount.value])
             }
         }
         if let container, !isFound {
@@ -59,6 +59,21 @@ struct ReplicaCalculator: Sendable {
                 description: "container \(container) not present in metrics for pod \(pod.namespace)/\(pod.name)")
         }
         return sum
+    }
+
+    // Requests may be as large as their type: sums stay at its end.
+
+    private static func sum(_ values: some Sequence<Int64>) -> Int64 {
+        values.reduce(0) { sum, value in
+            let (next, overflow) = sum.addingReportingOverflow(value)
+            return overflow ? .max : next
+        }
+    }
+
+    private static func whole(_ value: Double) -> Int64 { Int64(min(max(value, 0), 0x1p62)) }
+
+    private static func percent(_ part: Int64, of whole: Int64) -> Int64 {
+        whole > 0 ? Self.whole((Double(part) * 100 / Double(whole)).rounded(.down)) : 0
     }
 
     private func isWithinTolerance(_ ratio: Double) -> Bool {
@@ -92,25 +107,25 @@ struct ReplicaCalculator: Sendable {
         }
         var requests: [String: Int64] = [:]
         if case .utilization = target { for pod in pods { requests[pod.uid] = try request(pod) } }
-        let average = values.values.reduce(0, +) / Int64(values.count)
+        let average = Self.sum(values.values) / Int64(values.count)
         let ratio = try self.ratio(values, requests, target)
         var utilization: Int64?
         if case .utilization = target {
-            let requested = values.keys.reduce(Int64(0)) { $0 + (requests[$1] ?? 0) }
-            utilization = requested > 0 ? values.values.reduce(0, +) * 100 / requested : 0
+            utilization = Self.percent(Self.sum(values.values), of: Self.sum(values.keys.map { requests[$0] ?? 0 }))
         }
         func answer(_ replicas: Int64) -> Proposal {
             Proposal(replicas: replicas, utilization: utilization, average: average)
         }
         let growsWithUnready = !unready.isEmpty && ratio > 1
         if !growsWithUnready, missing.isEmpty {
-            return answer(isWithinTolerance(ratio) ? current : Int64((ratio * Double(ready)).rounded(.up)))
+            return answer(isWithinTolerance(ratio) ? current : Self.whole((ratio * Double(ready)).rounded(.up)))
         }
         // What is not known is assumed to speak against the change.
         for pod in missing {
             if ratio < 1 {
                 switch target {
-                case .utilization(let percent): values[pod.uid] = (requests[pod.uid] ?? 0) * max(100, percent) / 100
+                case .utilization(let percent):
+                    values[pod.uid] = Self.whole(Double(requests[pod.uid] ?? 0) * Double(max(100, percent)) / 100)
                 case .average(let amount): values[pod.uid] = amount
                 }
             } else if ratio > 1 {
@@ -120,7 +135,7 @@ struct ReplicaCalculator: Sendable {
         if growsWithUnready { for pod in unready { values[pod.uid] = 0 } }
         let after = try self.ratio(values, requests, target)
         if isWithinTolerance(after) || ratio < 1 && after > 1 || ratio > 1 && after < 1 { return answer(current) }
-        let replicas = Int64((after * Double(values.count)).rounded(.up))
+        let replicas = Self.whole((after * Double(values.count)).rounded(.up))
         if after < 1 && replicas > current || after > 1 && replicas < current { return answer(current) }
         return answer(replicas)
     }
@@ -128,14 +143,14 @@ struct ReplicaCalculator: Sendable {
     private func ratio(
         _ values: [String: Int64], _ requests: [String: Int64], _ target: Target
     ) throws(Problem) -> Double {
-        let used = values.values.reduce(0, +)
+        let used = Self.sum(values.values)
         switch target {
         case .utilization(let percent):
-            let requested = values.keys.reduce(Int64(0)) { $0 + (requests[$1] ?? 0) }
+            let requested = Self.sum(values.keys.map { requests[$0] ?? 0 })
             guard requested > 0, percent > 0 else {
                 throw Problem(description: "no metrics returned matched known pods")
             }
-            return Double(used * 100 / requested) / Double(percent)
+            return Double(Self.percent(used, of: requested)) / Double(percent)
         case .average(let amount):
             guard amount > 0 else { throw Problem(description: "the target average must be positive") }
             return Double(used) / Double(values.count) / Double(amount)
