@@ -71,9 +71,10 @@ struct PodDemand: Sendable, Hashable {
     init() {}
     init(_ pod: KubeObject) {
         let spec = pod.spec
+        let resizing = Resizing(pod)
         var (sum, sumScored) = (Amounts(), Amounts())
         for container in spec["containers"].elements {
-            let own = Amounts(container["resources"]["requests"])
+            let own = resizing.amounts(of: container)
             sum += own
             sumScored += Self.withDefaults(own)
             ports += Self.ports(of: container, hostNetwork: spec["hostNetwork"].bool ?? false)
@@ -82,8 +83,9 @@ struct PodDemand: Sendable, Hashable {
         var sidecars = Amounts()
         var peak = Amounts()
         for container in spec["initContainers"].elements {
-            var own = Amounts(container["resources"]["requests"])
-            if container["restartPolicy"].string == "Always" {
+            let isSidecar = container["restartPolicy"].string == "Always"
+            var own = isSidecar ? resizing.amounts(of: container) : Amounts(container["resources"]["requests"])
+            if isSidecar {
                 sum += own
                 sumScored += Self.withDefaults(own)
                 sidecars += own
@@ -110,6 +112,32 @@ struct PodDemand: Sendable, Hashable {
         sum += overhead
         sumScored += overhead
         (requests, scored) = (sum, sumScored)
+    }
+
+    /// A pod that is resized where it runs takes what it has and what it will have, until the kubelet has done it
+    /// (KEP-1287); what cannot be given on this node does not count.
+    private struct Resizing {
+        private let statuses: [JSON]
+        private let isImpossible: Bool
+
+        init(_ pod: KubeObject) {
+            statuses = (pod.status["containerStatuses"].elements + pod.status["initContainerStatuses"].elements).filter
+            {
+                !$0["allocatedResources"].isNull || !$0["resources"]["requests"].isNull
+            }
+            isImpossible = !statuses.isEmpty && pod.condition("PodResizePending")["reason"].string == "Infeasible"
+        }
+
+        func amounts(of container: JSON) -> Amounts {
+            let asked = Amounts(container["resources"]["requests"])
+            guard !statuses.isEmpty, let status = statuses.first(where: { $0["name"] == container["name"] }) else {
+                return asked
+            }
+            var amounts = Amounts(status["allocatedResources"])
+            amounts.formMaximum(Amounts(status["resources"]["requests"]))
+            if !isImpossible { amounts.formMaximum(asked) }
+            return amounts
+        }
     }
 
     private static func withDefaults(_ amounts: Amounts) -> Amounts {
