@@ -75,3 +75,71 @@ def test_the_python_client(ns, tmp_path):
     )
     assert done.returncode == 0 and "all well" in done.stdout, done.stdout + done.stderr
     assert os.path.exists(ns.node.kubeconfig)
+
+
+DYNAMIC = textwrap.dedent("""
+    import sys
+    from kubernetes import config, dynamic
+    from kubernetes.client import api_client
+    from kubernetes.dynamic.exceptions import ConflictError, NotFoundError, UnprocessibleEntityError
+    ns = sys.argv[1]
+    client = dynamic.DynamicClient(api_client.ApiClient(configuration=config.load_kube_config()))
+    maps = client.resources.get(api_version="v1", kind="ConfigMap")
+    deployments = client.resources.get(api_version="apps/v1", kind="Deployment")
+    assert maps.namespaced and "watch" in maps.verbs and "scale" in deployments.subresources
+    assert client.resources.get(api_version="v1", kind="Node").get(name="node-1").kind == "Node"
+    def body(name, value):
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"by": "dynamic"}},
+                "data": {"a": value}}
+    made = maps.create(body=body("one", "1"), namespace=ns)
+    version = made.metadata.resourceVersion
+    try:
+        maps.create(body=body("one", "1"), namespace=ns)
+        raise SystemExit("made twice")
+    except ConflictError as e:
+        assert e.status == 409
+    maps.patch(body={"data": {"b": "2"}}, name="one", namespace=ns, content_type="application/merge-patch+json")
+    applied = maps.server_side_apply(body=body("one", "3"), name="one", namespace=ns, field_manager="dyn", force_conflicts=True)
+    assert applied.data.a == "3" and applied.data.b == "2", applied
+    maps.create(body=body("two", "1"), namespace=ns)
+    changed = maps.get(name="one", namespace=ns).to_dict()
+    changed["data"]["a"] = "4"
+    maps.replace(body=changed, namespace=ns)
+    maps.delete(name="two", namespace=ns)
+    seen = []
+    for event in maps.watch(namespace=ns, label_selector="by=dynamic", resource_version=version, timeout=60):
+        seen.append((event["type"], event["object"].metadata.name, event["object"].data.a))
+        if event["type"] == "DELETED": break
+    assert seen == [("MODIFIED", "one", "1"), ("MODIFIED", "one", "3"), ("ADDED", "two", "1"), ("MODIFIED", "one", "4"),
+                    ("DELETED", "two", "1")], seen
+    assert [m.metadata.name for m in maps.get(namespace=ns, label_selector="by=dynamic").items] == ["one"]
+    bad = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+           "template": {"metadata": {"labels": {"a": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+    try:
+        deployments.create(body=bad, namespace=ns)
+        raise SystemExit("it was taken")
+    except UnprocessibleEntityError as e:
+        assert b"`selector` does not match template `labels`" in e.body, e.body
+    bad["spec"]["replicas"] = 0
+    bad["spec"]["template"]["metadata"]["labels"] = {"a": "b"}
+    deployments.create(body=bad, namespace=ns)
+    deployments.scale.patch(name="d", namespace=ns, body={"spec": {"replicas": 2}}, content_type="application/merge-patch+json")
+    assert deployments.scale.get(name="d", namespace=ns).spec.replicas == 2
+    deployments.delete(name="d", namespace=ns)
+    maps.delete(namespace=ns, label_selector="by=dynamic")
+    try:
+        maps.get(name="one", namespace=ns)
+        raise SystemExit("still there")
+    except NotFoundError:
+        print("all well")
+""")
+
+
+def test_the_dynamic_client(ns, tmp_path):
+    script = tmp_path / "dynamic.py"
+    script.write_text(DYNAMIC)
+    done = subprocess.run(
+        ns.node.netns.command(sys.executable, str(script), ns.name), capture_output=True, text=True, timeout=150,
+        env=dict(ns.node.environment()),
+    )  # fmt: skip
+    assert done.returncode == 0 and "all well" in done.stdout, done.stdout + done.stderr

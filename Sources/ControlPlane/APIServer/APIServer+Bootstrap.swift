@@ -23,6 +23,7 @@ extension APIServer {
                         + "necessary.")
             try await ensure(client, GroupVersionResource("scheduling.k8s.io", "v1", "priorityclasses"), object)
         }
+        try await FlowControlDefaults.ensure(client)
         try await LocalAPIServices.sync(client, Discovery(configuration.schema).groupVersions)
         try await ensure(
             client, ServiceAddresses.cidrs, ServiceAddresses.defaultNetwork(configuration.serviceNetworks))

@@ -5,11 +5,18 @@ internal import Store
 extension AdmissionChain {
     /// In upstream's order (`--enable-admission-plugins` of kube-apiserver): what is not here has no plug-in yet.
     package static let standard = AdmissionChain([
-        .namespaceLifecycle, .limitRanger, .serviceAccount, .nodeRestriction, .taintNodesByCondition,
+        .namespaceLifecycle, .limitRanger, .serviceAccount, .nodeRestriction(authorizer: nil), .taintNodesByCondition,
         .podSecurity(PodSecurityConfiguration()),
         .priority, .defaultTolerationSeconds, .defaultStorageClass, .storageObjectInUseProtection,
-        .persistentVolumeClaimResize, .runtimeClass, .defaultIngressClass,
+        .persistentVolumeClaimResize, .runtimeClass, .defaultIngressClass, .podTopologyLabels,
     ])
+
+    /// Nodes may ask for tokens of audiences that their pods do not name where the authorizer lets them.
+    package mutating func setNodeRestriction(_ authorizer: any Authorizer) {
+        for i in plugins.indices where plugins[i].name == "NodeRestriction" {
+            plugins[i] = .nodeRestriction(authorizer: authorizer)
+        }
+    }
 
     /// Pod security by a configuration file rather than by labels alone.
     package mutating func setPodSecurity(_ configuration: PodSecurityConfiguration) {
@@ -29,10 +36,11 @@ extension AdmissionPlugin {
 
     /// Pods tolerate a node that is not ready or not reachable for five minutes, unless they say otherwise.
     package static let defaultTolerationSeconds = AdmissionPlugin(
-        "DefaultTolerationSeconds", operations: [.create], resources: [.pods],
+        "DefaultTolerationSeconds", operations: [.create, .update], resources: [.pods],
         mutate: { request, _ throws(APIError) in
             guard request.subresource.isEmpty else { return }
             var tolerations = request.object.spec["tolerations"].elements
+            let known = tolerations.count
             for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
                 let covered = tolerations.contains { toleration in
                     let name = toleration["key"].string ?? ""
@@ -44,15 +52,20 @@ extension AdmissionPlugin {
                     "key": .string(key), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
                 ])
             }
-            request.object.json["spec"]["tolerations"] = .array(tolerations)
+            if tolerations.count != known { request.object.json["spec"]["tolerations"] = .array(tolerations) }
         })
 
     /// A pod's priority is its class's; only one class is the default.
     package static let priority = AdmissionPlugin(
         "Priority", operations: [.create, .update], resources: [.pods, PodPriority.classes],
         mutate: { request, registry throws(APIError) in
-            guard request.subresource.isEmpty, request.resource == .pods, request.operation == .create else { return }
-            try PodPriority.assign(&request, registry)
+            guard request.subresource.isEmpty, request.resource == .pods else { return }
+            guard let old = request.old else { return try PodPriority.assign(&request, registry) }
+            // Who sends what he once created does not mean to take away what was added to it.
+            for key in ["priority", "preemptionPolicy"]
+            where request.object.spec[key].isNull && !old.spec[key].isNull {
+                request.object.json["spec"][key] = old.spec[key]
+            }
         },
         validate: { request, registry throws(APIError) in
             guard request.resource == PodPriority.classes, request.object["globalDefault"].bool == true else { return }
@@ -79,6 +92,8 @@ enum NamespaceLifecycle {
             }
             return
         }
+        // Whether a namespace is there would tell those who may not know it.
+        if request.resource.resource == "localsubjectaccessreviews" { return }
         guard !request.namespace.isEmpty, request.resource != .namespaces,
             let resource = registry.resources[request.resource], resource.namespaced
         else { return }
@@ -134,8 +149,13 @@ enum PodPriority {
                 "the integer value of priority (\(asked)) must not be provided in pod spec; priority admission controller "
                     + "computed \(value) from the given PriorityClass name")
         }
+        if let asked = request.object.spec["preemptionPolicy"].string, asked != policy.string {
+            throw request.forbidden(
+                "the string value of PreemptionPolicy (\(asked)) must not be provided in pod spec; priority admission "
+                    + "controller computed \(policy.string ?? "") from the given PriorityClass name")
+        }
         request.object.json["spec"]["priority"] = .int(value)
-        if request.object.spec["preemptionPolicy"].isNull { request.object.json["spec"]["preemptionPolicy"] = policy }
+        request.object.json["spec"]["preemptionPolicy"] = policy
     }
 
     private static func defaultClass(_ classes: ServedResource, _ registry: Registry) throws(APIError) -> KubeObject? {
@@ -162,6 +182,15 @@ enum ServiceAccountAdmission {
             if !(request.object.spec["serviceAccountName"].string ?? "").isEmpty {
                 throw request.forbidden("a mirror pod may not reference service accounts")
             }
+            var pod = request.object
+            pod.annotations = [:]
+            if !PodReferences(pod).secrets.isEmpty {
+                throw request.forbidden("a mirror pod may not reference secrets")
+            }
+            for volume in pod.spec["volumes"].elements
+            where volume["projected"]["sources"].elements.contains(where: { !$0["serviceAccountToken"].isNull }) {
+                throw request.forbidden("a mirror pod may not use service account token volume projections")
+            }
             return
         }
         let asked =
@@ -178,6 +207,7 @@ enum ServiceAccountAdmission {
             request.object.spec["automountServiceAccountToken"].bool ?? account["automountServiceAccountToken"].bool
             ?? true
         if mounts { mountToken(&request.object) }
+        if let problem = MountableSecrets.problem(request.object, account) { throw request.forbidden(problem) }
     }
 
     private static func find(

@@ -6,7 +6,7 @@ extension AdmissionPlugin {
     package static let limitRanger = AdmissionPlugin(
         "LimitRanger", operations: [.create, .update], resources: [.pods, LimitRanger.claims],
         mutate: { request, registry throws(APIError) in
-            guard request.resource == .pods, LimitRanger.concerns(request) else { return }
+            guard request.resource == .pods, request.operation == .create, LimitRanger.concerns(request) else { return }
             for range in try LimitRanger.ranges(request.namespace, registry) {
                 LimitRanger.setDefaults(&request.object, range)
             }
@@ -14,7 +14,10 @@ extension AdmissionPlugin {
         validate: { request, registry throws(APIError) in
             guard LimitRanger.concerns(request) else { return }
             for range in try LimitRanger.ranges(request.namespace, registry) {
-                let problems = LimitRanger.problems(request.object, isPod: request.resource == .pods, range)
+                var problems: [String] = []
+                // What two containers have in common is said once.
+                for problem in LimitRanger.problems(request.object, isPod: request.resource == .pods, range)
+                where !problems.contains(problem) { problems.append(problem) }
                 if problems.isEmpty { continue }
                 throw request.forbidden(
                     problems.count == 1 ? problems[0] : "[\(problems.joined(separator: ", "))]")
@@ -28,10 +31,11 @@ enum LimitRanger {
     private static let limitRanges = GroupVersionResource("", "v1", "limitranges")
     private static let annotation = "kubernetes.io/limit-ranger"
 
-    /// A pod is judged once; a claim may grow.
+    /// A pod is judged once, and again when it is resized; a claim may grow.
     static func concerns(_ request: borrowing AdmissionRequest) -> Bool {
-        request.subresource.isEmpty && (request.operation == .create || request.resource == claims)
-            && !(request.operation == .update && request.object.isBeingDeleted)
+        if request.old?.isBeingDeleted ?? false { return false }
+        if request.subresource == "resize" { return request.resource == .pods }
+        return request.subresource.isEmpty && (request.operation == .create || request.resource == claims)
     }
 
     static func ranges(_ namespace: String, _ registry: Registry) throws(APIError) -> [KubeObject] {
@@ -89,9 +93,10 @@ enum LimitRanger {
                         limit, "Container", Self.map(resources["requests"]), Self.map(resources["limits"]), &problems)
                 }
             case "Pod" where isPod:
+                // Without the overhead, which nobody who writes a pod can say.
                 check(
-                    limit, "Pod", PodAmounts.total(object.spec, "requests"), PodAmounts.total(object.spec, "limits"),
-                    &problems)
+                    limit, "Pod", PodAmounts.total(object.spec, "requests", overhead: false),
+                    PodAmounts.total(object.spec, "limits", overhead: false), &problems)
             case "PersistentVolumeClaim" where !isPod:
                 check(
                     limit, "PersistentVolumeClaim", Self.map(object.spec["resources"]["requests"]), nil, &problems)

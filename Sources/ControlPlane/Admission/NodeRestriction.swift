@@ -4,21 +4,28 @@ internal import Store
 
 extension AdmissionPlugin {
     /// Kubelets change their own node and their own pods only.
-    package static let nodeRestriction = AdmissionPlugin(
-        "NodeRestriction", operations: [.create, .update, .delete],
-        resources: [
-            .nodes, .pods, .leases, .serviceAccounts, NodeRestriction.claims,
-            GroupVersionResource("storage.k8s.io", "v1", "csinodes"),
-        ],
-        validate: { request, registry throws(APIError) in
-            guard let node = Supervisor.node(of: request.scope.user) else { return }
-            try NodeRestriction.check(request, node, registry)
-        })
+    /// - Parameter authorizer: who says which tokens of other audiences a node may have; nil: nobody.
+    package static func nodeRestriction(authorizer: (any Authorizer)?) -> AdmissionPlugin {
+        AdmissionPlugin(
+            "NodeRestriction", operations: [.create, .update, .delete],
+            resources: [
+                .nodes, .pods, .leases, .serviceAccounts, NodeRestriction.claims, NodeRestriction.slices,
+                GroupVersionResource("storage.k8s.io", "v1", "csinodes"),
+            ],
+            validate: { request, registry throws(APIError) in
+                guard let node = Supervisor.node(of: request.scope.user) else { return }
+                try NodeRestriction.check(request, node, registry)
+                if request.resource == .serviceAccounts {
+                    try await NodeRestriction.audience(request, registry, authorizer)
+                }
+            })
+    }
 }
 
 /// Source: k8s.io/kubernetes/plugin/pkg/admission/noderestriction.
 enum NodeRestriction {
     static let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
+    static let slices = GroupVersionResource("resource.k8s.io", "v1", "resourceslices")
 
     static func check(_ request: AdmissionRequest, _ node: String, _ registry: Registry) throws(APIError) {
         switch request.resource {
@@ -28,7 +35,14 @@ enum NodeRestriction {
         case .serviceAccounts: try tokens(request, node, registry)
         case claims:
             guard request.subresource == "status" else {
-                throw request.forbidden("node \"\(node)\" can only update PVC status")
+                throw request.forbidden("may only update PVC status")
+            }
+            try claim(request, node)
+        case slices:
+            guard (request.old ?? request.object).spec["nodeName"].string == node else {
+                throw request.forbidden(
+                    "can only \(request.operation.rawValue.lowercased()) ResourceSlice with the same NodeName as the "
+                        + "requesting node")
             }
         default:
             guard name(of: request) == node else {
@@ -59,15 +73,22 @@ enum NodeRestriction {
             guard old.metadata["labels"] == request.object.metadata["labels"] else {
                 throw request.forbidden("node \"\(node)\" cannot update labels through pod status")
             }
+            // Sic: upstream's word.
+            guard old.status["resourceClaimStatuses"] == request.object.status["resourceClaimStatuses"] else {
+                throw request.forbidden("node \"\(node)\" cannot update resource claim statues")
+            }
         case ("eviction", .create):
             let pod = try existing(request, registry)
             guard pod.spec["nodeName"].string == node else {
                 throw request.forbidden("node \(node) can only evict pods with spec.nodeName set to itself")
             }
+        case ("", _), ("status", _), ("eviction", _):
+            throw request.forbidden(
+                "unexpected operation \"\(request.operation.rawValue)\""
+                    + (request.subresource.isEmpty ? ", node \"\(node)\" can only create and delete mirror pods" : ""))
         default:
             throw request.forbidden(
-                "unexpected \(request.subresource.isEmpty ? "update of a pod" : "pod subresource \(request.subresource)"), "
-                    + "only status and eviction are allowed")
+                "unexpected pod subresource \"\(request.subresource)\", only 'status' and 'eviction' are allowed")
         }
     }
 
@@ -88,20 +109,7 @@ enum NodeRestriction {
         guard pod.spec["nodeName"].string == node else {
             throw request.forbidden("node \"\(node)\" can only create pods with spec.nodeName set to itself")
         }
-        let owners = pod.ownerReferences
-        if !owners.isEmpty {
-            guard owners.count == 1, let owner = owners.first, owner.apiVersion == "v1", owner.kind == "Node",
-                owner.name == node, owner.controller, !owner.blockOwnerDeletion
-            else {
-                throw request.forbidden(
-                    "node \"\(node)\" can only create pods with an owner reference set to itself, as controller")
-            }
-            let uid = registry.identity(of: .nodes, namespace: "", name: node)?.uid
-            guard uid == owner.uid else {
-                throw request.forbidden(
-                    "node \"\(node)\" can only create pods with an owner reference that has the node's uid")
-            }
-        }
+        try owner(of: pod, request, node, registry)
         guard (pod.spec["serviceAccountName"].string ?? "").isEmpty else {
             throw request.forbidden("node \"\(node)\" can not create pods that reference a service account")
         }
@@ -112,9 +120,60 @@ enum NodeRestriction {
         if !references.configMaps.isEmpty {
             throw request.forbidden("node \"\(node)\" can not create pods that reference configmaps")
         }
+        let sources = pod.spec["volumes"].elements.flatMap { $0["projected"]["sources"].elements }
+        if sources.contains(where: { !$0["clusterTrustBundle"].isNull }) {
+            throw request.forbidden("node \"\(node)\" can not create pods that reference clustertrustbundles")
+        }
         if !references.claims.isEmpty {
             throw request.forbidden("node \"\(node)\" can not create pods that reference persistentvolumeclaims")
         }
+        if !pod.spec["resourceClaims"].elements.isEmpty {
+            throw request.forbidden("node \"\(node)\" can not create pods that reference resourceclaims")
+        }
+    }
+
+    private static func owner(
+        of pod: KubeObject, _ request: AdmissionRequest, _ node: String, _ registry: Registry
+    ) throws(APIError) {
+        let (owners, begin) = (pod.ownerReferences, "node \"\(node)\" can only create pods with ")
+        if owners.count > 1 { throw request.forbidden(begin + "a single owner reference set to itself") }
+        guard let owner = owners.first, owner.apiVersion == "v1", owner.kind == "Node", owner.name == node else {
+            throw request.forbidden(begin + "an owner reference set to itself")
+        }
+        guard owner.controller else {
+            throw request.forbidden(begin + "a controller owner reference set to itself")
+        }
+        if owner.blockOwnerDeletion {
+            throw request.forbidden("node \"\(node)\" must not set blockOwnerDeletion on an owner reference")
+        }
+        guard let uid = registry.identity(of: .nodes, namespace: "", name: node)?.uid else {
+            throw .notFound(.nodes, node)
+        }
+        if uid != owner.uid {
+            throw request.forbidden("node \(node) UID mismatch: expected \(owner.uid) got \(uid)")
+        }
+    }
+
+    /// How large a volume is and how its growing goes on is for the node to say, and nothing else of a claim.
+    private static func claim(_ request: AdmissionRequest, _ node: String) throws(APIError) {
+        guard request.operation == .update, let old = request.old else {
+            throw request.forbidden("unexpected operation \"\(request.operation.rawValue)\"")
+        }
+        func rest(_ claim: KubeObject) -> JSON {
+            var json = claim.json
+            for key in ["resourceVersion", "managedFields"] { json["metadata"][key] = .null }
+            for key in ["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"] {
+                json["status"][key] = .null
+            }
+            if json["status"] == .object(JSONObject()) { json["status"] = .null }
+            return json
+        }
+        let (now, before) = (rest(request.object), rest(old))
+        guard now != before else { return }
+        let changes = PodStrategy.differences(now, before).joined(separator: "\n")
+        throw request.forbidden(
+            "node \"\(node)\" is not allowed to update fields other than status.quantity and status.conditions: \(changes)"
+        )
     }
 
     private static func withoutMirror(_ pod: KubeObject) -> KubeObject {
@@ -143,9 +202,15 @@ enum NodeRestriction {
             guard request.object.spec["configSource"].isNull else {
                 throw request.forbidden("node \"\(node)\" is not allowed to create pods with a non-nil configSource")
             }
-            try labels(request, node, Set(request.object.labels.keys), "set")
+            try labels(
+                request, Set(request.object.labels.keys), "node \"\(node)\" is not allowed to set the following labels")
         case .update:
             guard let old = request.old else { return }
+            let source = request.object.spec["configSource"]
+            if !source.isNull, source != old.spec["configSource"] {
+                throw request.forbidden(
+                    "node \"\(node)\" is not allowed to update configSource to a new non-nil configSource")
+            }
             if request.object.spec["taints"] != old.spec["taints"] {
                 throw request.forbidden("node \"\(node)\" is not allowed to modify taints")
             }
@@ -154,19 +219,19 @@ enum NodeRestriction {
             }
             let (new, before) = (request.object.labels, old.labels)
             try labels(
-                request, node, Set(new.keys.filter { new[$0] != before[$0] } + before.keys.filter { new[$0] == nil }),
-                "modify")
+                request, Set(new.keys.filter { new[$0] != before[$0] } + before.keys.filter { new[$0] == nil }),
+                "is not allowed to modify labels")
         default:
             throw request.forbidden("node \"\(node)\" is not allowed to delete nodes")
         }
     }
 
     private static func labels(
-        _ request: AdmissionRequest, _ node: String, _ changed: Set<String>, _ verb: String
+        _ request: AdmissionRequest, _ changed: Set<String>, _ begin: String
     ) throws(APIError) {
         let bad = changed.filter(isReserved).sorted()
         if bad.isEmpty { return }
-        throw request.forbidden("is not allowed to \(verb) the following labels: \(bad.joined(separator: ", "))")
+        throw request.forbidden("\(begin): \(bad.joined(separator: ", "))")
     }
 
     private static func isReserved(_ label: String) -> Bool {
@@ -191,9 +256,7 @@ enum NodeRestriction {
 
     /// A token for a pod of the node, that dies with the pod.
     private static func tokens(_ request: AdmissionRequest, _ node: String, _ registry: Registry) throws(APIError) {
-        guard request.subresource == "token", request.operation == .create else {
-            throw request.forbidden("node \"\(node)\" can only create tokens for service accounts")
-        }
+        guard request.subresource == "token", request.operation == .create else { return }
         let reference = request.object.spec["boundObjectRef"]
         guard reference["kind"].string == "Pod", reference["apiVersion"].string == "v1",
             let name = reference["name"].string, !name.isEmpty
@@ -205,7 +268,9 @@ enum NodeRestriction {
             try registry.resource(.pods), namespace: request.namespace, name: name
         ).decode()
         guard pod.uid == uid else {
-            throw request.forbidden("the UID in the bound object reference (\(uid)) does not match the UID in record")
+            throw request.forbidden(
+                "the UID in the bound object reference (\(uid)) does not match the UID in record. The object might "
+                    + "have been deleted and then recreated")
         }
         guard pod.spec["nodeName"].string == node else {
             throw request.forbidden("node requested token bound to a pod scheduled on a different node")

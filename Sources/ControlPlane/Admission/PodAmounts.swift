@@ -5,7 +5,7 @@ internal import KubeAPI
 /// k8s.io/component-helpers/resource.
 enum PodAmounts {
     /// - Parameter kind: "requests" or "limits".
-    static func total(_ spec: JSON, _ kind: String) -> [String: Quantity] {
+    static func total(_ spec: JSON, _ kind: String, overhead: Bool = true) -> [String: Quantity] {
         var sum: [String: Quantity] = [:]
         var peak: [String: Quantity] = [:]
         var staying: [String: Quantity] = [:]
@@ -21,6 +21,7 @@ enum PodAmounts {
         }
         for (name, amount) in peak { sum[name] = max(sum[name] ?? amount, amount) }
         for (name, amount) in amounts(spec["resources"][kind]) { sum[name] = amount }
+        if !overhead { return sum }
         for (name, amount) in amounts(spec["overhead"]) where kind == "requests" || sum[name] != nil {
             sum[name] = sum[name].map { $0 + amount } ?? amount
         }

@@ -27,7 +27,12 @@ enum RuntimeClassAdmission {
             throw request.forbidden("pod rejected: RuntimeClass \"\(name)\" not found")
         }
         let fixed = found["overhead"]["podFixed"]
-        if overhead.object?.isEmpty ?? true {
+        if found["overhead"].isNull {
+            guard overhead.object?.isEmpty ?? true else {
+                throw request.forbidden(
+                    "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
+            }
+        } else if overhead.object?.isEmpty ?? true {
             if !fixed.isNull { request.object.json["spec"]["overhead"] = fixed }
         } else if !same(overhead, fixed) {
             throw request.forbidden("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
@@ -41,15 +46,73 @@ enum RuntimeClassAdmission {
             }
             request.object.json["spec"]["nodeSelector"][key] = value
         }
-        var tolerations = spec["tolerations"].elements
-        let more = found["scheduling"]["tolerations"].elements.filter { !tolerations.contains($0) }
+        let more = found["scheduling"]["tolerations"].elements
         if more.isEmpty { return }
-        tolerations += more
-        request.object.json["spec"]["tolerations"] = .array(tolerations)
+        request.object.json["spec"]["tolerations"] = .array(Tolerations.merged(spec["tolerations"].elements, more))
     }
 
     private static func same(_ a: JSON, _ b: JSON) -> Bool {
         func map(_ list: JSON) -> [String: Quantity] { Dictionary(PodAmounts.amounts(list)) { first, _ in first } }
         return map(a) == map(b)
+    }
+}
+
+/// Source: pkg/util/tolerations.
+enum Tolerations {
+    /// Those of both, without what another one covers. Every one is compared with those that have its key and those that
+    /// are for all keys, so that many of them take no time that grows with their square.
+    static func merged(_ first: [JSON], _ second: [JSON]) -> [JSON] {
+        let all = first + second
+        var byKey: [String: [Int]] = [:]
+        for (i, toleration) in all.enumerated() { byKey[toleration["key"].string ?? "", default: []].append(i) }
+        // A pod with very many of one key keeps what it has: only what is the same is left out.
+        for (key, indices) in byKey where indices.count > 256 {
+            var seen: Set<String> = []
+            byKey[key] = indices.filter { seen.insert(all[$0].text).inserted }
+        }
+        let universal = byKey[""] ?? []
+        var merged: [JSON] = []
+        for (i, toleration) in all.enumerated() {
+            let key = toleration["key"].string ?? ""
+            let same = byKey[key] ?? []
+            if same.count > 256 {
+                if Self.search(same, i) { merged.append(toleration) }
+                continue
+            }
+            let rivals = key.isEmpty ? same : same + universal
+            let redundant = rivals.contains { j in
+                guard j != i, covers(all[j], toleration) else { return false }
+                // Of two that say the same, the first stays.
+                return j < i || !covers(toleration, all[j])
+            }
+            if !redundant { merged.append(toleration) }
+        }
+        return merged
+    }
+
+    private static func search(_ sorted: [Int], _ index: Int) -> Bool {
+        var (low, high) = (0, sorted.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if sorted[middle] == index { return true }
+            if sorted[middle] < index { low = middle + 1 } else { high = middle }
+        }
+        return false
+    }
+
+    private static func covers(_ wide: JSON, _ narrow: JSON) -> Bool {
+        if wide == narrow { return true }
+        let exists = wide["operator"] == "Exists"
+        let key = wide["key"].string ?? ""
+        if key != narrow["key"].string ?? "", !(key.isEmpty && exists) { return false }
+        let effect = wide["effect"].string ?? ""
+        if effect != narrow["effect"].string ?? "", !effect.isEmpty { return false }
+        if effect == "NoExecute", let most = wide["tolerationSeconds"].int {
+            guard let seconds = narrow["tolerationSeconds"].int, seconds <= most else { return false }
+        }
+        if exists { return true }
+        let equal: Set<String> = ["", "Equal"]
+        return equal.contains(wide["operator"].string ?? "") && narrow["operator"] == "Equal"
+            && wide["value"].string ?? "" == narrow["value"].string ?? ""
     }
 }

@@ -100,12 +100,14 @@ struct PodSpecValidation {
                 check.add(.invalid("\(path).\(key)", .string(name), problem))
             }
         }
-        for (i, toleration) in spec["tolerations"].elements.enumerated() {
-            checkToleration(toleration, "\(path).tolerations[\(i)]", &check)
-        }
+        Self.checkTolerations(spec["tolerations"].elements, "\(path).tolerations", &check)
     }
 
-    private func checkToleration(_ toleration: JSON, _ path: String, _ check: inout Validation) {
+    static func checkTolerations(_ tolerations: [JSON], _ path: String, _ check: inout Validation) {
+        for (i, toleration) in tolerations.enumerated() { checkToleration(toleration, "\(path)[\(i)]", &check) }
+    }
+
+    private static func checkToleration(_ toleration: JSON, _ path: String, _ check: inout Validation) {
         let key = toleration["key"].string ?? ""
         let op = toleration["operator"].string ?? ""
         let value = toleration["value"].string ?? ""

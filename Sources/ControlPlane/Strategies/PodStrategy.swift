@@ -26,7 +26,12 @@ struct PodStrategy: ResourceStrategy {
     }
 
     func prepareForUpdate(_ object: inout KubeObject, old: KubeObject, subresource: String, _ scope: RequestScope) {
-        if subresource == "status" {
+        if subresource.isEmpty {
+            // The old name of a field that is one and the same.
+            if !object.spec["serviceAccountName"].isNull {
+                object.json["spec"]["serviceAccount"] = object.spec["serviceAccountName"]
+            }
+        } else if subresource == "status" {
             // Who owns a pod and when it goes is not the kubelet's to say; its class of service never changes.
             object.metadata["deletionTimestamp"] = old.metadata["deletionTimestamp"]
             object.metadata["deletionGracePeriodSeconds"] = old.metadata["deletionGracePeriodSeconds"]

@@ -94,12 +94,8 @@ enum SimpleKinds {
     static func strategy(_ gvr: GroupVersionResource) -> (any ResourceStrategy)? {
         switch (gvr.group, gvr.resource) {
         case ("storage.k8s.io", let resource): storage(resource)
-        case ("node.k8s.io", "runtimeclasses"):
-            RuleStrategy([.required("handler"), .name("handler", .label), .immutable("handler")])
-        case ("networking.k8s.io", "ingressclasses"):
-            RuleStrategy(
-                [.required("spec.controller"), .domainPath("spec.controller"), .immutable("spec.controller")],
-                tracksGeneration: true)
+        case ("node.k8s.io", "runtimeclasses"): RuntimeClassStrategy()
+        case ("networking.k8s.io", "ingressclasses"): IngressClassStrategy()
         case ("flowcontrol.apiserver.k8s.io", "flowschemas"): FlowSchemaStrategy()
         case ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): PriorityLevelStrategy()
         case ("resource.k8s.io", let resource): devices(resource)
@@ -109,21 +105,8 @@ enum SimpleKinds {
 
     private static func storage(_ resource: String) -> (any ResourceStrategy)? {
         switch resource {
-        case "storageclasses":
-            RuleStrategy(
-                [
-                    .required("provisioner"), .oneOf("reclaimPolicy", ["Delete", "Retain"]),
-                    .oneOf("volumeBindingMode", ["Immediate", "WaitForFirstConsumer"]),
-                    .fixed("parameters", "updates to parameters are forbidden."),
-                    .fixed("provisioner", "updates to provisioner are forbidden."), .immutable("reclaimPolicy"),
-                    .immutable("volumeBindingMode"),
-                ], returnsDeletedObject: true)
-        case "csidrivers":
-            RuleStrategy(
-                [
-                    .oneOf("spec.fsGroupPolicy", ["File", "None", "ReadWriteOnceWithFSType"]),
-                    .immutable("spec.attachRequired"), .immutable("spec.volumeLifecycleModes"),
-                ], tracksGeneration: true, returnsDeletedObject: true)
+        case "storageclasses": StorageClassStrategy()
+        case "csidrivers": CSIDriverStrategy()
         case "csinodes": CSINodeStrategy()
         case "csistoragecapacities":
             RuleStrategy([
@@ -146,75 +129,11 @@ enum SimpleKinds {
 
     private static func devices(_ resource: String) -> (any ResourceStrategy)? {
         switch resource {
-        case "deviceclasses": RuleStrategy([], tracksGeneration: true)
-        case "resourceclaims": RuleStrategy([.immutable("spec")])
-        case "resourceclaimtemplates": RuleStrategy([.immutable("spec")])
-        case "resourceslices":
-            RuleStrategy(
-                [
-                    .required("spec.driver"), .name("spec.driver", .subdomain), .required("spec.pool.name"),
-                    .immutable("spec.driver"), .immutable("spec.nodeName"), .immutable("spec.pool.name"),
-                ], tracksGeneration: true)
+        case "deviceclasses": DeviceClassStrategy()
+        case "resourceclaims": ResourceClaimStrategy()
+        case "resourceclaimtemplates": ResourceClaimTemplateStrategy()
+        case "resourceslices": ResourceSliceStrategy()
         default: nil
         }
-    }
-}
-
-/// Which drivers a node has. Source: ValidateCSINode.
-struct CSINodeStrategy: ResourceStrategy {
-    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        var names: Set<String> = []
-        for (i, driver) in object.spec["drivers"].elements.enumerated() {
-            let path = "spec.drivers[\(i)]"
-            let name = driver["name"].string ?? ""
-            if name.isEmpty {
-                check.add(.required("\(path).name"))
-            } else if let problem = LabelSyntax.subdomainProblem(name) {
-                check.add(.invalid("\(path).name", .string(name), problem))
-            } else if !names.insert(name).inserted {
-                check.add(.duplicate("\(path).name", .string(name)))
-            }
-            if (driver["nodeID"].string ?? "").isEmpty { check.add(.required("\(path).nodeID")) }
-            check.nonNegative(driver["allocatable"]["count"], "\(path).allocatable.count")
-        }
-    }
-
-    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
-        validateCreate(object, &check)
-        for driver in old.spec["drivers"].elements {
-            for (i, new) in object.spec["drivers"].elements.enumerated() where new["name"] == driver["name"] {
-                var (a, b) = (new, driver)
-                (a["allocatable"], b["allocatable"]) = (.null, .null)
-                check.immutable(a, b, "spec.drivers[\(i)]")
-            }
-        }
-    }
-}
-
-/// Source: ValidateVolumeAttachment.
-struct VolumeAttachmentStrategy: ResourceStrategy {
-    var returnsDeletedObject: Bool { true }
-
-    func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
-        object.json["status"] = ["attached": false]
-    }
-
-    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        for key in ["attacher", "nodeName"] where (object.spec[key].string ?? "").isEmpty {
-            check.add(.required("spec.\(key)"))
-        }
-        let source = object.spec["source"]
-        switch (source["persistentVolumeName"].isNull, source["inlineVolumeSpec"].isNull) {
-        case (true, true):
-            check.add(.required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
-        case (false, false):
-            check.add(
-                .forbidden("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
-        default: break
-        }
-    }
-
-    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
-        if subresource.isEmpty { check.immutable(object.spec, old.spec, "spec") }
     }
 }

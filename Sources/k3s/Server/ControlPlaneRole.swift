@@ -83,6 +83,7 @@ struct ControlPlaneRole: Sendable {
         if let pods = try AdmissionArguments.podSecurity(configuration.apiServerArguments) {
             server.admission.setPodSecurity(pods)
         }
+        server.admission.setNodeRestriction(authorizer)
         server.admission.plugins.append(.certificates(authorizer: authorizer))
         server.admission.plugins.append(
             .privilegeEscalation(authorizer: rbac) { rbac.rules(of: $0, namespace: $1) })
@@ -225,6 +226,7 @@ struct ControlPlaneRole: Sendable {
             DaemonSetController(client: client, clock: clock), StatefulSetController(client: client, clock: clock),
             JobController(client: client, clock: clock), CronJobController(client: client, clock: clock),
             DisruptionController(client: client, clock: clock),
+            FlowSchemaController(client: client, clock: clock),
             HorizontalAutoscaler(client: client, clock: clock, metrics: NodeMetrics(nodes: nodes, clock: clock)),
             EndpointSliceController(client: client, clock: clock), EndpointSliceMirroring(client: client),
             ServiceAccountController(client: client, rootCA: String(decoding: pki.server.pem, as: UTF8.self)),

@@ -70,6 +70,110 @@ import Testing
         #expect(answer.code == 403 && answer.message == message, "\(answer.text)")
     }
 
+    @Test func whatSeveralContainersHaveInCommonIsSaidOnce() async throws {
+        let cluster = try await Cluster()
+        try await limits(cluster, ["type": "Container", "max": ["cpu": "1"]])
+        let two: JSON = ["limits": ["cpu": "2"]]
+        var pod = cluster.pod("p")
+        pod.json["spec"]["containers"] = [
+            ["name": "main", "image": "busybox", "resources": two],
+            ["name": "second", "image": "busybox", "resources": two],
+        ]
+        let same = try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
+        #expect(same.message == "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2")
+        pod.json["spec"]["initContainers"] = [
+            ["name": "first", "image": "busybox", "resources": ["limits": ["cpu": "3"]]]
+        ]
+        let answer = try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
+        #expect(
+            answer.message
+                == "pods \"p\" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum cpu usage per Container is 1, but limit is 3]"
+        )
+    }
+
+    /// The pod as a whole: its own resources count where it has some, its runtime's overhead never.
+    @Test func podsAreMeasuredAsAWhole() async throws {
+        let cluster = try await Cluster()
+        try await make(
+            cluster, "/apis/node.k8s.io/v1/runtimeclasses",
+            ["metadata": ["name": "vm"], "handler": "vm", "overhead": ["podFixed": ["cpu": "5"]]])
+        try await limits(cluster, ["type": "Pod", "max": ["cpu": "1"]])
+        func create(_ spec: JSON) async throws -> Cluster.Answer {
+            var pod = cluster.pod("p")
+            for (key, value) in spec.object ?? JSONObject() { pod.json["spec"][key] = value }
+            return try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
+        }
+        let one: JSON = ["limits": ["cpu": "1"], "requests": ["cpu": "500m"]]
+        let container: JSON = ["name": "c", "image": "i", "resources": one]
+        let fits = try await create(["runtimeClassName": "vm", "containers": .array([container])])
+        #expect(fits.code == 201 && fits.json["spec"]["overhead"] == ["cpu": "5"], "\(fits.text)")
+        var other = container
+        other["name"] = "d"
+        let two = try await create(["containers": .array([container, other])])
+        #expect(two.message.hasSuffix("maximum cpu usage per Pod is 1, but limit is 2"), "\(two.text)")
+        let whole = try await create([
+            "containers": [["name": "c", "image": "i"]],
+            "resources": ["limits": ["cpu": "3"], "requests": ["cpu": "1"]],
+        ])
+        #expect(whole.message.hasSuffix("maximum cpu usage per Pod is 1, but limit is 3"), "\(whole.text)")
+    }
+
+    @Test func resizesStayWithinLimitsAndQuotas() async throws {
+        let cluster = try await Cluster()
+        var pod = cluster.pod("p")
+        pod.json["spec"]["containers"][0]["resources"] = ["requests": ["cpu": "100m"], "limits": ["cpu": "200m"]]
+        try await make(cluster, Self.core + "pods", pod.json)
+        try await limits(cluster, ["type": "Container", "max": ["cpu": "1"]])
+        try await make(
+            cluster, Self.core + "resourcequotas",
+            ["metadata": ["name": "q"], "spec": ["hard": ["requests.cpu": "500m"]]])
+        func resize(_ request: String, _ limit: String) async throws -> Cluster.Answer {
+            let container: JSON = [
+                "name": "main",
+                "resources": ["requests": ["cpu": .string(request)], "limits": ["cpu": .string(limit)]],
+            ]
+            return try await cluster.call(
+                "PATCH", Self.core + "pods/p/resize", ["spec": ["containers": .array([container])]],
+                type: "application/strategic-merge-patch+json")
+        }
+        let wide = try await resize("100m", "2")
+        #expect(
+            wide.message == "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2",
+            "\(wide.text)")
+        let large = try await resize("600m", "700m")
+        #expect(
+            large.message
+                == "pods \"p\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=100m, limited: requests.cpu=500m",
+            "\(large.text)")
+        #expect(try await resize("500m", "700m").code == 200)
+    }
+
+    static let claimRefusals: [(JSON, String, String)] = [
+        (
+            ["max": ["storage": "2Gi"]], "3Gi",
+            "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"
+        ),
+        (
+            ["min": ["storage": "1Gi"]], "1Mi",
+            "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi"
+        ),
+    ]
+
+    @Test(arguments: claimRefusals)
+    func claimsAreRefusedInUpstreamsWords(_ limit: JSON, _ size: String, _ message: String) async throws {
+        let cluster = try await Cluster()
+        var limit = limit
+        limit["type"] = "PersistentVolumeClaim"
+        try await limits(cluster, limit)
+        let answer = try await cluster.call(
+            "POST", Self.core + "persistentvolumeclaims",
+            [
+                "metadata": ["name": "c"],
+                "spec": ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": .string(size)]]],
+            ])
+        #expect(answer.message == "persistentvolumeclaims \"c\" is forbidden: " + message, "\(answer.text)")
+    }
+
     @Test func claimsStayWithinTheLimits() async throws {
         let cluster = try await Cluster()
         try await limits(
@@ -137,11 +241,22 @@ import Testing
                 "metadata": ["name": "vm"], "handler": "vm", "overhead": ["podFixed": ["cpu": "250m"]],
                 "scheduling": ["nodeSelector": ["vm": "yes"], "tolerations": [["key": "vm", "operator": "Exists"]]],
             ])
+        try await make(
+            cluster, "/apis/node.k8s.io/v1/runtimeclasses", ["metadata": ["name": "plain"], "handler": "plain"])
         func create(_ spec: JSON) async throws -> Cluster.Answer {
             var pod = cluster.pod("p")
             for (key, value) in spec.object ?? JSONObject() { pod.json["spec"][key] = value }
             return try await cluster.call("POST", Self.core + "pods?dryRun=All", pod.json)
         }
+        // Of two tolerations of which one covers the other, the wider is kept.
+        let merged = try await create([
+            "runtimeClassName": "vm",
+            "tolerations": [["key": "vm", "operator": "Equal", "value": "x", "effect": "NoSchedule"], ["key": "z"]],
+        ])
+        #expect(
+            merged.json["spec"]["tolerations"].elements.filter { $0["effect"] != "NoExecute" } == [
+                ["key": "z"], ["key": "vm", "operator": "Exists"],
+            ], "\(merged.text)")
         let made = try await create(["runtimeClassName": "vm", "nodeSelector": ["a": "b"]])
         #expect(made.json["spec"]["overhead"] == ["cpu": "250m"], "\(made.text)")
         #expect(made.json["spec"]["nodeSelector"] == ["a": "b", "vm": "yes"])
@@ -154,6 +269,10 @@ import Testing
             ),
             (
                 ["overhead": ["cpu": "1"]],
+                "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+            ),
+            (
+                ["runtimeClassName": "plain", "overhead": ["cpu": "1"]],
                 "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
             ),
             (

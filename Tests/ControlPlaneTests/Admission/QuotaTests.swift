@@ -154,6 +154,103 @@ import Testing
         #expect(try await claim("d", "1Mi") == 403)
     }
 
+    /// Every scope with a pod that it means and one that it does not.
+    static let scopes: [(scope: String, op: String, values: [String], meant: JSON, other: JSON)] = [
+        ("Terminating", "Exists", [], ["activeDeadlineSeconds": 5], [:]),
+        ("NotTerminating", "Exists", [], [:], ["activeDeadlineSeconds": 5]),
+        ("BestEffort", "Exists", [], [:], ["containers": [requesting]]),
+        ("NotBestEffort", "Exists", [], ["containers": [requesting]], [:]),
+        ("PriorityClass", "In", [critical], ["priorityClassName": .string(critical)], [:]),
+        ("PriorityClass", "NotIn", [critical], [:], ["priorityClassName": .string(critical)]),
+        ("PriorityClass", "Exists", [], ["priorityClassName": .string(critical)], [:]),
+        ("PriorityClass", "DoesNotExist", [], [:], ["priorityClassName": .string(critical)]),
+        ("CrossNamespacePodAffinity", "Exists", [], ["affinity": affinity(["namespaces": ["x"]])], [:]),
+        (
+            "CrossNamespacePodAffinity", "Exists", [], ["affinity": affinity(["namespaceSelector": [:]])],
+            ["affinity": affinity([:])]
+        ),
+    ]
+    static let critical = "system-cluster-critical"
+    static let requesting: JSON = ["name": "c", "image": "i", "resources": ["requests": ["cpu": "1m"]]]
+
+    static func affinity(_ more: JSON) -> JSON {
+        var term: JSON = ["topologyKey": "zone", "labelSelector": [:]]
+        for (key, value) in more.object ?? JSONObject() { term[key] = value }
+        return ["podAntiAffinity": ["requiredDuringSchedulingIgnoredDuringExecution": .array([term])]]
+    }
+
+    @Test(arguments: scopes.indices)
+    func aScopeMeansItsPods(_ index: Int) async throws {
+        let row = Self.scopes[index]
+        let cluster = try await Cluster()
+        var term: JSON = ["scopeName": .string(row.scope), "operator": .string(row.op)]
+        if !row.values.isEmpty { term["values"] = .strings(row.values) }
+        try await quota(
+            cluster, ["hard": ["pods": "0"], "scopeSelector": ["matchExpressions": .array([term])]])
+        let meant = try await pod(cluster, "a", [:], row.meant)
+        #expect(meant.message.contains("exceeded quota: q, requested: pods=1"), "\(meant.text)")
+        let other = try await pod(cluster, "b", [:], row.other)
+        #expect(other.code == 201, "\(other.text)")
+    }
+
+    @Test func objectsOfAnyKindAreCounted() async throws {
+        let cluster = try await Cluster()
+        let hard: JSON = [
+            "count/deployments.apps": "0", "count/leases.coordination.k8s.io": "1", "count/events": "0",
+            "gpu.deviceclass.resource.k8s.io/devices": "3", "requests.ephemeral-storage": "1Gi",
+        ]
+        try await quota(cluster, ["hard": hard])
+        func make(_ path: String, _ body: JSON) async throws -> Cluster.Answer {
+            try await cluster.call("POST", path, body)
+        }
+        let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+        #expect(try await make(leases, ["metadata": ["name": "a"], "spec": [:]]).code == 201)
+        #expect(
+            try await make(leases, ["metadata": ["name": "b"], "spec": [:]]).message
+                == "leases.coordination.k8s.io \"b\" is forbidden: exceeded quota: q, requested: count/leases.coordination.k8s.io=1, used: count/leases.coordination.k8s.io=1, limited: count/leases.coordination.k8s.io=1"
+        )
+        // Events are never counted.
+        let event: JSON = [
+            "metadata": ["name": "e"], "involvedObject": ["namespace": "default"], "type": "Normal", "reason": "x",
+        ]
+        #expect(try await make(Self.core + "events", event).code == 201)
+        let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+        func claim(_ name: String, _ requests: JSON) -> JSON {
+            ["metadata": ["name": .string(name)], "spec": ["devices": ["requests": requests]]]
+        }
+        let two = claim("two", [["name": "r", "exactly": ["deviceClassName": "gpu", "count": 2]]])
+        #expect(try await make(claims, two).code == 201)
+        let all = claim("all", [["name": "r", "exactly": ["deviceClassName": "gpu", "allocationMode": "All"]]])
+        let refused = try await make(claims, all)
+        #expect(
+            refused.message.contains("requested: gpu.deviceclass.resource.k8s.io/devices=32, used: gpu.deviceclass"),
+            "\(refused.text)")
+        let large = try await pod(cluster, "p", ["requests": ["ephemeral-storage": "2Gi"]])
+        #expect(large.message.contains("requested: requests.ephemeral-storage=2Gi"), "\(large.text)")
+    }
+
+    @Test func nodePortsThatAreAskedForCount() async throws {
+        let cluster = try await Cluster()
+        try await quota(cluster, ["hard": ["services.nodeports": "1", "services.loadbalancers": "2"]])
+        func balancer(_ name: String, _ ports: JSON) async throws -> Int {
+            try await cluster.call(
+                "POST", Self.core + "services",
+                [
+                    "metadata": ["name": .string(name)],
+                    "spec": ["type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": ports],
+                ]
+            ).code
+        }
+        #expect(try await balancer("none", [["name": "a", "port": 1], ["name": "b", "port": 2]]) == 201)
+        #expect(
+            try await balancer(
+                "two", [["name": "a", "port": 1, "nodePort": 30001], ["name": "b", "port": 2, "nodePort": 30002]])
+                == 403)
+        #expect(
+            try await balancer("one", [["name": "a", "port": 1, "nodePort": 30001], ["name": "b", "port": 2]]) == 201)
+        #expect(try await balancer("third", [["name": "a", "port": 1]]) == 403)
+    }
+
     @Test func theStatusSaysWhatIsUsed() async throws {
         let cluster = try await Cluster()
         try await quota(cluster, ["hard": ["pods": "4", "requests.cpu": "2", "count/configmaps": "9"]])

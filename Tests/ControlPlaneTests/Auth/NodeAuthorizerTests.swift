@@ -240,12 +240,55 @@ import Transport
         await refused("config.mirror") { () throws(APIError) in
             _ = try await client(bench, "a").create(.pods, bench.pod("q", on: "a"))
         }
-        var mirror = bench.pod("m", on: "a")
-        mirror.annotations = ["kubernetes.io/config.mirror": "hash"]
-        _ = try await client(bench, "a").create(.pods, mirror)
-        var nosy = bench.pod("n", on: "a", ["volumes": [["name": "v", "secret": ["secretName": "s"]]]])
-        nosy.annotations = ["kubernetes.io/config.mirror": "hash"]
-        let secret = nosy
+        let node = try await bench.addNode("a")
+        func mirror(_ name: String, _ spec: JSON = [:]) -> KubeObject {
+            var pod = bench.pod(name, on: "a", spec)
+            pod.annotations = ["kubernetes.io/config.mirror": "hash"]
+            pod.metadata["ownerReferences"] = [
+                [
+                    "apiVersion": "v1", "kind": "Node", "name": "a", "uid": .string(node.uid), "controller": true,
+                ]
+            ]
+            return pod
+        }
+        _ = try await client(bench, "a").create(.pods, mirror("m"))
+        let begin = "node \"a\" can only create pods with "
+        let owners: [(JSON, String)] = [
+            (.null, begin + "an owner reference set to itself"),
+            (["name": "b"], begin + "an owner reference set to itself"),
+            (["controller": false], begin + "a controller owner reference set to itself"),
+            (["blockOwnerDeletion": true], "node \"a\" must not set blockOwnerDeletion on an owner reference"),
+            (["uid": "x"], "node a UID mismatch: expected x got \(node.uid)"),
+        ]
+        for (change, text) in owners {
+            var pod = mirror("o")
+            for (key, value) in change.object ?? JSONObject() { pod.metadata["ownerReferences"][0][key] = value }
+            if change.isNull { pod.metadata["ownerReferences"] = .null }
+            let bad = pod
+            await refused(text) { () throws(APIError) in _ = try await client(bench, "a").create(.pods, bad) }
+        }
+        let specs: [(JSON, String)] = [
+            (
+                [
+                    "volumes": [
+                        [
+                            "name": "v",
+                            "projected": ["sources": [["clusterTrustBundle": ["name": "t", "path": "p"]]]],
+                        ]
+                    ]
+                ], "clustertrustbundles"
+            ),
+            (["volumes": [["name": "v", "persistentVolumeClaim": ["claimName": "c"]]]], "persistentvolumeclaims"),
+            (["volumes": [["name": "v", "configMap": ["name": "c"]]]], "configmaps"),
+            (["resourceClaims": [["name": "c", "resourceClaimName": "x"]]], "resourceclaims"),
+        ]
+        for (spec, kind) in specs {
+            let bad = mirror("n", spec)
+            await refused("node \"a\" can not create pods that reference \(kind)") { () throws(APIError) in
+                _ = try await client(bench, "a").create(.pods, bad)
+            }
+        }
+        let secret = mirror("n", ["volumes": [["name": "v", "secret": ["secretName": "s"]]]])
         await refused("reference secrets") { () throws(APIError) in
             _ = try await client(bench, "a").create(.pods, secret)
         }
@@ -270,5 +313,95 @@ import Transport
         await refused("kube-node-lease") { () throws(APIError) in
             _ = try await a.create(.leases, lease("a", "default"))
         }
+    }
+
+    /// KEP-4412: what its pods name, what the drivers of their volumes need, and what it is authorized for.
+    @Test func tokensAreForAudiencesOfItsPods() async throws {
+        let bench = try await SupervisorBench()
+        let csi = GroupVersionResource("storage.k8s.io", "v1", "csidrivers")
+        var driver = KubeObject(GroupVersionKind("storage.k8s.io", "v1", "CSIDriver"), name: "disk.test")
+        driver.json["spec"] = ["tokenRequests": [["audience": "disk"]]]
+        _ = try await bench.client.create(csi, driver)
+        let spec: JSON = [
+            "volumes": [
+                [
+                    "name": "t",
+                    "projected": ["sources": [["serviceAccountToken": ["path": "t", "audience": "vault"]]]],
+                ], ["name": "d", "csi": ["driver": "disk.test"]],
+            ]
+        ]
+        let pod = try await bench.client.create(.pods, bench.pod("p", on: "a", spec))
+        let user = UserInfo("system:node:a", groups: ["system:nodes"])
+        func ask(_ audiences: [String], _ authorizer: (any Authorizer)? = nil) async throws(APIError) {
+            let kind = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
+            var request = KubeObject(kind, name: "default")
+            request.json["spec"] = [
+                "audiences": .strings(audiences),
+                "boundObjectRef": [
+                    "kind": "Pod", "apiVersion": "v1", "name": "p", "uid": .string(pod.uid),
+                ],
+            ]
+            let admission = AdmissionRequest(
+                .create, .serviceAccounts, kind, subresource: "token", namespace: "default", name: "default",
+                object: request, scope: RequestScope(user: user, now: bench.clock.now()))
+            try await AdmissionPlugin.nodeRestriction(authorizer: authorizer).validate?(
+                admission, bench.api.registry)
+        }
+        try await ask(["vault"])
+        try await ask(["disk"])
+        await refused("node may only request 0 or 1 audiences") { () throws(APIError) in
+            try await ask(["vault", "disk"])
+        }
+        await refused(
+            "audience \"other\" not found in pod spec volume, system:node:a is not authorized to request tokens for this audience"
+        ) { () throws(APIError) in try await ask(["other"]) }
+        let rbac = RBACAuthorizer()
+        RBACAuthorizerTests.observe(
+            rbac,
+            [
+                RBACAuthorizerTests.role(
+                    "r",
+                    [["verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["other"]]]),
+                RBACAuthorizerTests.binding(
+                    "b", to: "r",
+                    [["kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:nodes"]]),
+            ])
+        try await ask(["other"], rbac)
+    }
+
+    @Test func slicesAndClaimsAreItsOwnBusinessOnly() async throws {
+        let bench = try await SupervisorBench()
+        let slices = GroupVersionResource("resource.k8s.io", "v1", "resourceslices")
+        func slice(_ node: String) -> KubeObject {
+            var slice = KubeObject(GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"), name: "s-" + node)
+            slice.json["spec"] = [
+                "driver": "gpu.test", "nodeName": .string(node), "pool": ["name": "p", "resourceSliceCount": 1],
+            ]
+            return slice
+        }
+        _ = try await client(bench, "a").create(slices, slice("a"))
+        await refused("can only create ResourceSlice with the same NodeName as the requesting node") {
+            () throws(APIError) in _ = try await client(bench, "a").create(slices, slice("b"))
+        }
+        await refused("can only delete ResourceSlice with the same NodeName as the requesting node") {
+            () throws(APIError) in
+            try await client(bench, "b").delete(slices, namespace: "", name: "s-a", options: DeleteOptions())
+        }
+        let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
+        var claim = KubeObject(GroupVersionKind(.core, "PersistentVolumeClaim"), name: "c", namespace: "default")
+        claim.json["spec"] = ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "1Gi"]]]
+        let made = try await bench.client.create(claims, claim)
+        await refused("may only update PVC status") { () throws(APIError) in
+            _ = try await client(bench, "a").update(claims, made)
+        }
+        var grown = made
+        grown.json["status"]["capacity"] = ["storage": "1Gi"]
+        let bound = try await client(bench, "a").update(claims, grown, subresource: "status")
+        var stolen = bound
+        stolen.labels = ["mine": "yes"]
+        let labelled = stolen
+        await refused(
+            "node \"a\" is not allowed to update fields other than status.quantity and status.conditions"
+        ) { () throws(APIError) in _ = try await client(bench, "a").update(claims, labelled, subresource: "status") }
     }
 }

@@ -195,6 +195,19 @@ import Testing
         #expect(try await names(bench) == ["web-0", "web-1", "web-2"])
     }
 
+    @Test func aRevisionThatSomebodyDeletesIsMadeAgain() async throws {
+        let bench = try await bench()
+        try await bench.create(.statefulSets, Self.set(0))
+        try await bench.settle()
+        let made = try await bench.list(.controllerRevisions)
+        #expect(made.count == 1)
+        try await bench.client.delete(
+            .controllerRevisions, namespace: "default", name: made[0].name, options: DeleteOptions())
+        try await bench.settle()
+        let again = try await bench.list(.controllerRevisions)
+        #expect(again.map(\.name) == made.map(\.name) && again.first?.uid != made[0].uid)
+    }
+
     @Test func goingBackUsesTheOldRevision() async throws {
         let bench = try await bench()
         try await bench.create(.statefulSets, Self.set(1))

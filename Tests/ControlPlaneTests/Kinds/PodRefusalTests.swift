@@ -115,12 +115,11 @@ import Transport
         (
             [
                 "readinessGates": [["conditionType": "a b"]], "schedulingGates": [["name": "a"], ["name": "a"]],
-                "preemptionPolicy": "Sometimes", "os": ["name": "plan9"],
+                "os": ["name": "plan9"],
             ],
             [
                 "spec.readinessGates[0].conditionType: Invalid value: \"a b\"",
                 "spec.schedulingGates[1]: Duplicate value: \"a\"",
-                "spec.preemptionPolicy: Unsupported value: \"Sometimes\": supported values: \"Never\", \"PreemptLowerPriority\"",
                 "spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\"",
             ]
         ),

@@ -41,9 +41,8 @@ package final class QuotaLedger: Sendable {
     // MARK: - Letting in
 
     private func admit(_ request: AdmissionRequest, _ registry: Registry) throws(APIError) {
-        guard request.subresource.isEmpty, !request.namespace.isEmpty,
-            request.operation == .create || QuotaUsage.growing.contains(request.resource),
-            let row = registry.resources[request.resource], row.isStored
+        guard !request.namespace.isEmpty, QuotaUsage.judges(request), let row = registry.resources[request.resource],
+            row.isStored
         else { return }
         let quotas = try Self.quotas(request.namespace, registry).filter { quota in
             (quota.spec["hard"].object ?? JSONObject()).keys.contains { QuotaUsage.concerns($0, request.resource) }

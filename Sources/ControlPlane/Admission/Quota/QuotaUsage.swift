@@ -6,7 +6,18 @@ enum QuotaUsage {
     static let quotas = GroupVersionResource("", "v1", "resourcequotas")
     static let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     /// Kinds whose updates may take more.
-    static let growing: Set<GroupVersionResource> = [.services, claims]
+    static let growing: Set<GroupVersionResource> = [.services, claims, devices]
+    static let devices = GroupVersionResource("resource.k8s.io", "v1", "resourceclaims")
+    private static let deviceSuffix = ".deviceclass.resource.k8s.io/devices"
+    /// How many devices a request for all of them counts for: the most that one claim may get.
+    private static let allDevices: Int64 = 32
+
+    /// Whether a write may take more: something new, what may grow, and a pod that is resized.
+    static func judges(_ request: borrowing AdmissionRequest) -> Bool {
+        if request.resource.resource == "events" { return false }
+        guard request.subresource.isEmpty else { return request.resource == .pods && request.subresource == "resize" }
+        return request.operation == .create || growing.contains(request.resource)
+    }
 
     private static let counted: Set<String> = [
         "configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets",
@@ -19,6 +30,7 @@ enum QuotaUsage {
     /// Whether a name in a quota's `hard` counts objects of this kind.
     static func concerns(_ name: String, _ resource: GroupVersionResource) -> Bool {
         if name == "count/" + resource.groupResource { return true }
+        if resource == devices { return name.hasSuffix(deviceSuffix) }
         guard resource.group.isEmpty else { return false }
         if name == resource.resource { return counted.contains(name) }
         switch resource.resource {
@@ -33,6 +45,7 @@ enum QuotaUsage {
 
     static func of(_ object: KubeObject, _ resource: GroupVersionResource, now: Timestamp) -> [String: Quantity] {
         var usage = ["count/" + resource.groupResource: one]
+        if resource == devices { countDevices(object.spec["devices"]["requests"].elements, &usage) }
         guard resource.group.isEmpty, counted.contains(resource.resource) else { return usage }
         switch resource.resource {
         case "pods":
@@ -49,22 +62,47 @@ enum QuotaUsage {
             usage["services"] = one
             let type = object.spec["type"].string
             let ports = Quantity(Int64(object.spec["ports"].elements.count))
+            let chosen = object.spec["ports"].elements.count { $0["nodePort"].int ?? 0 != 0 }
             if type == "NodePort" { usage["services.nodeports"] = ports }
             if type == "LoadBalancer" {
                 usage["services.loadbalancers"] = one
-                if object.spec["allocateLoadBalancerNodePorts"].bool ?? true { usage["services.nodeports"] = ports }
+                let allocates = object.spec["allocateLoadBalancerNodePorts"].bool ?? true
+                usage["services.nodeports"] = allocates ? ports : Quantity(Int64(chosen))
             }
         case "persistentvolumeclaims":
             usage["persistentvolumeclaims"] = one
-            let storage = object.spec["resources"]["requests"]["storage"].quantity
+            var storage = object.spec["resources"]["requests"]["storage"].quantity
+            // A claim whose growing was taken back still has what was given to it.
+            if let given = object.status["allocatedResources"]["storage"].quantity, let asked = storage, given > asked {
+                storage = given
+            }
             if let storage { usage["requests.storage"] = storage }
-            if let name = object.spec["storageClassName"].string, !name.isEmpty {
+            let name =
+                object.annotations["volume.beta.kubernetes.io/storage-class"] ?? object.spec["storageClassName"].string
+            if let name, !name.isEmpty {
                 usage[name + classSuffix + "persistentvolumeclaims"] = one
                 if let storage { usage[name + classSuffix + "requests.storage"] = storage }
             }
         default: usage[resource.resource] = one
         }
         return usage
+    }
+
+    /// Of each class the most that one of its requests' alternatives may take.
+    private static func countDevices(_ requests: [JSON], _ usage: inout [String: Quantity]) {
+        func amount(_ request: JSON) -> Int64 {
+            request["allocationMode"].string == "All" ? allDevices : request["count"].int ?? 1
+        }
+        var sums: [String: Int64] = [:]
+        for request in requests {
+            var most: [String: Int64] = [:]
+            for one in [request["exactly"]] + request["firstAvailable"].elements {
+                guard let name = one["deviceClassName"].string else { continue }
+                most[name] = max(most[name] ?? 0, amount(one))
+            }
+            for (name, count) in most { sums[name] = (sums[name] ?? 0).addingReportingOverflow(count).partialValue }
+        }
+        for (name, count) in sums { usage[name + deviceSuffix] = Quantity(count) }
     }
 
     /// A pod that has ended, or that should have been gone for a while.
@@ -89,7 +127,15 @@ enum QuotaUsage {
         }
         return (scopes + terms).allSatisfy { scope in
             if scope.name == "VolumeAttributesClass", resource == claims {
-                return selects(scope.op, scope.values, object.spec["volumeAttributesClassName"].string)
+                // Those that it asks for, that it has, and that it is on its way to.
+                let status = object.status
+                let names = [
+                    object.spec["volumeAttributesClassName"].string, status["currentVolumeAttributesClassName"].string,
+                    status["modifyVolumeStatus"]["targetVolumeAttributesClassName"].string,
+                ].compactMap { $0 }.filter { !$0.isEmpty }
+                return names.isEmpty
+                    ? selects(scope.op, scope.values, nil)
+                    : names.contains { selects(scope.op, scope.values, $0) }
             }
             guard resource == .pods else { return false }
             let spec = object.spec
