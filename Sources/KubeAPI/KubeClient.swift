@@ -133,4 +133,18 @@ extension KubeClient {
             throw error
         }
     }
+    /// Deletes this very object (by its uid), which may be gone already: then the answer is false.
+    @discardableResult
+    package func deleteIfPresent(
+        _ resource: GroupVersionResource, _ object: KubeObject, propagation: DeleteOptions.Propagation? = nil
+    ) async throws(APIError) -> Bool {
+        let options = DeleteOptions(uid: object.uid.isEmpty ? nil : object.uid, propagation: propagation)
+        do throws(APIError) {
+            try await delete(resource, namespace: object.namespace, name: object.name, options: options)
+            return true
+        } catch {
+            if error.isNotFound { return false }
+            throw error
+        }
+    }
 }

@@ -21,6 +21,11 @@ package final class AsyncFD: Sendable {
         /// System calls in flight on `fd`: a close waits for the last one, so that the number cannot be reused under it.
         var users = 0
         var closing = false
+
+        subscript(direction: Direction) -> Side {
+            get { direction == .read ? read : write }
+            set { if direction == .read { read = newValue } else { write = newValue } }
+        }
     }
 
     private let state: Mutex<State>
@@ -112,17 +117,16 @@ package final class AsyncFD: Sendable {
 
     /// Waits for the next readiness event, or returns at once when one came since the last wait.
     private func wait(_ direction: Direction) async throws(SysError) {
-        let path = direction == .read ? \State.read : \State.write
         let woken = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Bool, Never>) in
                 let immediate = state.withLock { state -> Bool? in
                     if state.closing || Task.isCancelled { return false }
-                    switch state[keyPath: path] {
+                    switch state[direction] {
                     case .ready:
-                        state[keyPath: path] = .idle
+                        state[direction] = .idle
                         return true
                     case .idle:
-                        state[keyPath: path] = .waiting(continuation)
+                        state[direction] = .waiting(continuation)
                         return nil
                     case .waiting: return false
                     }
@@ -131,8 +135,8 @@ package final class AsyncFD: Sendable {
             }
         } onCancel: {
             let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
-                guard case .waiting(let continuation) = state[keyPath: path] else { return nil }
-                state[keyPath: path] = .idle
+                guard case .waiting(let continuation) = state[direction] else { return nil }
+                state[direction] = .idle
                 return continuation
             }
             waiter?.resume(returning: false)

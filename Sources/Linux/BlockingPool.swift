@@ -121,7 +121,7 @@ final class DispatchlessSemaphore: @unchecked Sendable {
     func wait(seconds: Int) -> Bool {
         var deadline = timespec()
         clock_gettime(CLOCK_REALTIME, &deadline)
-        deadline.tv_sec += seconds
+        deadline.tv_sec += time_t(seconds)
         while true {
             if sem_timedwait(semaphore, &deadline) == 0 { return true }
             if errno != EINTR { return false }

@@ -108,12 +108,15 @@ package enum Files {
 
     /// Target of a symbolic link.
     package static func readLink(_ path: String) throws(SysError) -> String {
-        try withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) {
-            (buffer) throws(SysError) -> String in
-            guard let base = buffer.baseAddress else { throw SysError(ENOMEM, "readlink", path: path) }
-            let count = try syscall("readlink", path) { readlink(path, base, buffer.count) }
-            return String(decoding: UnsafeRawBufferPointer(start: base, count: count), as: UTF8.self)
+        // Swift 6.2 has no typed errors here.
+        let result = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) {
+            (buffer) -> Result<String, SysError> in
+            guard let base = buffer.baseAddress else { return .failure(SysError(ENOMEM, "readlink", path: path)) }
+            let count = readlink(path, base, buffer.count)
+            if count < 0 { return .failure(SysError(errno, "readlink", path: path)) }
+            return .success(String(decoding: UnsafeRawBufferPointer(start: base, count: count), as: UTF8.self))
         }
+        return try result.get()
     }
 
     private static func uniqueNumber() -> UInt64 { UInt64.random(in: 0...UInt64.max) }

@@ -26,7 +26,7 @@ package struct Spawned: ~Copyable, Sendable {
         guard let program = arguments.first else { throw SysError(EINVAL, "exec") }
         let argv = CStringArray(arguments)
         let envp = environment.map { CStringArray($0) }
-        let descriptors = [stdio.input ?? -1, stdio.output ?? -1, stdio.error ?? -1]
+        let descriptors: [Int32] = [stdio.input ?? -1, stdio.output ?? -1, stdio.error ?? -1]
         var pidfd: Int32 = -1
         // Without the mount API (old kernel, no privilege) the plain path has to do.
         let opened = readOnlyProgram ? k3s_open_program(program) : -1

@@ -136,6 +136,12 @@ struct StoreCore: Sendable {
         }
     }
 
+    /// After much work: what was kept of it for watches that fall behind lies scattered over the heap, and each of its
+    /// objects keeps a page from being given back.
+    mutating func rest() {
+        while history.bytes > options.restingHistoryBytes, history.count > 1 { history.dropFirst(garbage: &garbage) }
+    }
+
     mutating func compact(to revision: Int64) throws(StoreError) {
         guard revision <= self.revision else { throw .futureRevision(current: self.revision) }
         history.compact(to: revision, garbage: &garbage)
@@ -181,7 +187,10 @@ struct StoreCore: Sendable {
     // MARK: Reads
 
     func count(prefix: String) -> Int64 {
-        Int64(entries.rank(of: entries.end(ofPrefix: prefix)) - entries.rank(of: entries.lowerBound(of: prefix)))
+        let first = entries.lowerBound(of: prefix)
+        // Mostly asked by who wants to know whether there is any.
+        guard let entry = entries.entry(at: first), KeyOrder.hasPrefix(entry.key, prefix) else { return 0 }
+        return Int64(entries.rank(of: entries.end(ofPrefix: prefix)) - entries.rank(of: first))
     }
 
     /// What a list needs; cheap to make under the lock, to be walked outside it.

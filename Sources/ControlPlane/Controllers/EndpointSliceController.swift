@@ -49,14 +49,10 @@ package struct EndpointSliceController: Controller {
         }
         guard let service = try await client.getIfPresent(.services, namespace: key.namespace, name: key.name) else {
             // Slices and Endpoints go with their service: the slices by their owner reference.
-            do throws(APIError) {
-                let there = try await client.get(.endpoints, namespace: key.namespace, name: key.name)
-                if there.annotations["endpoints.kubernetes.io/last-change-trigger-time"] != nil {
-                    try await client.delete(
-                        .endpoints, namespace: key.namespace, name: key.name, options: DeleteOptions(uid: there.uid))
-                }
-            } catch {
-                if !error.isNotFound { throw error }
+            if let there = try await client.getIfPresent(.endpoints, namespace: key.namespace, name: key.name),
+                there.annotations["endpoints.kubernetes.io/last-change-trigger-time"] != nil
+            {
+                try await client.deleteIfPresent(.endpoints, there)
             }
             return nil
         }
@@ -108,15 +104,7 @@ package struct EndpointSliceController: Controller {
     }
 
     private func delete(_ slices: [KubeObject]) async throws(APIError) {
-        for slice in slices {
-            do throws(APIError) {
-                try await client.delete(
-                    .endpointSlices, namespace: slice.namespace, name: slice.name,
-                    options: DeleteOptions(uid: slice.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
-        }
+        for slice in slices { try await client.deleteIfPresent(.endpointSlices, slice) }
     }
 
     private func reconcileSlices(

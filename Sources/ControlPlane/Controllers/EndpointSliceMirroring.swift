@@ -48,15 +48,7 @@ package struct EndpointSliceMirroring: Controller {
                 if slice.json != old.json { _ = try await client.update(.endpointSlices, slice) }
             }
         }
-        for slice in existing {
-            do throws(APIError) {
-                try await client.delete(
-                    .endpointSlices, namespace: slice.namespace, name: slice.name,
-                    options: DeleteOptions(uid: slice.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
-        }
+        for slice in existing { try await client.deleteIfPresent(.endpointSlices, slice) }
         return nil
     }
 

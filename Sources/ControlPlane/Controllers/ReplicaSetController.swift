@@ -74,13 +74,8 @@ package struct ReplicaSetController: Controller {
                 active, count: min(-difference, Self.burst), related: try await related(to: set, active),
                 now: clock.now())
             try await concurrently(victims) { [client, events] pod throws(APIError) in
-                do throws(APIError) {
-                    try await client.delete(
-                        .pods, namespace: pod.namespace, name: pod.name, options: DeleteOptions(uid: pod.uid))
-                    await events.event(set, reason: "SuccessfulDelete", "Deleted pod: \(pod.name)")
-                } catch {
-                    if !error.isNotFound { throw error }
-                }
+                guard try await client.deleteIfPresent(.pods, pod) else { return }
+                await events.event(set, reason: "SuccessfulDelete", "Deleted pod: \(pod.name)")
             }
         }
     }

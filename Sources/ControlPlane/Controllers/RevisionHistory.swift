@@ -82,13 +82,7 @@ struct RevisionHistory: Sendable {
         let spare = old.filter { !inUse($0) }
         let limit = Int(clamping: owner.spec["revisionHistoryLimit"].int(or: 10))
         for revision in spare.prefix(max(0, (countsUsed ? old.count : spare.count) - limit)) {
-            do throws(APIError) {
-                try await client.delete(
-                    .controllerRevisions, namespace: revision.namespace, name: revision.name,
-                    options: DeleteOptions(uid: revision.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
+            try await client.deleteIfPresent(.controllerRevisions, revision)
         }
     }
 }

@@ -127,7 +127,7 @@ enum NodeSelectorValidation {
     static func check(term: JSON, _ path: String, _ check: inout Validation) {
         for (i, expression) in term["matchExpressions"].elements.enumerated() {
             let place = "\(path).matchExpressions[\(i)]"
-            operation(expression, place, &check)
+            Selectors.requirement(expression, place, comparesNumbers: true, &check)
             if let problem = LabelSyntax.keyProblem(expression["key"].string ?? "") {
                 check.add(.invalid("\(place).key", expression["key"].isNull ? "" : expression["key"], problem))
             }
@@ -152,28 +152,6 @@ enum NodeSelectorValidation {
                     check.add(.invalid("\(place).values[\(j)]", name, problem))
                 }
             }
-        }
-    }
-
-    private static func operation(_ expression: JSON, _ place: String, _ check: inout Validation) {
-        let values = expression["values"].elements
-        switch expression["operator"].string ?? "" {
-        case "In", "NotIn":
-            if values.isEmpty {
-                check.add(.required("\(place).values", "must be specified when `operator` is 'In' or 'NotIn'"))
-            }
-        case "Exists", "DoesNotExist":
-            if !values.isEmpty {
-                check.add(
-                    .forbidden("\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
-            }
-        case "Gt", "Lt":
-            if values.count != 1 {
-                check.add(
-                    .required("\(place).values", "must be specified single value when `operator` is 'Lt' or 'Gt'"))
-            }
-        default:
-            check.add(.invalid("\(place).operator", expression["operator"], "not a valid selector operator"))
         }
     }
 }

@@ -146,23 +146,36 @@ enum Selectors {
         }
         for (i, expression) in selector["matchExpressions"].elements.enumerated() {
             let place = "\(path).matchExpressions[\(i)]"
-            let values = expression["values"].elements
-            switch expression["operator"].string ?? "" {
-            case "In", "NotIn":
-                if values.isEmpty {
-                    check.add(.required("\(place).values", "must be specified when `operator` is 'In' or 'NotIn'"))
-                }
-            case "Exists", "DoesNotExist":
-                if !values.isEmpty {
-                    check.add(
-                        .forbidden(
-                            "\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
-                }
-            default: check.add(.invalid("\(place).operator", expression["operator"], "not a valid selector operator"))
-            }
+            requirement(expression, place, &check)
             if let problem = LabelSyntax.keyProblem(expression["key"].string ?? "") {
                 check.add(.invalid("\(place).key", expression["key"], problem))
             }
+        }
+    }
+
+    /// Operator and values of a selector's expression.
+    /// - Parameter comparesNumbers: those of nodes know `Gt` and `Lt` too.
+    static func requirement(
+        _ expression: JSON, _ place: String, comparesNumbers: Bool = false, _ check: inout Validation
+    ) {
+        let values = expression["values"].elements
+        switch expression["operator"].string ?? "" {
+        case "In", "NotIn":
+            if values.isEmpty {
+                check.add(.required("\(place).values", "must be specified when `operator` is 'In' or 'NotIn'"))
+            }
+        case "Exists", "DoesNotExist":
+            if !values.isEmpty {
+                check.add(
+                    .forbidden("\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+            }
+        case "Gt" where comparesNumbers, "Lt" where comparesNumbers:
+            if values.count != 1 {
+                check.add(
+                    .required("\(place).values", "must be specified single value when `operator` is 'Lt' or 'Gt'"))
+            }
+        default:
+            check.add(.invalid("\(place).operator", expression["operator"], "not a valid selector operator"))
         }
     }
 }

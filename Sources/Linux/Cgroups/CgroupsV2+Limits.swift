@@ -23,12 +23,11 @@ extension CgroupsV2 {
         let burst = directory + "/cpu.max.burst"
         if limits.cpuQuota != nil, limits.cpuBurst != nil, Files.exists(burst) { try Files.overwrite(burst, "0") }
         if limits.cpuQuota != nil || limits.cpuPeriod != nil {
-            let quota = limits.cpuQuota.map { $0 <= 0 ? "max" : "\($0)" }
             let current = try words(directory + "/cpu.max")
-            let text =
-                (quota ?? current.first ?? "max") + " "
-                + (limits.cpuPeriod.map(String.init) ?? current.dropFirst().first ?? "100000")
-            try Files.overwrite(directory + "/cpu.max", text)
+            var (quota, period) = (current.first ?? "max", current.dropFirst().first ?? "100000")
+            if let wanted = limits.cpuQuota { quota = wanted <= 0 ? "max" : "\(wanted)" }
+            if let wanted = limits.cpuPeriod { period = "\(wanted)" }
+            try Files.overwrite(directory + "/cpu.max", "\(quota) \(period)")
         }
         if let value = limits.cpuBurst, value > 0 || Files.exists(burst) { try Files.overwrite(burst, "\(value)") }
     }

@@ -86,13 +86,7 @@ package struct CertificateCleaner: Controller {
         let now = clock.now()
         guard let due = Self.due(object) else { return nil }
         if due > now { return due.duration(since: now) }
-        do throws(APIError) {
-            _ = try await client.delete(
-                SigningRequest.resource, namespace: "", name: key.name,
-                options: DeleteOptions(uid: object.uid))
-        } catch {
-            if !error.isNotFound { throw error }
-        }
+        try await client.deleteIfPresent(SigningRequest.resource, object)
         return nil
     }
 

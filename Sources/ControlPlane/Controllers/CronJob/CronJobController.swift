@@ -93,14 +93,8 @@ package struct CronJobController: Controller {
     }
 
     private func delete(_ job: KubeObject, of cron: KubeObject) async throws(APIError) {
-        do throws(APIError) {
-            try await client.delete(
-                .jobs, namespace: job.namespace, name: job.name,
-                options: DeleteOptions(uid: job.uid.isEmpty ? nil : job.uid, propagation: .background))
-            await events.event(cron, reason: "SuccessfulDelete", "Deleted job \(job.name)")
-        } catch {
-            if !error.isNotFound { throw error }
-        }
+        guard try await client.deleteIfPresent(.jobs, job, propagation: .background) else { return }
+        await events.event(cron, reason: "SuccessfulDelete", "Deleted job \(job.name)")
     }
 
     // MARK: - By the clock

@@ -192,12 +192,7 @@ package struct DeploymentController: Controller {
         where set.specReplicas == 0 && set.status["replicas"].int(or: 0) == 0
             && set.status["observedGeneration"].int(or: 0) >= set.generation
         {
-            do throws(APIError) {
-                try await client.delete(
-                    .replicaSets, namespace: set.namespace, name: set.name, options: DeleteOptions(uid: set.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
+            try await client.deleteIfPresent(.replicaSets, set)
         }
     }
 

@@ -54,12 +54,7 @@ package struct ServiceAddressController: Controller {
         if let known {
             guard ServiceAddresses.isManaged(known) else { return }
             if let owner, known.spec["parentRef"] == ServiceAddresses.reference(owner) { return }
-            do throws(APIError) {
-                _ = try await client.delete(
-                    ServiceAddresses.addresses, namespace: "", name: name, options: DeleteOptions(uid: known.uid))
-            } catch {
-                if !error.isNotFound { throw error }
-            }
+            try await client.deleteIfPresent(ServiceAddresses.addresses, known)
         }
         guard let owner else { return }
         do throws(APIError) {

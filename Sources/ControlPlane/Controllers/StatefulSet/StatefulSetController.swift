@@ -134,13 +134,8 @@ package struct StatefulSetController: Controller {
     }
 
     private func delete(_ pod: KubeObject, of set: KubeObject) async throws(APIError) {
-        do throws(APIError) {
-            try await client.delete(
-                .pods, namespace: pod.namespace, name: pod.name, options: DeleteOptions(uid: pod.uid))
-            await events.event(
-                set, reason: "SuccessfulDelete", "delete Pod \(pod.name) in StatefulSet \(set.name) successful")
-        } catch {
-            if !error.isNotFound { throw error }
-        }
+        guard try await client.deleteIfPresent(.pods, pod) else { return }
+        await events.event(
+            set, reason: "SuccessfulDelete", "delete Pod \(pod.name) in StatefulSet \(set.name) successful")
     }
 }
