@@ -12,6 +12,8 @@ struct StoreCore: Sendable {
     /// Rows that matter no longer, neither as current entries nor for the history.
     var garbage: [Int64] = []
 
+    /// The history has lost events to its limits since the last rest.
+    private var overran = false
     /// Keys with staged writes, and what they will hold.
     private var staged: [ByteKey: Staged] = [:]
 
@@ -133,12 +135,15 @@ struct StoreCore: Sendable {
         let bytes = max(options.historyBytes, entries.bytes / 8)
         while history.count > options.historyEvents || (history.bytes > bytes && history.count > 1) {
             history.dropFirst(garbage: &garbage)
+            overran = true
         }
     }
 
-    /// After much work: what was kept of it for watches that fall behind lies scattered over the heap, and each of its
+    /// After so much work that the history could not hold it: what is left lies scattered over the heap, and each of its
     /// objects keeps a page from being given back.
     mutating func rest() {
+        guard overran else { return }
+        overran = false
         while history.bytes > options.restingHistoryBytes, history.count > 1 { history.dropFirst(garbage: &garbage) }
     }
 

@@ -9,6 +9,7 @@ import Testing
         var options = StoreOptions()
         options.restRows = rows
         options.restDelay = .milliseconds(1)
+        options.historyBytes = 20_000
         options.restingHistoryBytes = 2_000
         return options
     }
