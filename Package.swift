@@ -85,6 +85,10 @@ let package = Package(
             dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux", "PodNetwork", "NetworkTesting"],
             path: "Tests/NetworkExerciser",
             swiftSettings: strict),
+        // Measures the scheduler.
+        .executableTarget(
+            name: "scheduler-exerciser", dependencies: ["ControlPlane", "KubeAPI", "Store", "Codecs", "Linux"],
+            path: "Tests/SchedulerExerciser", swiftSettings: strict),
         // Namespaces, `nft list ruleset` and small TCP/UDP probes for the tests of the network modules.
         .target(
             name: "NetworkTesting", dependencies: ["Netlink", "Linux"], path: "Tests/NetworkTesting",

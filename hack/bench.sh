@@ -19,6 +19,8 @@ if [ "${BENCH_MODULES:-1}" = 1 ]; then
     swift build $RELEASE --product api-exerciser >/dev/null
     echo
     python3 hack/bench_api.py bin/k3s .build/release/api-exerciser
+    swift build $RELEASE --product scheduler-exerciser >/dev/null
+    .build/release/scheduler-exerciser
     swift build $RELEASE --product network-exerciser >/dev/null
     .build/release/network-exerciser
 fi

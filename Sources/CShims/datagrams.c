@@ -1,7 +1,7 @@
-#define _GNU_SOURCE
 #include "k3s_datagrams.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/time.h>
 
 int k3s_receive_datagrams(int fd, struct k3s_datagram *datagrams, int count) {
     struct mmsghdr messages[K3S_DATAGRAMS];
@@ -44,4 +44,9 @@ void k3s_send_datagrams(int fd, const struct k3s_datagram *datagrams, int count)
         // An address that cannot be sent to is reported as that of the first: the others are not its fault.
         done += sent > 0 ? sent : 1;
     }
+}
+
+int k3s_set_receive_timeout(int fd, int seconds) {
+    struct timeval wait = {.tv_sec = seconds};
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
 }

@@ -90,11 +90,12 @@ extension [UInt8] {
         var copy = text
         copy.withUTF8 { bytes in
             var start = 0
-            var i = 0
+            var i = JSONEscapes.plainEnd(bytes, from: 0)
             while i < bytes.count {
                 let byte = bytes[i]
                 if JSONEscapes.plain(byte) {
                     i += 1
+                    if i & 7 == 0 { i = JSONEscapes.plainEnd(bytes, from: i) }
                     continue
                 }
                 if byte == 0xE2 {
@@ -137,6 +138,24 @@ private enum JSONEscapes {
     static func plain(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") && byte != UInt8(ascii: "<")
             && byte != UInt8(ascii: ">") && byte != UInt8(ascii: "&") && byte != 0xE2
+    }
+    /// Steps over eight bytes at a time, as long as all of them are plain.
+    static func plainEnd(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        // The highest bit of each byte that is zero; bytes above such a one may be wrong.
+        @inline(__always) func zeros(_ word: UInt64) -> UInt64 { (word &- ones) & ~word }
+        let raw = UnsafeRawBufferPointer(text)
+        var at = start
+        while at + 8 <= raw.count {
+            let word = raw.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let quotes = zeros(word ^ (ones &* 0x22)) | zeros(word ^ (ones &* 0x5C)) | zeros(word ^ (ones &* 0xE2))
+            // `<` and `>` differ in one bit, as `&` and `$` do; `$` is looked at once more.
+            let markup = zeros((word | (ones &* 2)) ^ (ones &* 0x3E)) | zeros((word | (ones &* 2)) ^ (ones &* 0x26))
+            let controls = (word &- ones &* 0x20) & ~word
+            if (quotes | markup | controls) & highs != 0 { break }
+            at += 8
+        }
+        return at
     }
     static func hex(_ nibble: UInt8) -> UInt8 {
         nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10

@@ -57,7 +57,8 @@ package enum LabelSyntax {
     /// RFC 1123 subdomain: most names of objects.
     package static func subdomainProblem(_ name: String) -> String? {
         if name.utf8.count > 253 { return "must be no more than 253 bytes" }
-        guard !name.isEmpty, name.split(separator: ".", omittingEmptySubsequences: false).allSatisfy({ isLabel($0) })
+        guard !name.isEmpty,
+            name.utf8.split(separator: 46, omittingEmptySubsequences: false).allSatisfy({ isLabel(Substring($0)) })
         else {
             return
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"

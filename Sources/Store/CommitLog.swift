@@ -32,6 +32,8 @@ protocol CommitLog: AnyObject, Sendable {
     func load(_ take: (LogRow) -> Void) throws(StoreError) -> LogMarks
     /// Makes the batch durable, wholly or not at all; after an error the log can be used again.
     func append(_ batch: LogBatch) throws(StoreError)
+    /// Gives back memory that only work needs.
+    func rest()
     /// Remembers the marks and releases everything. Nothing is called afterwards.
     func close(_ marks: LogMarks)
 }

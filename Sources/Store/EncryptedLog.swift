@@ -53,5 +53,7 @@ final class EncryptedLog: CommitLog {
         try log.append(batch)
     }
 
+    func rest() { log.rest() }
+
     func close(_ marks: LogMarks) { log.close(marks) }
 }

@@ -14,6 +14,12 @@ enum KeyOrder {
         }
     }
 
+    /// The same with the bytes of the right key, for who compares many with one.
+    static func compare(_ left: String, _ right: UnsafeBufferPointer<UInt8>) -> Int {
+        left.utf8.withContiguousStorageIfAvailable { compare($0, right) }
+            ?? Array(left.utf8).withUnsafeBufferPointer { compare($0, right) }
+    }
+
     static func hasPrefix(_ key: String, _ prefix: String) -> Bool {
         let fast = key.utf8.withContiguousStorageIfAvailable { keyBytes in
             prefix.utf8.withContiguousStorageIfAvailable { prefixBytes in

@@ -45,11 +45,16 @@ final class LogWriter: Sendable {
         var deadline: ContinuousClock.Instant?
         var troubled = false
         var gaveUp = false
+        var companions = 0
+        var worked = 0
         while true {
             let stopping = control.withLock { $0.stopping }
+            if !stopping { awaitCompanions(companions) }
             let expired = deadline.map { $0 <= .now } ?? false
             if (stopping && !gaveUp) || expired { hub.state.withLock { $0.forceDeferred() } }
             if let batch = hub.state.withLock({ $0.takeBatch() }) {
+                companions = hub.state.withLock { $0.queue.inHand?.tickets.count ?? 0 }
+                worked += batch.rows.count
                 let failure = commit(batch)
                 report(failure, troubled: &troubled)
                 gaveUp = stopping && failure != nil
@@ -62,8 +67,26 @@ final class LogWriter: Sendable {
             } else if deadline == nil || expired {
                 deadline = .now + options.deferredDelay
             }
-            if idle, !control.withLock({ $0.stopping }) { signal.wait(until: deadline) }
+            guard idle, !control.withLock({ $0.stopping }) else { continue }
+            guard worked >= options.restRows else {
+                signal.wait(until: deadline)
+                continue
+            }
+            let rest = ContinuousClock.now + options.restDelay
+            if !signal.wait(until: min(rest, deadline ?? rest)), rest <= .now {
+                worked = 0
+                hub.state.withLock { $0.core.rest() }
+                log.rest()
+            }
         }
+    }
+
+    /// Writers that were answered together come back together: for those the group waits a moment, which is less than
+    /// the sync that it saves. Who writes alone never waits.
+    private func awaitCompanions(_ count: Int) {
+        guard count > 1 else { return }
+        let gathered = hub.state.withLock { $0.queue.gathering.tickets.count }
+        if gathered > 0, gathered < count { usleep(50) }
     }
 
     private func commit(_ batch: LogBatch) -> StoreError? {

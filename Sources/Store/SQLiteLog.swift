@@ -172,6 +172,8 @@ final class SQLiteLog: CommitLog, @unchecked Sendable {
         marks = batch.marks
     }
 
+    func rest() { sqlite3_db_release_memory(database) }
+
     func close(_ marks: LogMarks) {
         // Without it the next start skips the revisions that are reserved: harmless.
         try? write(marks)

@@ -29,12 +29,14 @@ struct SortedEntries: Sendable {
 
     /// The first entry whose key is not before `key`.
     func lowerBound(of key: String) -> Position {
-        partition { KeyOrder.compare($0, key) < 0 }
+        var key = key
+        return key.withUTF8 { bytes in partition { KeyOrder.compare($0, bytes) < 0 } }
     }
 
     /// The first entry whose key comes after `key`.
     func upperBound(of key: String) -> Position {
-        partition { KeyOrder.compare($0, key) <= 0 }
+        var key = key
+        return key.withUTF8 { bytes in partition { KeyOrder.compare($0, bytes) <= 0 } }
     }
 
     /// The first entry after all those that start with `prefix`.
@@ -70,21 +72,27 @@ struct SortedEntries: Sendable {
 
     /// The first position whose key does not satisfy `isBefore`, which holds for a first part of the keys only.
     private func partition(_ isBefore: (String) -> Bool) -> Position {
-        var low = 0
-        var high = chunks.count
-        while low < high {
-            let middle = (low + high) / 2
-            if isBefore(chunks[middle][chunks[middle].count - 1].key) { low = middle + 1 } else { high = middle }
+        chunks.withUnsafeBufferPointer { chunks in
+            var low = 0
+            var high = chunks.count
+            while low < high {
+                let middle = (low + high) / 2
+                let isBefore = chunks[middle].withUnsafeBufferPointer { isBefore($0[$0.count - 1].key) }
+                if isBefore { low = middle + 1 } else { high = middle }
+            }
+            guard low < chunks.count else { return Position(chunk: chunks.count, index: 0) }
+            let chunk = low
+            let index = chunks[chunk].withUnsafeBufferPointer { entries in
+                var low = 0
+                var high = entries.count
+                while low < high {
+                    let middle = (low + high) / 2
+                    if isBefore(entries[middle].key) { low = middle + 1 } else { high = middle }
+                }
+                return low
+            }
+            return Position(chunk: chunk, index: index)
         }
-        guard low < chunks.count else { return Position(chunk: chunks.count, index: 0) }
-        let chunk = low
-        low = 0
-        high = chunks[chunk].count
-        while low < high {
-            let middle = (low + high) / 2
-            if isBefore(chunks[chunk][middle].key) { low = middle + 1 } else { high = middle }
-        }
-        return Position(chunk: chunk, index: low)
     }
 
     // MARK: Changes

@@ -12,6 +12,8 @@ struct StoreCore: Sendable {
     /// Rows that matter no longer, neither as current entries nor for the history.
     var garbage: [Int64] = []
 
+    /// The history has lost events to its limits since the last rest.
+    private var overran = false
     /// Keys with staged writes, and what they will hold.
     private var staged: [ByteKey: Staged] = [:]
 
@@ -133,7 +135,16 @@ struct StoreCore: Sendable {
         let bytes = max(options.historyBytes, entries.bytes / 8)
         while history.count > options.historyEvents || (history.bytes > bytes && history.count > 1) {
             history.dropFirst(garbage: &garbage)
+            overran = true
         }
+    }
+
+    /// After so much work that the history could not hold it: what is left lies scattered over the heap, and each of its
+    /// objects keeps a page from being given back.
+    mutating func rest() {
+        guard overran else { return }
+        overran = false
+        while history.bytes > options.restingHistoryBytes, history.count > 1 { history.dropFirst(garbage: &garbage) }
     }
 
     mutating func compact(to revision: Int64) throws(StoreError) {
@@ -181,7 +192,10 @@ struct StoreCore: Sendable {
     // MARK: Reads
 
     func count(prefix: String) -> Int64 {
-        Int64(entries.rank(of: entries.end(ofPrefix: prefix)) - entries.rank(of: entries.lowerBound(of: prefix)))
+        let first = entries.lowerBound(of: prefix)
+        // Mostly asked by who wants to know whether there is any.
+        guard let entry = entries.entry(at: first), KeyOrder.hasPrefix(entry.key, prefix) else { return 0 }
+        return Int64(entries.rank(of: entries.end(ofPrefix: prefix)) - entries.rank(of: first))
     }
 
     /// What a list needs; cheap to make under the lock, to be walked outside it.

@@ -70,9 +70,12 @@ struct Watchers: Sendable {
         guard !waiting.isEmpty else { return [] }
         var wakeups: [Wakeup] = []
         var woken: [ByteKey] = []
+        let keys = writes.map(\.key)
         for (prefix, ids) in waiting {
             var events: [StoreEvent] = []
-            for write in writes where KeyOrder.hasPrefix(write.key, prefix.string) { events.append(write.event) }
+            for (i, key) in keys.enumerated() where KeyOrder.hasPrefix(key, prefix.string) {
+                events.append(writes[i].event)
+            }
             guard !events.isEmpty else { continue }
             woken.append(prefix)
             for id in ids {

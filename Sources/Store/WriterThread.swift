@@ -33,23 +33,27 @@ final class Signal: @unchecked Sendable {
         if first { pthread_cond_signal(condition) }
     }
 
-    /// Returns after a post or at the deadline, and takes all posts together.
-    func wait(until deadline: ContinuousClock.Instant?) {
+    /// Returns after a post or at the deadline, and takes all posts together. False: there was none.
+    @discardableResult
+    func wait(until deadline: ContinuousClock.Instant?) -> Bool {
         pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        defer { posted = false }
+        defer {
+            posted = false
+            pthread_mutex_unlock(mutex)
+        }
         guard let deadline else {
             while !posted { pthread_cond_wait(condition, mutex) }
-            return
+            return true
         }
         let left = ContinuousClock.now.duration(to: deadline)
-        guard left > .zero else { return }
+        guard left > .zero else { return posted }
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         let nanoseconds = Int64(time.tv_nsec) + left.components.attoseconds / 1_000_000_000
         time.tv_sec += .init(left.components.seconds + nanoseconds / 1_000_000_000)
         time.tv_nsec = .init(nanoseconds % 1_000_000_000)
         while !posted, pthread_cond_timedwait(condition, mutex, &time) == 0 {}
+        return posted
     }
 }
 

@@ -158,16 +158,16 @@ struct Target: @unchecked Sendable {
         return 0
     }
 
-    /// Processor time that the server has taken, in seconds.
-    var processorTime: Double {
+    /// Processor time that the server has taken, in seconds: its own, and the kernel's for it.
+    var processorTime: (user: Double, system: Double) {
         guard let file = fopen("/proc/\(process)/stat", "r") else { fatalError("the server has gone") }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 1024)
         fgets(&line, 1024, file)
         let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let words = text.split(separator: ")").last?.split(separator: " ") ?? []
-        guard words.count > 12, let user = Double(words[11]), let system = Double(words[12]) else { return 0 }
-        return (user + system) / 100
+        guard words.count > 12, let user = Double(words[11]), let system = Double(words[12]) else { return (0, 0) }
+        return (user / 100, system / 100)
     }
 
     /// Forgets the peak of resident memory (`VmHWM`).

@@ -19,6 +19,20 @@ import Testing
         #expect(JSON.string("<a&b>\u{2028}\u{1}").text == #""\u003ca\u0026b\u003e\u2028\u0001""#)
     }
 
+    /// Wherever it stands: plain text is passed over eight bytes at a time.
+    @Test(arguments: Array("\"\\<>&$\u{1}\u{1F}\u{7F}\u{2028}\u{2027}â\u{FFFD}😀".unicodeScalars))
+    func aCharacterIsEscapedAtEveryPlace(_ scalar: Unicode.Scalar) throws {
+        let alone = String(JSON.string(String(scalar)).text.dropFirst().dropLast())
+        for before in 0..<20 {
+            for after in [0, 1, 7, 8, 9] {
+                let (left, right) = (String(repeating: "x", count: before), String(repeating: "é", count: after))
+                let text = left + String(scalar) + right
+                #expect(JSON.string(text).text == "\"" + left + alone + right + "\"")
+                #expect(try JSON.parse(JSON.string(text).text).string == text)
+            }
+        }
+    }
+
     @Test(arguments: [
         ("", "unexpected end of JSON input"), ("{", "unexpected end of JSON input"),
         ("{a}", "invalid character 'a' looking for beginning of object key string"),

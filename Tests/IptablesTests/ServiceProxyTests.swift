@@ -119,6 +119,37 @@ import Testing
         #expect(bytes < 300)
     }
 
+    /// Large sets have a fixed size: what does not fit is loaded with more room, and nothing is lost.
+    @Test func aSetThatIsFullIsMadeLarger() throws {
+        func services(_ range: Range<Int>) throws -> [ServicePort] {
+            try range.map { try service("s\($0)", "10.44.\($0 / 250).\($0 % 250)", ["10.42.0.2", "10.42.0.3"]) }
+        }
+        let proxy = proxy()
+        try proxy.sync(ProxyState(services: services(0..<2100), settings: settings))
+        let table = NFTable(.ip, "k3s-proxy")
+        func size() throws -> UInt32? {
+            try #require(fake.ruleset(table)).sets.first { $0.set.name == "endpoints" }?.set.size
+        }
+        #expect(try size() == 8192)
+        // There is room for some.
+        #expect(try !proxy.update(services(2100..<4000)).wasFullLoad)
+        #expect(try size() == 8192)
+        // Those that go in the same transaction make room.
+        #expect(try !proxy.update(services(4000..<4200), removing: Set(services(0..<200).map(\.id))).wasFullLoad)
+        #expect(try proxy.update(services(0..<200)).wasFullLoad)
+        #expect(try size() == 16384)
+        #expect(try fake.dump() == loaded(services(0..<4200)))
+        #expect(try proxy.verify() == .intact)
+    }
+
+    @Test func aServiceThatComesTwiceCountsAsItCameLast() throws {
+        let proxy = proxy()
+        let first = try service("a", "10.43.0.1", ["10.42.0.2"])
+        let second = try service("a", "10.43.0.1", ["10.42.0.3"])
+        try proxy.sync(ProxyState(services: [first, second], settings: settings))
+        #expect(try fake.dump() == loaded([second]))
+    }
+
     @Test func aSecondClaimantWaitsForTheAddress() throws {
         let proxy = proxy()
         let first = try service("first", "10.43.0.1", ["10.42.0.2"])

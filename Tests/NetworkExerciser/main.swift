@@ -4,6 +4,7 @@
 
 import Iptables
 import Linux
+import Netlink
 
 /// CPU time of this process's thread of that name, in nanoseconds (the kernel counts in ticks of 10 ms).
 func cpuTime(_ name: String) -> Int64 {
@@ -33,7 +34,17 @@ func isWanted(_ part: String) -> Bool { parts.isEmpty || parts.contains(part) }
 if isWanted("dns") { try NameServerFigures.run() }
 if getuid() == 0 {
     if isWanted("proxy") {
-        for count in [10_000, 30_000] { print("service proxy: \(try ProxyBenchmark.run(services: count))") }
+        for count in [10_000, 30_000] {
+            let namespace = try NetworkNamespace.make()
+            let backend = try MeasuredRuleset(in: namespace)
+            let busy = MeasuredRuleset.cpuTime()
+            let figures = try ProxyBenchmark.run(services: count, in: namespace, backend) {
+                print(
+                    "service proxy: \(count) services loaded with \(MeasuredRuleset.cpuTime() - busy) of CPU, of that in the "
+                        + "kernel \(backend.takeCommitTime())")
+            }
+            print("service proxy: \(figures)")
+        }
     }
     if isWanted("packet") { for count in [100, 30_000] { try FirstPacket.run(services: count) } }
     if isWanted("policy") { try PolicyFigures.run() }

@@ -289,6 +289,7 @@ import Testing
         node.create("b", containers: [container])
         try await node.until("b failed") { node.phase("b") == "Failed" }
         #expect(node.pod("b")?.status["reason"].string == "NodePorts")
+        #expect(node.pod("b")?.status["containerStatuses"].isNull == true)
         try await node.client.delete(.pods, namespace: "default", name: "a", options: DeleteOptions())
         try await node.until("a is gone") { node.pod("a") == nil }
         node.create("c", containers: [container])

@@ -351,6 +351,7 @@ final class GatedLog: CommitLog {
         var waiting = false
         var failure: StoreError?
         var closingMarks: LogMarks?
+        var rests = 0
     }
 
     private let state = Mutex(State())
@@ -376,6 +377,9 @@ final class GatedLog: CommitLog {
         }
         if let failure { throw failure }
     }
+
+    func rest() { state.withLock { $0.rests += 1 } }
+    var rests: Int { state.withLock { $0.rests } }
 
     func close(_ marks: LogMarks) { state.withLock { $0.closingMarks = marks } }
 }

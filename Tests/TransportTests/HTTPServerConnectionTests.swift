@@ -1,3 +1,6 @@
+import Linux
+import NIOCore
+import NIOPosix
 import Synchronization
 import Testing
 
@@ -188,6 +191,90 @@ import Testing
             #expect(await eventually { ended.withLock { $0.sorted() } == ["/fin", "/reset"] })
             #expect(await eventually { server.connectionCount == 0 })
         }
+    }
+
+    /// Streams have a task of their own: the connection goes on behind them, whether they end at once or wait, and what was
+    /// sent ahead is answered.
+    @Test func requestsBehindStreamsAreAnswered() async throws {
+        let handler: HTTPHandler = { request in
+            if request.path.hasPrefix("/late") { try? await Task.sleep(nanoseconds: 1_000_000) }
+            return HTTPResponse(
+                status: 200,
+                body: .stream(length: nil) { writer in
+                    if request.path.hasSuffix("/slow") { try await Task.sleep(nanoseconds: 1_000_000) }
+                    try await writer.write(Array("<\(request.path)>".utf8))
+                })
+        }
+        try await withServer(handler: handler) { port, _ in
+            let raw = try RawConnection(port: port)
+            let paths = (0..<100).map { ["/now", "/late", "/now/slow", "/late/slow"][$0 * 7 % 4] }
+            for path in paths.dropLast() { try await raw.write("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n") }
+            try await raw.write("GET \(paths[99]) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            let answer = try await raw.readToEnd()
+            let bodies = answer.split(separator: "<").dropFirst().map { String($0.prefix { $0 != ">" }) }
+            #expect(bodies == paths)
+        }
+    }
+
+    @Test func aStreamIsCancelledWhicheverWayItBegan() async throws {
+        let ended = Mutex<[String]>([])
+        let handler: HTTPHandler = { request in
+            if request.path == "/late" { try? await Task.sleep(nanoseconds: 1_000_000) }
+            return HTTPResponse(
+                status: 200,
+                body: .stream(length: nil) { writer in
+                    try await writer.write(Array("started\n".utf8))
+                    try? await Task.sleep(nanoseconds: 600_000_000_000)
+                    ended.withLock { $0.append(request.path) }
+                })
+        }
+        try await withServer(handler: handler) { port, server in
+            for path in ["/late", "/now"] {
+                let open = try RawConnection(port: port)
+                try await open.write("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+                _ = try await open.readText(until: "started")
+                open.shutdownWrite()
+                #expect(await eventually { ended.withLock { $0.last == path } })
+            }
+            #expect(await eventually { server.connectionCount == 0 })
+        }
+    }
+
+    /// A loop that was held up has not read what came in time.
+    @Test func deadlinesThatPassedWhileTheLoopStoodStillAreNotHeldAgainstThePeer() async throws {
+        var configuration = HTTPServerConfiguration()
+        configuration.limits.headerTimeout = 1
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let early = Mutex<(connection: RawConnection?, sent: Bool)>((nil, false))
+        let count = Mutex<@Sendable () -> Int>({ 0 })
+        let server = HTTPServer(group: group, configuration: configuration) { request in
+            if request.path == "/block" {
+                let isOpen = count.withLock { $0 }() == 2
+                early.withLock { early in
+                    guard isOpen else { return }
+                    early.sent = true
+                    early.connection?.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                }
+                usleep(3_000_000)
+            }
+            return .text("answered")
+        }
+        count.withLock { $0 = { server.connectionCount } }
+        let port = try await server.start(host: "127.0.0.1", port: 0)
+        // Until the first connection is still there when the loop stops: this task may wait for a thread as well.
+        for _ in 0..<20 where !early.withLock({ $0.sent }) {
+            let first = try RawConnection(port: port)
+            early.withLock { $0.connection = first }
+            guard await eventually({ server.connectionCount == 1 }) else { continue }
+            let blocker = try RawConnection(port: port, opening: "GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+            _ = try await blocker.readText(until: "answered")
+            guard early.withLock({ $0.sent }) else { continue }
+            #expect(try await first.readToEnd().hasSuffix("answered"))
+        }
+        #expect(early.withLock { $0.sent })
+        count.withLock { $0 = { 0 } }
+        await server.stop()
+        try await group.shutdownGracefully()
     }
 
     @Test func eventsGoOutAtOnce() async throws {

@@ -126,6 +126,27 @@ import Testing
         }
     }
 
+    /// A stream lets go of what OpenSSL keeps of the certificates; who it was stays known, and the session usable.
+    @Test func thePeerIsKnownAfterAStream() async throws {
+        let pki = TestPKI.shared
+        let handler: HTTPHandler = { request in
+            let text = "\(request.path) \(request.peer?.commonName ?? "-")\n"
+            return HTTPResponse(status: 200, body: .stream(length: nil) { try await $0.write(Array(text.utf8)) })
+        }
+        try await withServer(tls: try TLSServerContext(pki.serverConfiguration()), handler: handler) { port, _ in
+            for version in ["--tls-max=1.2", "--tlsv1.3"] {
+                let out = try await curlTLS(
+                    port,
+                    version.split(separator: "=").map(String.init)
+                        + ["--cert", pki.file("client.pem"), "--key", pki.file("client.key")]
+                        + ["https://localhost:\(port)/b", "https://localhost:\(port)/c"])
+                let lines = Set(out.text.split(separator: "\n"))
+                #expect(
+                    lines == ["/ kubernetes-admin", "/b kubernetes-admin", "/c kubernetes-admin"], "\(out.errorText)")
+            }
+        }
+    }
+
     @Test func otherClientCertificatesAreNoPeer() async throws {
         let pki = TestPKI.shared
         let tls = try TLSServerContext(pki.serverConfiguration())

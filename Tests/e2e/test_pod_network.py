@@ -82,6 +82,35 @@ def test_pods_on_two_nodes_reach_each_other_by_address_and_by_service_name(pair)
     wait_until("the server's node reaches the agent's pod", lambda: curl() == "hello\n")
 
 
+def test_node_ports_and_host_ports_of_both_nodes_lead_to_the_pod(pair):
+    """From a machine outside, over the node that the pod is not on as well; with policy Local over its own node alone."""
+    kubectl = pair.server.kubectl
+    kubectl("expose", "pod", "two", "--name=outer", "--type=NodePort", "--port=80", "--target-port=8080")
+    port = pair.server.jsonpath("service", "outer", "{.spec.ports[0].nodePort}")
+    from_outside = lambda address, number: pair.switch.netns.run(
+        "curl", "-s", "-m", "2", f"http://{address}:{number}/", check=False
+    ).stdout  # fmt: skip
+    for address in ("192.0.2.10", "192.0.2.12"):
+        wait_until(f"an answer over {address}", lambda: from_outside(address, port) == "hello\n")
+    kubectl("patch", "service", "outer", "-p", '{"spec": {"externalTrafficPolicy": "Local"}}')
+    wait_until("no answer over the other node", lambda: from_outside("192.0.2.10", port) == "")
+    wait_until("an answer over the pod's node", lambda: from_outside("192.0.2.12", port) == "hello\n")
+    # A cluster address without a ready endpoint refuses at once, on every node.
+    kubectl("create", "service", "clusterip", "nobody", "--tcp=80:80")
+    address = pair.server.jsonpath("service", "nobody", "{.spec.clusterIP}")
+    for machine in (pair.server, pair.agents[2]):
+        # 7: no connection; 28 would be silence.
+        code = lambda: machine.netns.run("curl", "-s", "-m", "5", f"http://{address}/", check=False).returncode
+        wait_until("a refusal", lambda: code() == 7)
+    kubectl("delete", "service", "outer", "nobody")
+    ports = 'ports: [{containerPort: 8080, hostPort: 8092}]'
+    pod(kubectl, "hosted", "node-2", ports)
+    ready(kubectl, "hosted")
+    wait_until("an answer on the host port", lambda: from_outside("192.0.2.12", 8092) == "hello\n")
+    assert from_outside("192.0.2.10", 8092) == ""
+    kubectl("delete", "pod", "hosted")
+
+
 def in_pod(machine):
     """A command in the network of the only web server among a machine's pods."""
     for pid in machine.pids():
@@ -178,6 +207,45 @@ def test_routes_follow_nodes_and_come_back_with_them(pair):
     wait_until("the tunnel is repaired", lambda: route(2), timeout=60)
     kubectl = pair.server.kubectl
     reaches(kubectl, "one", ips(kubectl, "two")[0])
+
+
+FAR = """
+apiVersion: v1
+kind: Node
+metadata:
+  name: far
+  annotations:
+    flannel.alpha.coreos.com/kube-subnet-manager: "true"
+    flannel.alpha.coreos.com/backend-type: vxlan
+    flannel.alpha.coreos.com/backend-data: '{"VNI":1,"VtepMAC":"%(mac)s"}'
+    flannel.alpha.coreos.com/public-ip: %(address)s
+spec: {podCIDR: 10.42.77.0/24, podCIDRs: [10.42.77.0/24], unschedulable: true}
+"""
+
+
+def test_route_neighbour_and_forwarding_entry_follow_node_objects(pair):
+    """A node that comes, has another address and MAC after a reinstallation, and goes: every other node follows."""
+    kubectl = pair.server.kubectl
+
+    def entries(machine):
+        shown = lambda *command: machine.netns.run(*command, "dev", "flannel.1").stdout
+        route = [r for r in shown("ip", "route", "show").splitlines() if r.startswith("10.42.77.0/24 via 10.42.77.0")]
+        near = [n.split()[2] for n in shown("ip", "neigh", "show").splitlines() if n.startswith("10.42.77.0 lladdr")]
+        far = [f.split()[0] + " " + f.split()[2] for f in shown("bridge", "fdb", "show").splitlines() if " 192.0.2.7" in f]
+        return len(route), near, far
+
+    def follows(number, near, far):
+        for machine in (pair.server, pair.agents[2]):
+            wait_until(f"{near} on {machine.netns.name}", lambda: entries(machine) == (number, near, far))
+
+    kubectl("apply", "-f", "-", input=FAR % {"mac": "5a:0b:6e:00:00:01", "address": "192.0.2.77"})
+    try:
+        follows(1, ["5a:0b:6e:00:00:01"], ["5a:0b:6e:00:00:01 192.0.2.77"])
+        kubectl("apply", "-f", "-", input=FAR % {"mac": "5a:0b:6e:00:00:02", "address": "192.0.2.78"})
+        follows(1, ["5a:0b:6e:00:00:02"], ["5a:0b:6e:00:00:02 192.0.2.78"])
+    finally:
+        kubectl("delete", "node", "far")
+    follows(0, [], [])
 
 
 def test_the_network_survives_restarts_and_a_partition(pair):

@@ -19,4 +19,6 @@ struct k3s_datagram {
 int k3s_receive_datagrams(int fd, struct k3s_datagram *datagrams, int count);
 /// Those that the kernel does not take are lost, as datagrams are.
 void k3s_send_datagrams(int fd, const struct k3s_datagram *datagrams, int count);
+/// SO_RCVTIMEO: the option's number depends on the width of time_t, which Swift's importer cannot tell. 0, or -1 and errno.
+int k3s_set_receive_timeout(int fd, int seconds);
 #endif

@@ -44,6 +44,7 @@ struct DNSCounters: Sendable {
         family("coredns_cache_entries", "gauge", "The number of elements in the cache.")
         out += "coredns_cache_entries{\(server),type=\"success\",view=\"\",zones=\".\"} \(cacheEntries)\n"
         let plain: [(String, String, UInt64)] = [
+            ("coredns_cache_requests_total", "The count of cache requests.", hits &+ cacheMisses),
             ("coredns_cache_hits_total", "The count of cache hits.", hits),
             ("coredns_cache_misses_total", "The count of cache misses.", cacheMisses),
             ("coredns_cache_evictions_total", "The count of cache evictions.", evictions),

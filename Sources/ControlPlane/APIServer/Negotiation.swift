@@ -89,9 +89,14 @@ package struct OutputFormat: Sendable, Equatable {
 /// `type/subtype; name=value` (RFC 9110 8.3.1), names in lower case.
 package struct MediaType: Sendable {
     package var name: String
-    package var parameters: [String: String] = [:]
+    package var parameters: [String: String] = Dictionary()
 
     package init(_ text: String) {
+        // Mostly there is nothing to take apart.
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 != UInt8(ascii: ";") && !(0x41...0x5A ~= $0) && $0 < 0x80 }) {
+            name = text
+            return
+        }
         var parts = text.split(separator: ";", omittingEmptySubsequences: false)[...]
         name = Self.trimmed(parts.popFirst() ?? "").lowercased()
         for part in parts {

@@ -29,7 +29,8 @@ package struct RequestInfo: Sendable, Equatable {
     package init(method: String, path: String, watches: Bool) {
         self.path = path
         verb = Self.lowercased(method)
-        var parts = path.split(separator: "/", omittingEmptySubsequences: true)[...]
+        // By bytes: a slash is no part of any other character.
+        var parts = path.utf8.split(separator: UInt8(ascii: "/")).map(Substring.init)[...]
         guard let root = parts.popFirst(), root == "api" || root == "apis" else { return }
         if root == "apis" {
             guard parts.count >= 3, let group = parts.popFirst() else { return }

@@ -18,6 +18,18 @@ final class RequestMetrics: Sendable {
         /// By bucket, not cumulative; the last is everything above.
         var buckets: [Int64]
         var nanoseconds: Int64 = 0
+
+        mutating func add(_ code: Int, _ took: Int64?) {
+            codes[code, default: 0] += 1
+            guard let took else { return }
+            if buckets.isEmpty { buckets = [Int64](repeating: 0, count: RequestMetrics.bounds.count + 1) }
+            var bucket = 0
+            while bucket < RequestMetrics.bounds.count, took > RequestMetrics.bounds[bucket].0 * 1_000_000 {
+                bucket += 1
+            }
+            buckets[bucket] += 1
+            nanoseconds += took
+        }
     }
 
     /// Upper bounds in milliseconds, and as they are written.
@@ -34,15 +46,8 @@ final class RequestMetrics: Sendable {
         let key = Key(verb: Self.verb(info), gvr: info.gvr, subresource: info.subresource, scope: scope)
         let nanoseconds = took.map { $0.components.seconds * 1_000_000_000 + $0.components.attoseconds / 1_000_000_000 }
         series.withLock { all in
-            var one = all[key] ?? Series(buckets: [])
-            one.codes[code, default: 0] += 1
-            if let nanoseconds {
-                if one.buckets.isEmpty { one.buckets = [Int64](repeating: 0, count: Self.bounds.count + 1) }
-                let bucket = Self.bounds.firstIndex { nanoseconds <= $0.0 * 1_000_000 } ?? Self.bounds.count
-                one.buckets[bucket] += 1
-                one.nanoseconds += nanoseconds
-            }
-            all[key] = one
+            // In its place: a series that is taken out and put back is copied with its tables.
+            all[key, default: Series(buckets: [])].add(code, nanoseconds)
         }
     }
 

@@ -204,14 +204,6 @@ struct ResourceRequest: Sendable {
     }
 }
 
-extension Verbs {
-    init?(verb: String) {
-        let verbs = Verbs(names: [verb])
-        if verbs.isEmpty { return nil }
-        self = verbs
-    }
-}
-
 /// metav1.PartialObjectMetadata: an object without what it is about.
 enum PartialMetadata {
     static func encode(_ object: KubeObject) -> JSON {

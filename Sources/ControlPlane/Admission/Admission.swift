@@ -61,7 +61,9 @@ package struct AdmissionPlugin: Sendable {
     }
 
     func handles(_ request: borrowing AdmissionRequest) -> Bool {
-        operations.contains(request.operation) && (resources?.contains(request.resource) ?? true)
+        guard operations.contains(request.operation) else { return false }
+        // A few at most: to compare them is cheaper than to hash one.
+        return resources?.contains { $0 == request.resource } ?? true
     }
 }
 

@@ -8,7 +8,7 @@ package struct UserInfo: Sendable, Equatable {
     package var groups: [String]
     package var extra: [String: [String]]
 
-    package init(_ name: String, uid: String = "", groups: [String] = [], extra: [String: [String]] = [:]) {
+    package init(_ name: String, uid: String = "", groups: [String] = [], extra: [String: [String]] = Dictionary()) {
         (self.name, self.uid, self.groups, self.extra) = (name, uid, groups, extra)
     }
 

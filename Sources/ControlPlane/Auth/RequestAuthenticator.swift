@@ -118,12 +118,17 @@ package struct RequestAuthenticator: Authenticator {
     /// `Impersonate-Extra-<key>` and the like: keys are in lower case and percent-encoded, a key may come more than once.
     private static func extra(_ headers: HTTPHeaderFields, _ prefix: String) -> [(key: String, value: String)] {
         headers.fields.compactMap { field in
-            let name = field.name.lowercased()
-            guard name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count else { return nil }
-            let key = name.dropFirst(prefix.utf8.count)
+            let length = prefix.utf8.count
+            guard field.name.utf8.count > length, isSame(field.name.utf8.prefix(length), prefix) else { return nil }
+            let key = field.name.lowercased().dropFirst(length)
             // The text itself where the encoding is broken.
             return (percentDecoded(key.utf8, plusIsSpace: false) ?? String(key), field.value)
         }
+    }
+
+    /// - Parameter lower: in lower case.
+    private static func isSame(_ name: Substring.UTF8View, _ lower: String) -> Bool {
+        name.elementsEqual(lower.utf8) { $0 == $1 || $0 | 0x20 == $1 && $1 >= 0x61 && $1 <= 0x7A }
     }
 
     private static func decodeURL(_ text: some StringProtocol) -> String? {

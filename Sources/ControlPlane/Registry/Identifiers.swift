@@ -1,18 +1,44 @@
+internal import Linux
+import Synchronization
+
 /// Random identifiers: uids (RFC 9562 version 4) and the suffixes of generated names.
 enum Identifiers {
+    /// Random words that have been fetched from the kernel and not been used: a system call for 16 uids.
+    private static let words = Mutex<[UInt64]>([])
+
     static func uid() -> String {
-        var random = SystemRandomNumberGenerator()
-        let high = random.next() & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
-        let low = random.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-        let digits = Array("0123456789abcdef".utf8)
-        var out: [UInt8] = []
-        out.reserveCapacity(36)
-        for i in 0..<32 {
-            if i == 8 || i == 12 || i == 16 || i == 20 { out.append(UInt8(ascii: "-")) }
-            let word = i < 16 ? high : low
-            out.append(digits[Int(truncatingIfNeeded: word >> UInt64((15 - i % 16) * 4) & 15)])
+        let (first, second) = words.withLock { words in
+            if words.count < 2 { words = fetch(32) }
+            return (words.removeLast(), words.removeLast())
         }
-        return String(decoding: out, as: UTF8.self)
+        let high = first & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
+        let low = second & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        return String(unsafeUninitializedCapacity: 36) { out in
+            var at = 0
+            for i in 0..<32 {
+                if i == 8 || i == 12 || i == 16 || i == 20 {
+                    out[at] = UInt8(ascii: "-")
+                    at += 1
+                }
+                let word = i < 16 ? high : low
+                let digit = UInt8(truncatingIfNeeded: word >> UInt64((15 - i % 16) * 4) & 15)
+                out[at] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+                at += 1
+            }
+            return at
+        }
+    }
+
+    private static func fetch(_ count: Int) -> [UInt64] {
+        var words = [UInt64](repeating: 0, count: count)
+        let result = words.withUnsafeMutableBytes { bytes in
+            bytes.baseAddress.map { getentropy($0, bytes.count) }
+        }
+        guard result == 0 else {
+            var random = SystemRandomNumberGenerator()
+            return (0..<count).map { _ in random.next() }
+        }
+        return words
     }
 
     /// Letters and digits that make no words and are not mistaken for each other (k8s.io/apimachinery/pkg/util/rand).

@@ -52,6 +52,30 @@ extension Registry {
     }
 }
 
+/// Whether events come so fast that who takes them one by one, a component of our own, does better to wait for a few: each
+/// commit would wake a thread for it. A single event, and the first of many, are taken at once.
+struct EventStorm: Sendable {
+    static let rest = Duration.milliseconds(4)
+    private static let quick = Duration.milliseconds(2)
+    private static let enough = 16
+
+    private var last: ContinuousClock.Instant?
+    private var count = 0
+
+    var rests: Bool { count >= Self.enough }
+
+    mutating func add(_ events: Int, at now: ContinuousClock.Instant) {
+        if rests {
+            // It is over when resting gathers nothing.
+            if events < 4 { count = 0 }
+        } else {
+            let isQuick = last.map { now - $0 < Self.quick } ?? false
+            count = isQuick ? count + 1 : 0
+        }
+        last = now
+    }
+}
+
 /// A running watch: the store's events as what they mean to somebody who sees the world through a selector.
 /// One consumer at a time.
 package final class ObjectWatch: WatchStream, Sendable {
@@ -65,6 +89,7 @@ package final class ObjectWatch: WatchStream, Sendable {
     private struct Queue {
         /// In reverse, so that the next one is the last.
         var events: [WatchEvent] = []
+        var storm = EventStorm()
     }
 
     init(
@@ -92,9 +117,18 @@ package final class ObjectWatch: WatchStream, Sendable {
 
     package func next() async throws(APIError) -> WatchEvent? {
         while true {
-            if let event = queue.withLock({ $0.events.popLast() }) { return event }
+            let (event, rests) = queue.withLock { queue in
+                let event = queue.events.popLast()
+                return (event, event == nil && queue.storm.rests)
+            }
+            if let event { return event }
+            // Cancelled: the store says so as well.
+            if rests { try? await Task.sleep(for: EventStorm.rest) }
             guard let events = try await nextFromStore() else { return nil }
-            queue.withLock { $0.events = events.reversed() }
+            queue.withLock { queue in
+                queue.events = events.reversed()
+                queue.storm.add(events.count, at: .now)
+            }
         }
     }
 

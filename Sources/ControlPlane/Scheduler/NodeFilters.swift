@@ -1,133 +1,159 @@
 internal import Codecs
 internal import KubeAPI
 
-/// Whether a pod may run on a node, and how well it would. Reasons are upstream's texts.
+/// The parts of the default profile that can refuse a node, in the order in which they are asked.
+struct SchedulerPlugins: OptionSet, Sendable {
+    var rawValue: UInt16
+    static let unschedulable = Self(rawValue: 1)
+    static let name = Self(rawValue: 2)
+    static let taints = Self(rawValue: 4)
+    static let nodeAffinity = Self(rawValue: 8)
+    static let ports = Self(rawValue: 16)
+    static let resources = Self(rawValue: 32)
+    static let volumes = Self(rawValue: 64)
+    static let spread = Self(rawValue: 128)
+    static let podAffinity = Self(rawValue: 256)
+
+    /// Which changes may help a pod that these have refused. Source: the plugins' EventsToRegister.
+    var helpedBy: ClusterChange {
+        var changes: ClusterChange = .nodeAdded
+        if !isDisjoint(with: [.unschedulable, .taints]) { changes.insert(.nodeTaints) }
+        if contains(.nodeAffinity) { changes.insert(.nodeLabels) }
+        if contains(.ports) { changes.insert(.podGone) }
+        if contains(.resources) { changes.formUnion([.podGone, .nodeRoom]) }
+        if contains(.volumes) { changes.formUnion([.podGone, .nodeLabels, .storage]) }
+        if contains(.spread) { changes.formUnion([.podGone, .podAdded, .nodeLabels, .nodeTaints, .nodeGone]) }
+        if contains(.podAffinity) { changes.formUnion([.podGone, .podAdded, .nodeLabels, .namespaceLabels]) }
+        return changes
+    }
+}
+
+/// Why a pod may not run on a node. Reasons are upstream's texts.
+struct Refusal: Sendable, Equatable {
+    var plugin: SchedulerPlugins
+    var reasons: [String]
+    /// Taking pods away from the node could not help.
+    var isHopeless: Bool
+
+    init(_ plugin: SchedulerPlugins, _ reason: String, hopeless: Bool = true) {
+        (self.plugin, reasons, isHopeless) = (plugin, [reason], hopeless)
+    }
+}
+
+/// One attempt to place one pod: what has to be known of the whole cluster for it, and the questions to a node.
 /// Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins.
 struct NodeFilters: Sendable {
-    let demand: PodDemand
-    private let selector: [String: String]
-    private let affinity: JSON
-    private let tolerations: [JSON]
+    let waiting: WaitingPod
+    private var spread: SpreadCounts
+    private var affinity: AffinityCounts
+    private let volumes: VolumeNeeds
+    private let added: NodeSelection?
+    private let wants: Amounts
+    private let ports: [PodDemand.Port]
+    private let usesRoom: Bool
 
-    init(_ pod: KubeObject) {
-        demand = PodDemand(pod)
-        selector = pod.spec["nodeSelector"].stringMap
-        affinity = pod.spec["affinity"]["nodeAffinity"]
-        tolerations = pod.spec["tolerations"].elements
+    init(
+        _ waiting: WaitingPod, _ cluster: ClusterState, namespaces: NamespaceLabels = [:],
+        volumes: VolumeNeeds = VolumeNeeds(), profile: SchedulerProfile = SchedulerProfile()
+    ) {
+        self.waiting = waiting
+        self.volumes = volumes
+        spread = SpreadCounts(waiting, cluster)
+        affinity = AffinityCounts(waiting, cluster, namespaces)
+        added =
+            profile.addedAffinity.isNull ? nil : NodeSelection(["affinity": ["nodeAffinity": profile.addedAffinity]])
+        ports = waiting.pod.demand.ports
+        wants = waiting.pod.demand.requests
+        usesRoom =
+            wants.milliCPU > 0 || wants.memory > 0 || wants.ephemeralStorage > 0 || !wants.scalars.isEmpty
     }
 
-    /// Whether taking pods away from the node could not help: it is not (only) room that is missing.
-    func isHopeless(_ reasons: [String], on node: ClusterState.Node) -> Bool {
-        let wants = demand.requests
-        let there = node.allocatable
-        if wants.milliCPU > there.milliCPU || wants.memory > there.memory
-            || wants.ephemeralStorage > there.ephemeralStorage
-            || wants.scalars.contains(where: { $0.value > there.scalars[$0.key] ?? 0 })
+    /// A pod of the node counts, or counts no longer: for trying out what would be.
+    mutating func adjust(_ placed: ClusterState.Placed, _ sign: Int32, _ cluster: ClusterState) {
+        spread.adjust(placed, sign, waiting, cluster)
+        affinity.adjust(placed, sign, waiting, cluster)
+    }
+
+    /// nil: it fits.
+    func refusal(of i: Int, _ cluster: ClusterState) -> Refusal? {
+        let room = cluster.rooms[i]
+        if room.unschedulable, !waiting.tolerates(.unschedulable) {
+            return Refusal(.unschedulable, "node(s) were unschedulable")
+        }
+        if !waiting.nodeName.isEmpty, waiting.nodeName != cluster.nodes[i].name {
+            return Refusal(.name, "node(s) didn't match the requested node name")
+        }
+        if room.isTainted, !waiting.toleratesHard(cluster.nodes[i].taints) {
+            return Refusal(.taints, "node(s) had untolerated taint(s)")
+        }
+        if let added, !added.matches(cluster.nodes[i]) {
+            return Refusal(.nodeAffinity, "node(s) didn't match scheduler-enforced node affinity")
+        }
+        if !waiting.selection.isEverything, !waiting.selection.matches(cluster.nodes[i]) {
+            return Refusal(.nodeAffinity, "node(s) didn't match Pod's node affinity/selector")
+        }
+        if !ports.isEmpty, !cluster.nodes[i].ports.isEmpty,
+            ports.contains(where: { port in
+                cluster.nodes[i].ports.contains { PodDemand.conflict(port, $0) }
+            })
         {
-            return true
+            return Refusal(.ports, "node(s) didn't have free ports for the requested pod ports", hopeless: false)
         }
-        return reasons.contains { $0.hasPrefix("node(s)") && $0 != Self.noPorts }
+        if let refusal = lacksRoom(room, i, cluster) { return refusal }
+        if !volumes.isEmpty, let refusal = volumes.refusal(of: i, cluster, waiting.pod) { return refusal }
+        if !spread.isEmpty {
+            switch spread.check(cluster.nodes[i]) {
+            case .fits: break
+            case .missingLabel:
+                return Refusal(
+                    .spread, "node(s) didn't match pod topology spread constraints (missing required label)")
+            case .skewed:
+                return Refusal(.spread, "node(s) didn't match pod topology spread constraints", hopeless: false)
+            }
+        }
+        if affinity.isIdle { return nil }
+        switch affinity.check(cluster.nodes[i], waiting.pod) {
+        case .fits: return nil
+        case .notNear: return Refusal(.podAffinity, "node(s) didn't match pod affinity rules")
+        case .notApart:
+            return Refusal(.podAffinity, "node(s) didn't match pod anti-affinity rules", hopeless: false)
+        case .refused:
+            return Refusal(
+                .podAffinity, "node(s) didn't satisfy existing pods anti-affinity rules", hopeless: false)
+        }
     }
-    private static let noPorts = "node(s) didn't have free ports for the requested pod ports"
 
-    /// Empty: it fits.
-    func reasons(against node: ClusterState.Node) -> [String] {
-        if node.unschedulable, !tolerates("node.kubernetes.io/unschedulable", "", "NoSchedule") {
-            return ["node(s) were unschedulable"]
-        }
-        for taint in node.taints where taint.effect == "NoSchedule" || taint.effect == "NoExecute" {
-            if !tolerates(taint.key, taint.value, taint.effect) { return ["node(s) had untolerated taint(s)"] }
-        }
-        guard matchesSelectors(node) else {
-            return ["node(s) didn't match Pod's node affinity/selector"]
-        }
-        if demand.ports.contains(where: { port in node.ports.contains { PodDemand.conflict(port, $0) } }) {
-            return [Self.noPorts]
+    private func lacksRoom(_ room: ClusterState.Room, _ i: Int, _ cluster: ClusterState) -> Refusal? {
+        if room.pods < room.podLimit {
+            if !usesRoom { return nil }
+            if wants.scalars.isEmpty, wants.milliCPU == 0 || wants.milliCPU <= room.milliCPU - room.usedCPU,
+                wants.memory == 0 || wants.memory <= room.memory - room.usedMemory,
+                wants.ephemeralStorage == 0
+                    || wants.ephemeralStorage <= room.ephemeralStorage - room.usedStorage
+            {
+                return nil
+            }
         }
         var reasons: [String] = []
-        if node.pods + 1 > node.podLimit { reasons.append("Too many pods") }
-        let wants = demand.requests
+        var isHopeless = false
+        if room.pods + 1 > room.podLimit { reasons.append("Too many pods") }
         func check(_ name: String, _ want: Int64, _ used: Int64, _ there: Int64) {
-            if want > 0, want > there - used { reasons.append("Insufficient \(name)") }
+            guard want > 0, want > there - used else { return }
+            reasons.append("Insufficient \(name)")
+            if want > there { isHopeless = true }
         }
-        check("cpu", wants.milliCPU, node.used.milliCPU, node.allocatable.milliCPU)
-        check("memory", wants.memory, node.used.memory, node.allocatable.memory)
-        check(
-            "ephemeral-storage", wants.ephemeralStorage, node.used.ephemeralStorage, node.allocatable.ephemeralStorage)
-        for (name, want) in wants.scalars.sorted(by: { $0.key < $1.key }) {
-            check(name, want, node.used.scalars[name] ?? 0, node.allocatable.scalars[name] ?? 0)
-        }
-        return reasons
-    }
-
-    private func tolerates(_ key: String, _ value: String, _ effect: String) -> Bool {
-        let taint = ClusterState.Taint(key: key, value: value, effect: effect)
-        return tolerations.contains { Self.tolerates($0, taint) }
-    }
-
-    static func tolerates(_ toleration: JSON, _ taint: ClusterState.Taint) -> Bool {
-        let (key, value, effect) = (taint.key, taint.value, taint.effect)
-        if let wanted = toleration["effect"].string, !wanted.isEmpty, wanted != effect { return false }
-        let name = toleration["key"].string ?? ""
-        if toleration["operator"].string == "Exists" { return name.isEmpty || name == key }
-        return name == key && (toleration["value"].string ?? "") == value
-    }
-
-    /// Node selector and required node affinity.
-    func matchesSelectors(_ node: ClusterState.Node) -> Bool {
-        selector.allSatisfy { node.labels[$0.key] == $0.value } && matchesRequiredAffinity(node)
-    }
-
-    private func matchesRequiredAffinity(_ node: ClusterState.Node) -> Bool {
-        let required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
-        guard !required.isNull else { return true }
-        return required["nodeSelectorTerms"].elements.contains { Self.matches($0, node) }
-    }
-
-    static func matches(_ term: JSON, _ node: ClusterState.Node) -> Bool {
-        let expressions = term["matchExpressions"].elements
-        let fields = term["matchFields"].elements
-        guard !expressions.isEmpty || !fields.isEmpty else { return false }
-        return expressions.allSatisfy { matches($0, value: node.labels[$0["key"].string ?? ""]) }
-            && fields.allSatisfy { matches($0, value: $0["key"].string == "metadata.name" ? node.name : nil) }
-    }
-
-    private static func matches(_ requirement: JSON, value: String?) -> Bool {
-        let values = requirement["values"].elements.compactMap(\.string)
-        switch requirement["operator"].string ?? "" {
-        case "In": return value.map(values.contains) ?? false
-        case "NotIn": return value.map { !values.contains($0) } ?? true
-        case "Exists": return value != nil
-        case "DoesNotExist": return value == nil
-        case "Gt", "Lt":
-            guard let have = value.flatMap({ Int64($0) }), let bound = values.first.flatMap({ Int64($0) }) else {
-                return false
+        check("cpu", wants.milliCPU, room.usedCPU, room.milliCPU)
+        check("memory", wants.memory, room.usedMemory, room.memory)
+        check("ephemeral-storage", wants.ephemeralStorage, room.usedStorage, room.ephemeralStorage)
+        if !wants.scalars.isEmpty {
+            let node = cluster.nodes[i]
+            for (name, want) in wants.scalars.sorted(by: { $0.key < $1.key }) {
+                check(name, want, node.usedScalars[name] ?? 0, node.scalars[name] ?? 0)
             }
-            return requirement["operator"].string == "Gt" ? have > bound : have < bound
-        default: return false
         }
-    }
-
-    // MARK: - Scores
-
-    /// Higher is better; of the weights that upstream's default profile gives.
-    func score(_ node: ClusterState.Node) -> Int64 {
-        let cpu = share(node.scored.milliCPU + demand.scored.milliCPU, node.allocatable.milliCPU)
-        let memory = share(node.scored.memory + demand.scored.memory, node.allocatable.memory)
-        let least = Int64((1 - cpu) * 50 + (1 - memory) * 50)
-        let balanced = Int64(100 - abs(cpu - memory) * 50)
-        let disliked = node.taints.filter {
-            $0.effect == "PreferNoSchedule" && !tolerates($0.key, $0.value, $0.effect)
-        }
-        var preferred: Int64 = 0
-        for term in affinity["preferredDuringSchedulingIgnoredDuringExecution"].elements
-        where Self.matches(term["preference"], node) {
-            preferred += term["weight"].int(or: 0)
-        }
-        return least + balanced - Int64(disliked.count) * 300 + preferred * 2
-    }
-
-    private func share(_ used: Int64, _ there: Int64) -> Double {
-        there > 0 ? min(1, Double(used) / Double(there)) : 1
+        guard !reasons.isEmpty else { return nil }
+        var refusal = Refusal(.resources, "", hopeless: isHopeless)
+        refusal.reasons = reasons
+        return refusal
     }
 }

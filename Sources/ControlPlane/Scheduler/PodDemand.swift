@@ -2,7 +2,7 @@ internal import Codecs
 internal import KubeAPI
 
 /// Amounts of what a node has and a pod asks for: milli-CPUs, bytes, pieces.
-struct Amounts: Sendable, Equatable {
+struct Amounts: Sendable, Hashable {
     var milliCPU: Int64 = 0
     var memory: Int64 = 0
     var ephemeralStorage: Int64 = 0
@@ -57,7 +57,7 @@ extension JSON {
 }
 
 /// What a pod takes of its node. Source: KEP-753 (sidecars), k8s.io/component-helpers/resource.
-struct PodDemand: Sendable, Equatable {
+struct PodDemand: Sendable, Hashable {
     struct Port: Sendable, Hashable {
         var transport: String
         var address: String
@@ -68,11 +68,13 @@ struct PodDemand: Sendable, Equatable {
     var scored = Amounts()
     var ports: [Port] = []
 
+    init() {}
     init(_ pod: KubeObject) {
         let spec = pod.spec
+        let resizing = Resizing(pod)
         var (sum, sumScored) = (Amounts(), Amounts())
         for container in spec["containers"].elements {
-            let own = Amounts(container["resources"]["requests"])
+            let own = resizing.amounts(of: container)
             sum += own
             sumScored += Self.withDefaults(own)
             ports += Self.ports(of: container, hostNetwork: spec["hostNetwork"].bool ?? false)
@@ -81,8 +83,9 @@ struct PodDemand: Sendable, Equatable {
         var sidecars = Amounts()
         var peak = Amounts()
         for container in spec["initContainers"].elements {
-            var own = Amounts(container["resources"]["requests"])
-            if container["restartPolicy"].string == "Always" {
+            let isSidecar = container["restartPolicy"].string == "Always"
+            var own = isSidecar ? resizing.amounts(of: container) : Amounts(container["resources"]["requests"])
+            if isSidecar {
                 sum += own
                 sumScored += Self.withDefaults(own)
                 sidecars += own
@@ -109,6 +112,32 @@ struct PodDemand: Sendable, Equatable {
         sum += overhead
         sumScored += overhead
         (requests, scored) = (sum, sumScored)
+    }
+
+    /// A pod that is resized where it runs takes what it has and what it will have, until the kubelet has done it
+    /// (KEP-1287); what cannot be given on this node does not count.
+    private struct Resizing {
+        private let statuses: [JSON]
+        private let isImpossible: Bool
+
+        init(_ pod: KubeObject) {
+            statuses = (pod.status["containerStatuses"].elements + pod.status["initContainerStatuses"].elements).filter
+            {
+                !$0["allocatedResources"].isNull || !$0["resources"]["requests"].isNull
+            }
+            isImpossible = !statuses.isEmpty && pod.condition("PodResizePending")["reason"].string == "Infeasible"
+        }
+
+        func amounts(of container: JSON) -> Amounts {
+            let asked = Amounts(container["resources"]["requests"])
+            guard !statuses.isEmpty, let status = statuses.first(where: { $0["name"] == container["name"] }) else {
+                return asked
+            }
+            var amounts = Amounts(status["allocatedResources"])
+            amounts.formMaximum(Amounts(status["resources"]["requests"]))
+            if !isImpossible { amounts.formMaximum(asked) }
+            return amounts
+        }
     }
 
     private static func withDefaults(_ amounts: Amounts) -> Amounts {

@@ -2,116 +2,140 @@ internal import Codecs
 package import KubeAPI
 import Synchronization
 
+extension GroupVersionResource {
+    static let claims = Self("", "v1", "persistentvolumeclaims")
+    static let volumes = Self("", "v1", "persistentvolumes")
+    static let storageClasses = Self("storage.k8s.io", "v1", "storageclasses")
+    static let csiNodes = Self("storage.k8s.io", "v1", "csinodes")
+}
+
 /// Chooses a node for each pod that has none.
 ///
 /// A controller like the others: a key is a pod that waits. It differs in keeping `ClusterState`, fed by the same events;
 /// a choice is entered there before it is written, so that two pods never count on the same room. Pods that fit nowhere
-/// wait until a node or a leaving pod changes something, and are looked at again every five minutes.
-/// Source: k8s.io/kubernetes/pkg/scheduler.
+/// are parked until something changes that may help them (`SchedulerPlugins.helpedBy`), and are looked at again every
+/// five minutes. Source: k8s.io/kubernetes/pkg/scheduler.
 package final class Scheduler: Controller {
     package let name = "default-scheduler"
     package let concurrency = 8
 
-    private struct State {
-        var cluster = ClusterState()
-        /// With the generation that did not fit: a changed pod is tried again.
-        var unschedulable: [ObjectKey: Int64] = [:]
-        /// Breaks ties between equal nodes in turn.
-        var turn = 0
+    /// A pod that fitted nowhere.
+    struct Parked {
+        /// A changed pod is tried again.
+        var generation: Int64
+        var plugins: SchedulerPlugins
+        var priority: Int32
+        var attempts: Int64
+        var tried: Timestamp
     }
 
-    private let client: any KubeClient
-    private let events: EventRecorder
-    private let clock: any KubeClock
-    private let state = Mutex(State())
-    private static let reconsider = Duration.seconds(300)
+    /// A pod that room is kept for: victims are on their way out, or its volumes are being made.
+    struct Nomination {
+        var node: String
+        var pod: SchedulingPod
+    }
 
-    package init(client: any KubeClient, clock: any KubeClock) {
-        (self.client, self.clock) = (client, clock)
+    struct State {
+        var cluster = ClusterState()
+        var parked: [ObjectKey: Parked] = [:]
+        /// Woken and not looked at yet.
+        var woken: Set<ObjectKey> = []
+        var nominations: [PodID: Nomination] = [:]
+        /// Breaks ties between equal nodes in turn.
+        var turn = 0
+        /// Where the search for nodes goes on, where not all are looked at.
+        var start = 0
+        /// Counts changes of what is read anew for each attempt.
+        var outside: Int64 = 0
+    }
+
+    let client: any KubeClient
+    let events: EventRecorder
+    let clock: any KubeClock
+    let state = Mutex(State())
+    let defaults: SpreadDefaults
+    let profiles: [SchedulerProfile]
+    static let reconsider = Duration.seconds(300)
+
+    package init(
+        client: any KubeClient, clock: any KubeClock, profiles: [SchedulerProfile] = [SchedulerProfile()]
+    ) {
+        (self.client, self.clock, self.profiles) = (client, clock, profiles)
         events = EventRecorder(client: client, clock: clock, component: "default-scheduler")
+        defaults = SpreadDefaults(client: client)
     }
 
     package var sources: [WatchSource] {
-        [
+        var sources = [
             WatchSource(.nodes, relisting: { [self] in state.withLock { $0.cluster.forgetNodes() } }) {
                 [self] node, kind in
-                state.withLock { state in
-                    guard state.cluster.update(node: node, deleted: kind == .deleted) else { return [] }
-                    return Self.waiting(&state)
-                }
+                state.withLock { $0.wake($0.cluster.update(node: node, deleted: kind == .deleted)) }
             },
             WatchSource(.pods, relisting: { [self] in state.withLock { $0.cluster.forgetPods() } }) {
-                [self] pod, kind in
-                state.withLock { state in
-                    var keys: [ObjectKey] = []
-                    if state.cluster.update(pod: pod, deleted: kind == .deleted) { keys = Self.waiting(&state) }
-                    if kind == .deleted {
-                        state.unschedulable[pod.key] = nil
-                    } else if Self.isOurs(pod), kind == .added || state.unschedulable[pod.key] != pod.generation {
-                        keys.append(pod.key)
-                    }
-                    return keys
-                }
+                [self] pod, kind in observe(pod, deleted: kind == .deleted, added: kind == .added)
+            },
+            WatchSource(.namespaces, needsMetadataOnly: true) { [self] _, _ in
+                state.withLock { $0.wake(.namespaceLabels) }
+            },
+            WatchSource(.services, needsMetadataOnly: true) { [defaults] service, _ in
+                defaults.forget(namespace: service.namespace)
+                return []
             },
         ]
+        for resource in [GroupVersionResource.claims, .volumes, .storageClasses] {
+            sources.append(
+                WatchSource(resource, needsMetadataOnly: true) { [self] _, _ in state.withLock { $0.wake(.storage) } })
+        }
+        return sources
     }
 
-    private static func waiting(_ state: inout State) -> [ObjectKey] {
-        defer { state.unschedulable = [:] }
-        return Array(state.unschedulable.keys)
+    private func observe(_ pod: KubeObject, deleted: Bool, added: Bool) -> [ObjectKey] {
+        state.withLock { state in
+            var keys = state.wake(state.cluster.update(pod: pod, deleted: deleted))
+            let waits = !deleted && isOurs(pod)
+            if !waits {
+                state.parked[pod.key] = nil
+                state.woken.remove(pod.key)
+                if !state.nominations.isEmpty { state.nominations[PodID(pod.uid)] = nil }
+                return keys
+            }
+            if let node = pod.status["nominatedNodeName"].string, !node.isEmpty {
+                state.nominations[PodID(pod.uid)] = Nomination(node: node, pod: SchedulingPod(pod))
+            }
+            if added || state.parked[pod.key]?.generation != pod.generation { keys.append(pod.key) }
+            return keys
+        }
     }
 
-    private static func isOurs(_ pod: KubeObject) -> Bool {
-        (pod.spec["nodeName"].string ?? "").isEmpty && pod.isActivePod
-            && (pod.spec["schedulerName"].string ?? "default-scheduler") == "default-scheduler"
+    func isOurs(_ pod: KubeObject) -> Bool {
+        (pod.spec["nodeName"].string ?? "").isEmpty && pod.isActivePod && profile(of: pod) != nil
             && pod.spec["schedulingGates"].elements.isEmpty
+    }
+    func profile(of pod: KubeObject) -> SchedulerProfile? {
+        let name = pod.spec["schedulerName"].string ?? "default-scheduler"
+        return profiles.first { $0.name == name }
     }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
-        guard let pod = try await client.getIfPresent(.pods, namespace: key.namespace, name: key.name), Self.isOurs(pod)
+        guard let object = try await client.getIfPresent(.pods, namespace: key.namespace, name: key.name),
+            let profile = profile(of: object), isOurs(object)
         else { return nil }
-        let filters = NodeFilters(pod)
-        enum Choice {
-            case node(String)
-            case none(String)
-        }
-        let choice = state.withLock { state -> Choice in
-            let nodes = state.cluster.existing
-            var reasons: [String: Int] = [:]
-            var hopeless = 0
-            var best: [String] = []
-            var bestScore = Int64.min
-            for node in nodes {
-                let against = filters.reasons(against: node)
-                guard against.isEmpty else {
-                    for reason in against { reasons[reason, default: 0] += 1 }
-                    if filters.isHopeless(against, on: node) { hopeless += 1 }
-                    continue
-                }
-                let score = filters.score(node)
-                if score > bestScore { (bestScore, best) = (score, []) }
-                if score == bestScore { best.append(node.name) }
-            }
-            guard !best.isEmpty else {
-                state.unschedulable[key] = pod.generation
-                let preempts = pod.spec["preemptionPolicy"].string != "Never"
-                return .none(Self.message(total: nodes.count, reasons, hopeless: hopeless, preempts: preempts))
-            }
-            best.sort()
-            state.turn &+= 1
-            let node = best[state.turn % best.count]
-            state.cluster.place(pod.uid, filters.demand, on: node)
-            return .node(node)
-        }
+        let now = clock.now()
+        if let wait = state.withLock({ $0.backoff(key, now, profile) }) { return wait }
+        let outside = state.withLock { $0.outside }
+        let attempt = try await prepare(object, profile)
+        let choice = state.withLock { choose(attempt, &$0, now) }
         switch choice {
         case .node(let node):
-            try await bind(pod, to: node)
+            if !attempt.volumes.delayed.isEmpty { return try await reserveVolumes(attempt, node) }
+            try await bind(object, to: node)
             return nil
-        case .none(let message):
-            await events.event(pod, type: .warning, reason: "FailedScheduling", message)
-            try await markUnschedulable(pod, message)
-            return Self.reconsider
+        case .none(let failure):
+            try await fail(attempt, failure, now)
         }
+        // What was read for the attempt may have changed before the pod was parked.
+        let isStale = state.withLock { $0.outside != outside && $0.parked[key] != nil }
+        return isStale && attempt.readsOutside ? .milliseconds(10) : Self.reconsider
     }
 
     private func bind(_ pod: KubeObject, to node: String) async throws(APIError) {
@@ -121,7 +145,7 @@ package final class Scheduler: Controller {
         do throws(APIError) {
             _ = try await client.create(.pods, binding, subresource: "binding", name: pod.name)
         } catch {
-            state.withLock { _ = $0.cluster.remove(pod.uid) }
+            state.withLock { _ = $0.cluster.remove(PodID(pod.uid)) }
             // Where another scheduler was faster, the pod is on that one's node; the event may have come before.
             if let there = try await client.getIfPresent(.pods, namespace: pod.namespace, name: pod.name) {
                 state.withLock { _ = $0.cluster.update(pod: there, deleted: false) }
@@ -131,27 +155,35 @@ package final class Scheduler: Controller {
         await events.event(
             pod, reason: "Scheduled", "Successfully assigned \(pod.namespace)/\(pod.name) to \(node)")
     }
+}
 
-    private func markUnschedulable(_ pod: KubeObject, _ message: String) async throws(APIError) {
-        var updated = pod
-        var conditions = pod.status["conditions"]
-        setCondition(
-            &conditions, type: "PodScheduled", status: "False", reason: "Unschedulable", message: message,
-            now: clock.now())
-        guard conditions != pod.status["conditions"] else { return }
-        updated.status["conditions"] = conditions
-        _ = try await client.updateStatus(.pods, updated)
+extension Scheduler.State {
+    /// The parked pods that a change may help, the most important first.
+    mutating func wake(_ change: ClusterChange) -> [ObjectKey] {
+        if !change.isDisjoint(with: [.namespaceLabels, .storage]) { outside += 1 }
+        guard !change.isEmpty, !parked.isEmpty else { return [] }
+        let keys = parked.filter { !$0.value.plugins.helpedBy.isDisjoint(with: change) }
+            .sorted { a, b in
+                if a.value.priority != b.value.priority { return a.value.priority > b.value.priority }
+                return a.value.tried == b.value.tried ? a.key < b.key : a.value.tried < b.value.tried
+            }.map(\.key)
+        woken.formUnion(keys)
+        return keys
     }
 
-    /// "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: ..."
-    static func message(total: Int, _ reasons: [String: Int], hopeless: Int, preempts: Bool) -> String {
-        guard total > 0 else { return "no nodes available to schedule pods" }
-        let texts = reasons.map { "\($0.value) \($0.key)" }.sorted()
-        let head = "0/\(total) nodes are available: \(texts.joined(separator: ", ")). preemption: "
-        guard preempts else { return head + "not eligible due to preemptionPolicy=Never." }
-        var preemption: [String] = []
-        if total > hopeless { preemption.append("\(total - hopeless) No preemption victims found for incoming pod") }
-        if hopeless > 0 { preemption.append("\(hopeless) Preemption is not helpful for scheduling") }
-        return head + "0/\(total) nodes are available: \(preemption.sorted().joined(separator: ", "))."
+    /// How long a pod that failed lately has to stand back, because others wait as well.
+    mutating func backoff(_ key: ObjectKey, _ now: Timestamp, _ profile: SchedulerProfile) -> Duration? {
+        woken.remove(key)
+        guard woken.count > 8, let entry = parked[key], entry.attempts > 1 else { return nil }
+        let seconds = min(profile.backoff.limit, profile.backoff.initial << min(entry.attempts - 1, 10))
+        let until = entry.tried.advanced(by: .seconds(seconds))
+        return until > now ? until.duration(since: now) : nil
+    }
+
+    mutating func park(_ waiting: WaitingPod, _ plugins: SchedulerPlugins, _ now: Timestamp) {
+        let attempts = parked[waiting.pod.key]?.attempts ?? 0
+        parked[waiting.pod.key] = Scheduler.Parked(
+            generation: waiting.generation, plugins: plugins, priority: waiting.pod.priority, attempts: attempts + 1,
+            tried: now)
     }
 }

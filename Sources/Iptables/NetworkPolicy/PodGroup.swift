@@ -55,13 +55,19 @@ struct PolicyChange {
 
     var changesRules: Bool { !newChains.isEmpty || !rewritten.isEmpty || !removedChains.isEmpty }
 
-    mutating func edit(_ set: NFSet, adding: Bool, _ body: (inout NFElements) -> Void) {
-        sets[set.name] = set
-        if adding {
-            body(&adds[set.name, default: NFElements(for: set)])
-        } else {
-            body(&deletes[set.name, default: NFElements(for: set)])
+    /// - Parameter set: what has that name; asked for once.
+    mutating func edit(
+        _ name: String, _ set: @autoclosure () -> NFSet, adding: Bool, _ body: (inout NFElements) -> Void
+    ) {
+        if let index = adding ? adds.index(forKey: name) : deletes.index(forKey: name) {
+            if adding { body(&adds.values[index]) } else { body(&deletes.values[index]) }
+            return
         }
+        let set = set()
+        sets[name] = set
+        var elements = NFElements(for: set)
+        body(&elements)
+        if adding { adds[name] = elements } else { deletes[name] = elements }
     }
 
     /// In the order that nf_tables takes: what is named comes first, what is not named any more goes last.

@@ -398,24 +398,36 @@ package struct PolicyState: Sendable {
         _ dropped: Set<Int>, _ change: inout PolicyChange
     ) {
         let layout = change.layout
-        let bytes = address.bytes
+        func writeKey(_ out: inout [UInt8]) { address.appendBytes(to: &out) }
         if let chain = membership.ingress, other?.ingress != chain {
-            change.edit(layout.ingress, adding: adding) { $0.append(key: bytes, verdict: .goto(chain)) }
+            change.edit(layout.ingress.name, layout.ingress, adding: adding) {
+                $0.append(key: writeKey, verdict: .goto(chain))
+            }
         }
         if let chain = membership.egress, other?.egress != chain {
-            change.edit(layout.egress, adding: adding) { $0.append(key: bytes, verdict: .goto(chain)) }
+            change.edit(layout.egress.name, layout.egress, adding: adding) {
+                $0.append(key: writeKey, verdict: .goto(chain))
+            }
         }
         if membership.isIsolated, other?.isIsolated != true {
-            change.edit(layout.itself, adding: adding) { $0.append(key: bytes + bytes) }
+            change.edit(layout.itself.name, layout.itself, adding: adding) {
+                $0.append { bytes in
+                    writeKey(&bytes)
+                    writeKey(&bytes)
+                }
+            }
         }
         for number in membership.sets where other?.sets.contains(number) != true && !dropped.contains(number) {
             guard let record = sets[number] else { continue }
-            change.edit(layout.set(record.key, record.name), adding: adding) { $0.append(key: bytes) }
+            change.edit(record.name, layout.set(record.key, record.name), adding: adding) { $0.append(key: writeKey) }
         }
         for named in membership.named where other?.named.contains(named) != true && !dropped.contains(named.set) {
             guard let record = sets[named.set] else { continue }
-            change.edit(layout.set(record.key, record.name), adding: adding) {
-                $0.append(key: bytes + PolicyLayout.portBytes(named.transport, named.port))
+            change.edit(record.name, layout.set(record.key, record.name), adding: adding) {
+                $0.append { bytes in
+                    writeKey(&bytes)
+                    bytes.append(contentsOf: PolicyLayout.portBytes(named.transport, named.port))
+                }
             }
         }
     }

@@ -126,6 +126,11 @@ package final class FakeRuleset: RulesetBackend {
                 let key = Array(elements.key(index))
                 if let existing = table.sets[set.name]?.elements[key], existing != value { return EEXIST }
                 table.sets[set.name]?.elements[key] = value
+                if let held = table.sets[set.name], let size = held.set.size, !held.set.isDynamic,
+                    held.elements.count > Int(size)
+                {
+                    return ENFILE
+                }
                 if index < elements.expirations.count {
                     table.sets[set.name]?.expirations[key] = elements.expirations[index]
                 }

@@ -43,7 +43,7 @@ package final class KernelRuleset: RulesetBackend {
         var hash = FNV64()
         for rule in try socket.rules(table) {
             hash.combine(rule.chain)
-            for byte in rule.expressions { hash.combine(byte) }
+            rule.expressions.withUnsafeBytes { hash.combine($0) }
         }
         return hash.value
     }

@@ -20,7 +20,8 @@ package struct FrontendKey: Hashable, Sendable, CustomStringConvertible {
     /// `daddr . proto . dport`, or `proto . dport` of a NodePort; fields padded to 4 bytes.
     func appendBytes(to out: inout [UInt8]) {
         address?.appendBytes(to: &out)
-        out.append(contentsOf: [transport.rawValue, 0, 0, 0, UInt8(port >> 8), UInt8(port & 0xff), 0, 0])
+        let fields = (UInt32(transport.rawValue) << 24).bigEndian
+        withUnsafeBytes(of: (fields, (UInt32(port) << 16).bigEndian)) { out.append(contentsOf: $0) }
     }
     var bytes: [UInt8] {
         var out: [UInt8] = []
@@ -64,7 +65,7 @@ struct Target: Hashable, Sendable {
     /// `address . port`.
     func appendBytes(to out: inout [UInt8]) {
         address.appendBytes(to: &out)
-        out.append(contentsOf: [UInt8(port >> 8), UInt8(port & 0xff), 0, 0])
+        withUnsafeBytes(of: (UInt32(port) << 16).bigEndian) { out.append(contentsOf: $0) }
     }
 }
 
@@ -102,7 +103,7 @@ extension ServicePort {
             let target = Target(address: endpoint.address, port: endpoint.port)
             if endpoint.isLocal { local.append(target) } else { remote.append(target) }
         }
-        let all = local + remote
+        let all = local.isEmpty ? remote : remote.isEmpty ? local : local + remote
         let affinity = sessionAffinityTimeoutSeconds.map { max(1, $0) } ?? 0
         func frontend(_ key: FrontendKey, _ kind: ChainShape.Kind, _ targets: [Target]) -> Frontend {
             if targets.isEmpty { return Frontend(key: key, action: all.isEmpty ? .reject : .drop, targets: []) }
@@ -117,7 +118,9 @@ extension ServicePort {
         for address in externalIPs where address.family == family {
             out.append(frontend(FrontendKey(address, transport, port), external, all))
         }
-        let sources = loadBalancerSourceRanges.filter { $0.family == family }.withoutContained
+        let sources =
+            loadBalancerSourceRanges.isEmpty
+            ? [] : loadBalancerSourceRanges.filter { $0.family == family }.withoutContained
         for address in loadBalancerIPs where address.family == family {
             var entry = frontend(FrontendKey(address, transport, port), external, all)
             entry.sources = sources

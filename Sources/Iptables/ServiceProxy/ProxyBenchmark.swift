@@ -1,6 +1,6 @@
 import Netlink
 
-/// Measures the proxy in a network namespace of its own (root needed): a full load of `services` with `endpoints` each,
+/// Measures the proxy in a network namespace (root needed): a full load of `services` with `endpoints` each,
 /// then single changes.
 package struct ProxyBenchmark: Sendable, CustomStringConvertible {
     package var services: Int
@@ -31,16 +31,25 @@ package struct ProxyBenchmark: Sendable, CustomStringConvertible {
         }
     }
 
-    package static func run(services count: Int = 10_000, endpoints: Int = 3) throws(NetlinkError) -> ProxyBenchmark {
+    /// In a network namespace of its own.
+    package static func run(services count: Int) throws(NetlinkError) -> ProxyBenchmark {
         let namespace = try NetworkNamespace.make()
+        return try run(services: count, in: namespace, try KernelRuleset(in: namespace))
+    }
+
+    package static func run(
+        services count: Int, endpoints: Int = 3, in namespace: NetworkNamespace, _ backend: any RulesetBackend,
+        afterLoad: () -> Void = {}
+    ) throws(NetlinkError) -> ProxyBenchmark {
         let settings = ProxySettings(clusterCIDRs: [IPPrefix("10.42.0.0/16")].compactMap { $0 })
-        let proxy = ServiceProxy(backend: try KernelRuleset(in: namespace), connections: nil, settings: settings)
+        let proxy = ServiceProxy(backend: backend, connections: nil, settings: settings)
         var services = ProxyBenchmark.services(count, endpoints: endpoints)
         let clock = ContinuousClock()
 
         var start = clock.now
         let loaded = try proxy.sync(ProxyState(services: services, settings: settings))
         let load = clock.now - start
+        afterLoad()
 
         start = clock.now
         try proxy.sync(ProxyState(services: services, settings: settings))

@@ -6,12 +6,17 @@ import Netlink
 /// (address, protocol, port) to one of a few chains, shared by all services with that many endpoints; the chain draws an
 /// index and looks up (address, protocol, port, index) in the endpoint map.
 ///
-///     prerouting, output (nat -100)   vmap services; on local addresses vmap nodeports
-///       n3: from outside the cluster? mark; dnat to daddr . proto . dport . numgen random mod 3 map @endpoints
-///     remember (filter -98)           vmap sticky; the client's endpoint goes to the affinity map, with a timeout
-///     postrouting (nat 100)           marked, or a pod's own address: masquerade
 ///     firewall (filter -110)          load balancer source ranges
-///     no-endpoints (filter -99, output 0)  reject or drop what has nowhere to go
+///     prerouting, output (nat -100)   vmap services; vmap nodeports
+///       n3: from outside the cluster? mark; dnat to daddr . proto . dport . numgen random mod 3 map @endpoints
+///       node-n3: not an address of the node? return; the same with proto . dport
+///     check, check-output (filter -98)  new connections only: translated? goto translated; vmap no-endpoints,
+///                                     no-nodeport-endpoints: reject or drop what has nowhere to go
+///       translated: vmap sticky; the client's endpoint goes to the affinity map, with a timeout
+///     postrouting (nat 100)           marked, or a pod's own address: masquerade
+///
+/// What is cheap is asked first, and what only some packets need is in chains of its own: the first packet of a connection
+/// passes all base chains.
 ///
 /// One table per family, because keys, the fib and reject are per family: `ip k3s-proxy` and `ip6 k3s-proxy`.
 struct ProxyLayout: Sendable {
@@ -20,6 +25,8 @@ struct ProxyLayout: Sendable {
     let family: AddressFamily
     let settings: ProxySettings
     let table: NFTable
+    /// How many elements sets may have, by name; others have no limit.
+    let sizes: [String: UInt32]
     /// 32-bit words of an address.
     private let words: Int
 
@@ -29,8 +36,8 @@ struct ProxyLayout: Sendable {
     let restricted: NFSet, sources: NFSet
     let clusterCIDRs: NFSet, nodePortAddresses: NFSet
 
-    init(_ family: AddressFamily, _ settings: ProxySettings) {
-        (self.family, self.settings) = (family, settings)
+    init(_ family: AddressFamily, _ settings: ProxySettings, sizes: [String: UInt32] = [:]) {
+        (self.family, self.settings, self.sizes) = (family, settings, sizes)
         table = NFTable(NFFamily(family), ProxyLayout.tableName)
         words = family.byteCount / 4
         let address = NFDatatype.address(family)
@@ -60,7 +67,11 @@ struct ProxyLayout: Sendable {
         [
             services, endpoints, nodePorts, nodePortEndpoints, noEndpoints, noNodePortEndpoints, hairpin, affinity,
             sticky, stickyNodePorts, restricted, sources,
-        ].map { Ruleset.NamedSet($0) } + [
+        ].map { set in
+            var set = set
+            if let size = sizes[set.name] { set.size = size }
+            return Ruleset.NamedSet(set)
+        } + [
             Ruleset.NamedSet(clusterCIDRs, ranges(settings.clusterCIDRs, clusterCIDRs)),
             Ruleset.NamedSet(nodePortAddresses, ranges(settings.nodePortAddresses, nodePortAddresses)),
         ]
@@ -107,15 +118,30 @@ struct ProxyLayout: Sendable {
         // RTN_LOCAL
         [.addressType(ofSource: ofSource, into: reg(0)), .compare(reg(0), .equal, hostBytes(2))]
     }
-    /// Node ports are not for localhost, as with kube-proxy's nftables mode: the answer could not come back without
-    /// route_localnet, which opens the host's own loopback services to the network.
-    private var destinationIsNoLoopback: [NFExpression] {
-        guard family == .ipv4 else {
-            return [destinationAddress(0), .compare(reg(0), .notEqual, [UInt8](repeating: 0, count: 15) + [1])]
+    /// What is not for a node port goes back. Node ports are not for localhost, as with kube-proxy's nftables mode: the answer
+    /// could not come back without route_localnet, which opens the host's own loopback services to the network. Asked after
+    /// the port, because the address costs a look at the routes.
+    private var unlessOfTheNode: [NFRule] {
+        if restrictsNodePorts {
+            return [
+                NFRule([
+                    destinationAddress(0), .lookup(nodePortAddresses.name, key: reg(0), inverted: true),
+                    .verdict(.return),
+                ])
+            ]
         }
+        let isLoopback: [NFExpression] =
+            family == .ipv4
+            ? [
+                destinationAddress(0), .bitwise(reg(0), into: reg(0), mask: [255, 0, 0, 0], xor: [0, 0, 0, 0]),
+                .compare(reg(0), .equal, [127, 0, 0, 0]),
+            ] : [destinationAddress(0), .compare(reg(0), .equal, [UInt8](repeating: 0, count: 15) + [1])]
         return [
-            destinationAddress(0), .bitwise(reg(0), into: reg(0), mask: [255, 0, 0, 0], xor: [0, 0, 0, 0]),
-            .compare(reg(0), .notEqual, [127, 0, 0, 0]),
+            NFRule(isLoopback + [.verdict(.return)]),
+            NFRule([
+                .addressType(ofSource: false, into: reg(0)), .compare(reg(0), .notEqual, hostBytes(2)),
+                .verdict(.return),
+            ]),
         ]
     }
     private var isNewConnection: [NFExpression] {
@@ -133,35 +159,43 @@ struct ProxyLayout: Sendable {
         let dispatch = NFRule(
             frontend(0) + [.verdictMap(services.name, key: reg(0))],
             comment: "cluster, external and load balancer addresses")
-        let nodePortTest: [NFExpression] =
-            restrictsNodePorts
-            ? [destinationAddress(0), .lookup(nodePortAddresses.name, key: reg(0))]
-            : addressIsLocal(ofSource: false) + destinationIsNoLoopback
         let nodePortDispatch = NFRule(
-            nodePortTest + transport(0) + [.verdictMap(nodePorts.name, key: reg(0))], comment: "node ports")
-        let refuse = [
-            NFRule(isNewConnection + frontend(0) + [.verdictMap(noEndpoints.name, key: reg(0))]),
-            NFRule(
-                isNewConnection + nodePortTest + transport(0) + [.verdictMap(noNodePortEndpoints.name, key: reg(0))]),
+            transport(0) + [.verdictMap(nodePorts.name, key: reg(0))], comment: "node ports")
+        let check = [NFRule(isNewConnection + [.verdict(.goto("new-connection"))])]
+        let rejectChain = [
+            NFRule([.meta(.transportProtocol, into: reg(0)), .compare(reg(0), .equal, [6]), .reject(.tcpReset)]),
+            NFRule([.reject(.portUnreachable(family))]),
         ]
+        func base(_ name: String, _ kind: NFHook.Kind, _ point: NFHook.Point, _ priority: Int32, _ rules: [NFRule])
+            -> Ruleset.Chain
+        { Ruleset.Chain(NFChain(name, hook: NFHook(kind, point, priority: priority)), rules) }
         return [
+            Ruleset.Chain(NFChain("reject"), rejectChain),
+            Ruleset.Chain(NFChain("reject-node"), unlessOfTheNode + rejectChain),
+            Ruleset.Chain(NFChain("drop-node"), unlessOfTheNode + [NFRule([.verdict(.drop)])]),
+            Ruleset.Chain(NFChain("translated"), remember),
             Ruleset.Chain(
-                NFChain("reject"),
+                NFChain("new-connection"),
                 [
-                    NFRule([.meta(.transportProtocol, into: reg(0)), .compare(reg(0), .equal, [6]), .reject(.tcpReset)]
-                    ),
-                    NFRule([.reject(.portUnreachable(family))]),
+                    NFRule(isTranslated + [.verdict(.goto("translated"))]),
+                    NFRule(frontend(0) + [.verdictMap(noEndpoints.name, key: reg(0))]),
+                    NFRule(transport(0) + [.verdictMap(noNodePortEndpoints.name, key: reg(0))]),
                 ]),
-            Ruleset.Chain(
-                NFChain("prerouting", hook: NFHook(.nat, .prerouting, priority: -100)), [dispatch, nodePortDispatch]),
-            Ruleset.Chain(
-                NFChain("output", hook: NFHook(.nat, .output, priority: -100)), [dispatch, nodePortDispatch]),
-            Ruleset.Chain(NFChain("postrouting", hook: NFHook(.nat, .postrouting, priority: 100)), postrouting),
-            Ruleset.Chain(NFChain("firewall", hook: NFHook(.filter, .prerouting, priority: -110)), firewall),
-            Ruleset.Chain(NFChain("refuse", hook: NFHook(.filter, .prerouting, priority: -99)), refuse),
-            Ruleset.Chain(NFChain("refuse-output", hook: NFHook(.filter, .output, priority: 0)), refuse),
-            Ruleset.Chain(NFChain("remember", hook: NFHook(.filter, .prerouting, priority: -98)), remember),
-            Ruleset.Chain(NFChain("remember-output", hook: NFHook(.filter, .output, priority: -98)), remember),
+            base("prerouting", .nat, .prerouting, -100, [dispatch, nodePortDispatch]),
+            base("output", .nat, .output, -100, [dispatch, nodePortDispatch]),
+            base("postrouting", .nat, .postrouting, 100, postrouting),
+            base("firewall", .filter, .prerouting, -110, firewall),
+            base("check", .filter, .prerouting, -98, check),
+            base("check-output", .filter, .output, -98, check),
+        ]
+    }
+
+    private var isTranslated: [NFExpression] {
+        // IPS_DST_NAT
+        [
+            .conntrack(.status, into: reg(0)),
+            .bitwise(reg(0), into: reg(0), mask: hostBytes(0x20), xor: hostBytes(0)),
+            .compare(reg(0), .notEqual, hostBytes(0)),
         ]
     }
 
@@ -177,19 +211,12 @@ struct ProxyLayout: Sendable {
     /// Session affinity is written down after translation, where the packet itself names the chosen endpoint: nft 1.0.6
     /// aborts on listing a rule that puts a map's result into another map.
     private var remember: [NFRule] {
-        // IPS_DST_NAT
-        let isTranslated: [NFExpression] = [
-            .conntrack(.status, into: reg(0)),
-            .bitwise(reg(0), into: reg(0), mask: hostBytes(0x20), xor: hostBytes(0)),
-            .compare(reg(0), .notEqual, hostBytes(0)),
-        ]
-        return [
-            NFRule(isNewConnection + isTranslated + originalFrontend(0) + [.verdictMap(sticky.name, key: reg(0))]),
-            NFRule(
-                isNewConnection + isTranslated + [
-                    .meta(.transportProtocol, into: reg(0)), .conntrackOriginal(.destinationPort, into: reg(1)),
-                    .verdictMap(stickyNodePorts.name, key: reg(0)),
-                ]),
+        [
+            NFRule(originalFrontend(0) + [.verdictMap(sticky.name, key: reg(0))]),
+            NFRule([
+                .meta(.transportProtocol, into: reg(0)), .conntrackOriginal(.destinationPort, into: reg(1)),
+                .verdictMap(stickyNodePorts.name, key: reg(0)),
+            ]),
         ]
     }
 
@@ -243,7 +270,7 @@ struct ProxyLayout: Sendable {
     // MARK: shared chains
 
     func chain(_ shape: ChainShape) -> Ruleset.Chain {
-        var rules: [NFRule] = []
+        var rules: [NFRule] = shape.isNodePort ? unlessOfTheNode : []
         switch shape.kind {
         case .cluster:
             if hasClusterCIDRs {

@@ -24,6 +24,8 @@ struct ProxyPlan {
     var udpChanged: [FrontendKey: Set<IPAddress>] = [:]
     var touchesAffinity = false
     var addsChains: Bool { changes.values.contains(where: \.addsChains) }
+    /// There is no room for it in the sets as they are.
+    var needsFullLoad = false
 }
 
 /// Everything the proxy knows; a value, so that a failed step leaves it as it was.
@@ -72,9 +74,7 @@ struct ProxyMemory {
         // Releases first, so that an address can move from one service to another in one call.
         var compiled: [(String, LoadedService)] = []
         for service in changed {
-            let new = LoadedService(
-                frontends: service.frontends(settings), hairpins: service.hairpinAddresses(settings),
-                localEndpoints: service.endpoints.reduce(0) { $0 + ($1.isLocal ? 1 : 0) })
+            let new = compile(service)
             if let old = services[service.id], old.frontends == new.frontends, old.hairpins == new.hairpins {
                 if old.localEndpoints != new.localEndpoints { plan.services[service.id] = new }
                 continue
@@ -101,8 +101,41 @@ struct ProxyMemory {
         for family in settings.families {
             guard let change = plan.changes[family], let table = tables[family] else { continue }
             plan.commands += change.commands(table.layout)
+            if table.isTooSmall(for: change) { plan.needsFullLoad = true }
         }
         return plan
+    }
+
+    /// The first services of all: nothing to compare them with. False, and nothing done, if there was something.
+    mutating func takeFirst(_ first: [ServicePort]) -> Bool {
+        guard services.isEmpty, owners.isEmpty, waiting.isEmpty, hairpins.isEmpty else { return false }
+        services.reserveCapacity(first.count)
+        owners.reserveCapacity(first.count)
+        for service in first {
+            let new = compile(service)
+            guard services.updateValue(new, forKey: service.id) == nil else {
+                // One service twice: the general way knows which counts.
+                (services, owners, waiting, hairpins) = ([:], [:], [:], [:])
+                return false
+            }
+            for address in new.hairpins { hairpins[address, default: 0] += 1 }
+            for frontend in new.frontends {
+                guard let owner = owners[frontend.key] else {
+                    owners[frontend.key] = service.id
+                    continue
+                }
+                if owner != service.id, waiting[frontend.key]?.contains(service.id) != true {
+                    waiting[frontend.key, default: []].append(service.id)
+                }
+            }
+        }
+        return true
+    }
+
+    private func compile(_ service: ServicePort) -> LoadedService {
+        LoadedService(
+            frontends: service.frontends(settings), hairpins: service.hairpinAddresses(settings),
+            localEndpoints: service.endpoints.reduce(0) { $0 + ($1.isLocal ? 1 : 0) })
     }
 
     private func owner(_ key: FrontendKey, _ plan: ProxyPlan) -> String? {
@@ -220,23 +253,26 @@ struct ProxyMemory {
 
     /// Everything as one transaction; the tables of families that are not wanted go too.
     func fullLoad(_ affinity: [AddressFamily: NFElements]) -> ([AddressFamily: ProxyTable], [NFCommand]) {
-        var built: [AddressFamily: (table: ProxyTable, change: ProxyChange)] = [:]
-        for family in settings.families { built[family] = (ProxyTable(ProxyLayout(family, settings)), ProxyChange()) }
-        for (id, service) in services {
-            for frontend in service.frontends where owners[frontend.key] == id {
-                let family = frontend.key.family
-                guard let table = built[family]?.table else { continue }
-                built[family]?.change.require(frontend, table)
-                built[family]?.change.edit(frontend, adding: true, table.layout)
+        var built: [AddressFamily: ProxyTable] = [:]
+        var changes: [AddressFamily: ProxyChange] = [:]
+        for family in settings.families {
+            let table = ProxyTable(ProxyLayout(family, settings))
+            var change = ProxyChange()
+            for (id, service) in services {
+                for frontend in service.frontends where frontend.key.family == family && owners[frontend.key] == id {
+                    change.require(frontend, table)
+                    change.edit(frontend, adding: true, table.layout)
+                }
             }
-        }
-        for address in hairpins.keys {
-            guard let layout = built[address.family]?.table.layout else { continue }
-            built[address.family]?.change.hairpin(address, adding: true, layout)
+            for address in hairpins.keys where address.family == family {
+                change.hairpin(address, adding: true, table.layout)
+            }
+            built[family] = ProxyTable(ProxyLayout(family, settings, sizes: change.sizes))
+            changes[family] = change
         }
         var commands: [NFCommand] = []
         for family in AddressFamily.allCases {
-            guard case (var table, let change)? = built[family] else {
+            guard var table = built[family], let change = changes[family] else {
                 let table = NFTable(NFFamily(family), ProxyLayout.tableName)
                 commands += [.addTable(table), .deleteTable(table)]
                 continue
@@ -247,8 +283,8 @@ struct ProxyMemory {
                 commands.append(.addElements(table.layout.table, table.layout.affinity, kept))
             }
             table.apply(change)
-            built[family]?.table = table
+            built[family] = table
         }
-        return (built.mapValues(\.table), commands)
+        return (built, commands)
     }
 }

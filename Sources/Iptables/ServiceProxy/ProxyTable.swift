@@ -7,6 +7,17 @@ struct ProxyChange {
     private(set) var chains: [ChainShape] = []
     /// Affinity timeouts whose chains have to be made.
     private(set) var timeouts: [UInt32] = []
+    /// Many frontends in a row have the same shape: its name is made once.
+    private var lastShape: (shape: ChainShape, verdict: NFVerdict)?
+
+    /// As many elements as the sets of a full load may get: the kernel finds room for a set of a known size at once, where
+    /// one that grows is moved again and again (half of the time that 30,000 services took). Half as many again fit before
+    /// all has to be loaded anew.
+    var sizes: [String: UInt32] {
+        adds.filter { $0.value.count >= 4096 && !$0.value.hasRanges }.mapValues { elements in
+            UInt32(clamping: (elements.count * 3 / 2 + 4095) & ~4095)
+        }
+    }
 
     var addsChains: Bool { !chains.isEmpty || !timeouts.isEmpty }
 
@@ -23,12 +34,16 @@ struct ProxyChange {
         let isNodePort = frontend.key.address == nil
         switch frontend.action {
         case .balance(let shape):
-            element(adding, isNodePort ? layout.nodePorts : layout.services, frontend.key, .goto(shape.name))
+            element(adding, isNodePort ? layout.nodePorts : layout.services, frontend.key, verdict(shape))
             editTargets(frontend, from: 0, adding: adding, layout)
         case .reject, .drop:
-            element(
-                adding, isNodePort ? layout.noNodePortEndpoints : layout.noEndpoints, frontend.key,
-                frontend.action == .reject ? .goto("reject") : .drop)
+            let isRejected = frontend.action == .reject
+            if isNodePort {
+                element(
+                    adding, layout.noNodePortEndpoints, frontend.key, .goto(isRejected ? "reject-node" : "drop-node"))
+            } else {
+                element(adding, layout.noEndpoints, frontend.key, isRejected ? .goto("reject") : .drop)
+            }
         }
         editSources(frontend, adding: adding, layout)
         editSticky(frontend, adding: adding, layout)
@@ -71,27 +86,30 @@ struct ProxyChange {
     }
 
     private mutating func editTargets(_ frontend: Frontend, from start: Int, adding: Bool, _ layout: ProxyLayout) {
-        for index in start..<frontend.targets.count {
-            target(adding, frontend.key, index, frontend.targets[index], layout)
+        guard start < frontend.targets.count else { return }
+        let key = frontend.key
+        update(adding, key.address == nil ? layout.nodePortEndpoints : layout.endpoints) { elements in
+            for index in start..<frontend.targets.count { elements.append(key, index, frontend.targets[index]) }
         }
+    }
+
+    private mutating func verdict(_ shape: ChainShape) -> NFVerdict {
+        if let lastShape, lastShape.shape == shape { return lastShape.verdict }
+        let verdict = NFVerdict.goto(shape.name)
+        lastShape = (shape, verdict)
+        return verdict
     }
 
     private mutating func target(
         _ adding: Bool, _ key: FrontendKey, _ index: Int, _ target: Target, _ layout: ProxyLayout
     ) {
-        update(adding, key.address == nil ? layout.nodePortEndpoints : layout.endpoints) { elements in
-            elements.append { bytes in
-                key.appendBytes(to: &bytes)
-                // numgen leaves its number in host order.
-                withUnsafeBytes(of: UInt32(index)) { bytes.append(contentsOf: $0) }
-            } data: {
-                target.appendBytes(to: &$0)
-            }
+        update(adding, key.address == nil ? layout.nodePortEndpoints : layout.endpoints) {
+            $0.append(key, index, target)
         }
     }
 
     private mutating func element(_ adding: Bool, _ set: NFSet, _ key: FrontendKey, _ verdict: NFVerdict) {
-        update(adding, set) { $0.append(key: key.bytes, verdict: verdict) }
+        update(adding, set) { $0.append(key: { key.appendBytes(to: &$0) }, verdict: verdict) }
     }
 
     private mutating func editSources(_ frontend: Frontend, adding: Bool, _ layout: ProxyLayout) {
@@ -134,6 +152,19 @@ struct ProxyChange {
     }
 }
 
+extension NFElements {
+    /// One endpoint of a frontend.
+    fileprivate mutating func append(_ key: FrontendKey, _ index: Int, _ target: Target) {
+        append { bytes in
+            key.appendBytes(to: &bytes)
+            // numgen leaves its number in host order.
+            withUnsafeBytes(of: UInt32(index)) { bytes.append(contentsOf: $0) }
+        } data: {
+            target.appendBytes(to: &$0)
+        }
+    }
+}
+
 /// Count and hash of a set's elements, kept up to date with every commit: what `verify` compares with a dump.
 struct SetDigest: Equatable {
     var count = 0
@@ -162,6 +193,14 @@ struct ProxyTable {
     init(_ layout: ProxyLayout) {
         self.layout = layout
         for named in layout.sets { digests[named.set.name, default: SetDigest()].add(named.elements) }
+    }
+
+    /// Whether a set of a fixed size has not enough room for the change.
+    func isTooSmall(for change: ProxyChange) -> Bool {
+        layout.sizes.contains { name, size in
+            let more = (change.adds[name]?.count ?? 0) - (change.deletes[name]?.count ?? 0)
+            return (digests[name]?.count ?? 0) + more > Int(size)
+        }
     }
 
     /// After a successful commit.

@@ -109,6 +109,14 @@ package final class ServiceProxy: Sendable {
                 result.conflicts = memory.conflicts
                 return result
             }
+            if plan.needsFullLoad {
+                memory.accept(plan)
+                memory.isLoaded = false
+                try load(&memory, &result)
+                result.flowsDeleted += try cleanUp(plan, &memory)
+                result.conflicts = memory.conflicts
+                return result
+            }
             do {
                 result.bytes = try backend.commit(plan.commands, purpose: "update services")
                 memory.accept(plan)
@@ -123,7 +131,7 @@ package final class ServiceProxy: Sendable {
                 memory.isLoaded = false
                 guard error.isNotFound || error.isExisting else { throw error }
             }
-        } else {
+        } else if !(removed.isEmpty && memory.takeFirst(changed)) {
             let plan = memory.plan(changed: changed, removed: removed)
             memory.accept(plan)
         }

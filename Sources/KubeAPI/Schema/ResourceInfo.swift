@@ -26,6 +26,21 @@ package struct Verbs: OptionSet, Sendable, Hashable {
             if let verb = Self.spelled.first(where: { $0.0 == name }) { insert(verb.1) }
         }
     }
+
+    /// - Returns: nil for what is not a verb of resources.
+    package init?(verb: String) {
+        switch verb {
+        case "create": self = .create
+        case "delete": self = .delete
+        case "deletecollection": self = .deleteCollection
+        case "get": self = .get
+        case "list": self = .list
+        case "patch": self = .patch
+        case "update": self = .update
+        case "watch": self = .watch
+        default: return nil
+        }
+    }
 }
 
 /// A row of the API: a resource of one group version, with all that routing, discovery and printing need to know.

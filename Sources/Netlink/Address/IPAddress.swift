@@ -47,16 +47,9 @@ package enum IPAddress: Hashable, Sendable, Comparable {
 
     package func appendBytes(to out: inout [UInt8]) {
         switch self {
-        case .v4(let value):
-            for shift in stride(from: 24, through: 0, by: -8) {
-                out.append(UInt8(truncatingIfNeeded: value >> UInt32(shift)))
-            }
+        case .v4(let value): withUnsafeBytes(of: value.bigEndian) { out.append(contentsOf: $0) }
         case .v6(let high, let low):
-            for half in [high, low] {
-                for shift in stride(from: 56, through: 0, by: -8) {
-                    out.append(UInt8(truncatingIfNeeded: half >> UInt64(shift)))
-                }
-            }
+            withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { out.append(contentsOf: $0) }
         }
     }
 

@@ -139,6 +139,10 @@ extension NFElements {
     ) {
         let elementCount = count
         var index = 0
+        // The elements of a set differ in their bytes only, those of a verdict map with one verdict too: the first is written
+        // part by part, the others are copies of it with other bytes.
+        let isUniform = !(set.isInterval && set.key.count == 1) && expirations.isEmpty
+        var written = [(offset: Int, length: Int)?](repeating: nil, count: max(1, verdicts.count))
         while index < elementCount {
             batch.begin(type: type.type, flags: flags.union(.request))
             batch.appendNetfilterHeader(family: table.family.rawValue)
@@ -147,13 +151,37 @@ extension NFElements {
             let list = batch.beginNested(3)
             let start = batch.count
             while index < elementCount, batch.count - start < NFElements.chunkBytes {
-                encode(element: index, withValue: type == .newElements, set, into: &batch)
+                let form = verdictIndexes.isEmpty ? 0 : Int(verdictIndexes[index])
+                if isUniform, let (offset, length) = written[form] {
+                    copy(element: index, from: offset, length, withValue: type == .newElements, into: &batch)
+                } else {
+                    let offset = batch.count
+                    encode(element: index, withValue: type == .newElements, set, into: &batch)
+                    written[form] = (offset, batch.count - offset)
+                }
                 index += 1
             }
             batch.endNested(list, 3)
             batch.end()
             if batch.failure != nil { return }
         }
+    }
+
+    /// As `encode(element:)` writes it: NFTA_LIST_ELEM, then NFTA_SET_ELEM_KEY or _KEY_END or _DATA with NFTA_DATA_VALUE, each
+    /// behind a header of 4 bytes and filled up to 4.
+    private func copy(
+        element index: Int, from offset: Int, _ length: Int, withValue: Bool, into batch: inout MessageBuffer
+    ) {
+        let start = batch.count
+        batch.appendCopy(of: offset, length)
+        var position = start + 12
+        batch.overwrite(keys, index * keyLength, keyLength, at: position)
+        position += (keyLength + 3) & ~3
+        if !ends.isEmpty {
+            batch.overwrite(ends, index * keyLength, keyLength, at: position + 8)
+            position += 8 + (keyLength + 3) & ~3
+        }
+        if withValue, dataLength > 0 { batch.overwrite(data, index * dataLength, dataLength, at: position + 8) }
     }
 
     private func encode(element index: Int, withValue: Bool, _ set: NFSet, into batch: inout MessageBuffer) {

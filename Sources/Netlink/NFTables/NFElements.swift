@@ -18,6 +18,7 @@ package struct NFElements: Sendable, Equatable {
 
     package var count: Int { keyLength == 0 ? 0 : keys.count / keyLength }
     package var isEmpty: Bool { keys.isEmpty }
+    package var hasRanges: Bool { !ends.isEmpty }
 
     package mutating func append(key: some Sequence<UInt8>) { append(keyBytes: key) }
 
@@ -29,7 +30,26 @@ package struct NFElements: Sendable, Equatable {
 
     package mutating func append(key: some Sequence<UInt8>, verdict: NFVerdict) {
         append(keyBytes: key)
-        if let number = verdictNumbers[verdict] {
+        append(verdict)
+    }
+
+    /// Without an array in between: the closure appends the bytes of the key.
+    package mutating func append(key writeKey: (inout [UInt8]) -> Void, verdict: NFVerdict) {
+        append(key: writeKey)
+        append(verdict)
+    }
+
+    package mutating func append(key writeKey: (inout [UInt8]) -> Void) {
+        let before = keys.count
+        writeKey(&keys)
+        precondition(keys.count == before + keyLength, "key length of an element does not fit its set")
+    }
+
+    private mutating func append(_ verdict: NFVerdict) {
+        // Many in a row have the same.
+        if let last = verdictIndexes.last, verdicts[Int(last)] == verdict {
+            verdictIndexes.append(last)
+        } else if let number = verdictNumbers[verdict] {
             verdictIndexes.append(number)
         } else {
             let number = UInt16(clamping: verdicts.count)
@@ -100,9 +120,9 @@ package struct NFElements: Sendable, Equatable {
         }
         for index in 0..<count {
             var hash = FNV64()
-            for byte in key(index) { hash.combine(byte) }
-            if !ends.isEmpty { for byte in ends[index * keyLength..<(index + 1) * keyLength] { hash.combine(byte) } }
-            if !data.isEmpty { for byte in data[index * dataLength..<(index + 1) * dataLength] { hash.combine(byte) } }
+            hash.combine(keys, index * keyLength, keyLength)
+            if !ends.isEmpty { hash.combine(ends, index * keyLength, keyLength) }
+            if !data.isEmpty { hash.combine(data, index * dataLength, dataLength) }
             if !verdictIndexes.isEmpty { hash.combine(verdictHashes[Int(verdictIndexes[index])]) }
             sum &+= hash.value
         }
@@ -117,6 +137,16 @@ package struct FNV64 {
     package mutating func combine(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
     package mutating func combine(_ word: UInt64) {
         for shift in stride(from: UInt64(0), to: 64, by: 8) { combine(UInt8(truncatingIfNeeded: word >> shift)) }
+    }
+    package mutating func combine(_ bytes: UnsafeRawBufferPointer) {
+        var hash = value
+        for index in 0..<bytes.count { hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3 }
+        value = hash
+    }
+    fileprivate mutating func combine(_ bytes: [UInt8], _ start: Int, _ count: Int) {
+        var hash = value
+        for index in start..<start + count { hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3 }
+        value = hash
     }
     package mutating func combine(_ text: String) { for byte in text.utf8 { combine(byte) } }
 }

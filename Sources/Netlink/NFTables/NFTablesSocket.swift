@@ -23,7 +23,9 @@ package final class NFTablesSocket: Sendable {
     @discardableResult
     package func commit(_ commands: [NFCommand], _ operation: @autoclosure () -> String) throws(NetlinkError) -> Int {
         guard !commands.isEmpty else { return 0 }
-        var batch = MessageBuffer(capacity: 4096)
+        // Elements make large batches: memory for them is taken once.
+        let elements = commands.reduce(0) { $0 + $1.elementBytes }
+        var batch = MessageBuffer(capacity: min(4096 + elements, 16 << 20))
         NFTablesSocket.encode(commands, into: &batch)
         batch.askForLastAnswer(before: 1)
         do { try socket.request(&batch, operation()) } catch {
@@ -173,6 +175,15 @@ package final class NFTablesSocket: Sendable {
 }
 
 extension NFCommand {
+    /// About what its elements take in a message.
+    fileprivate var elementBytes: Int {
+        switch self {
+        case .addElements(_, _, let elements): elements.count * (elements.keyLength + elements.dataLength + 40)
+        case .deleteElements(_, _, let elements): elements.count * (elements.keyLength + 16)
+        default: 0
+        }
+    }
+
     /// How many messages `encode` makes; only used to find the command behind an error.
     fileprivate var messageCount: Int {
         switch self {

@@ -59,7 +59,7 @@ extension RouteSocket {
     {
         var buffer = MessageBuffer(capacity: 64)
         buffer.message(type: RouteMessage.getAddress.rawValue, flags: [.request, .dump]) { message in
-            for byte in [family?.rawValue ?? 0, 0, 0, 0] { message.append(byte) }
+            for byte: UInt8 in [family?.rawValue ?? 0, 0, 0, 0] { message.append(byte) }
             message.append(UInt32(link ?? 0))
         }
         return try socket.dump(&buffer, "list addresses") { InterfaceAddress($0) }

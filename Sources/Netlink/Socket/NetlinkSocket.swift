@@ -52,8 +52,7 @@ package final class NetlinkSocket: Sendable {
         setsockopt(descriptor, 270, 10, &on, size)
         // Headers of dump requests are checked and honoured as filters (4.20).
         if kind == .route { setsockopt(descriptor, 270, 12, &on, size) }
-        var wait = timeval(tv_sec: 30, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &wait, socklen_t(MemoryLayout<timeval>.size))
+        _ = k3s_set_receive_timeout(descriptor, 30)
         return descriptor
     }
 

@@ -110,6 +110,24 @@ package struct MessageBuffer: ~Copyable {
 
     package mutating func append(contentsOf bytes: [UInt8]) { bytes.withUnsafeBytes { append(contentsOf: $0) } }
 
+    /// Once more what stands at `offset`.
+    mutating func appendCopy(of offset: Int, _ length: Int) {
+        guard offset >= 0, length >= 0, offset + length <= count, reserve(length) else { return }
+        (base + count).copyMemory(from: base + offset, byteCount: length)
+        count += length
+    }
+
+    /// Other bytes in place of those at `offset`.
+    mutating func overwrite(_ bytes: [UInt8], _ start: Int, _ length: Int, at offset: Int) {
+        guard failure == nil, offset >= 0, offset + length <= count, start >= 0, start + length <= bytes.count else {
+            return
+        }
+        bytes.withUnsafeBytes {
+            guard let source = $0.baseAddress else { return }
+            (base + offset).copyMemory(from: source + start, byteCount: length)
+        }
+    }
+
     private mutating func pad() {
         while count & 3 != 0, reserve(1) { append(UInt8(0)) }
     }

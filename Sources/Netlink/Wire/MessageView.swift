@@ -20,11 +20,14 @@ package struct ByteView {
     }
 
     package func dropFirst(_ count: Int) -> ByteView {
-        ByteView(UnsafeRawBufferPointer(rebasing: bytes[min(max(0, count), bytes.count)...]))
+        // Not by slices: their generic types are looked up each time, which was half of what reading the rules back took.
+        let skipped = min(max(0, count), bytes.count)
+        return ByteView(
+            UnsafeRawBufferPointer(start: bytes.baseAddress.map { $0 + skipped }, count: bytes.count - skipped))
     }
 
     package func prefix(_ count: Int) -> ByteView {
-        ByteView(UnsafeRawBufferPointer(rebasing: bytes[..<min(max(0, count), bytes.count)]))
+        ByteView(UnsafeRawBufferPointer(start: bytes.baseAddress, count: min(max(0, count), bytes.count)))
     }
 
     package var array: [UInt8] { Array(bytes) }

@@ -14,6 +14,7 @@ extension PodWorker {
             allowedSysctls: context.configuration.allowedUnsafeSysctls)
         if let refusal = admission.refusal(pod) ?? context.resources.admit(pod) {
             verdict = PodStatusBuilder.Verdict(refusal.reason, "Pod was rejected: " + refusal.message)
+            verdict?.isRejection = true
             record(pod, .warning, refusal.reason, refusal.message)
             stage = .terminating
         } else {

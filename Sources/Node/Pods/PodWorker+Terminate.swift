@@ -21,6 +21,8 @@ extension PodWorker {
             context.logger.warning("pod \(key): \(state.running.count) containers are still running")
             return wake(after: .seconds(5), for: "stop")
         }
+        // Before the end is told: whoever hears of it may send a pod that takes the same host port.
+        context.resources.release(uid)
         context.objects?.follow([], for: uid)
         if let sandbox = state.sandbox, sandbox.isReady {
             await removeSandbox(sandbox, keepingContainers: true)
@@ -36,7 +38,6 @@ extension PodWorker {
             return wake(after: .seconds(2), for: "unmount")
         }
         volumes = [:]
-        context.resources.release(uid)
         stage = .terminated
         again()
     }

@@ -15,6 +15,8 @@ package struct PodStatusBuilder {
     package struct Verdict: Sendable, Equatable {
         package var reason: String
         package var message: String
+        /// The node never took the pod: its containers have no state, as with the kubelet.
+        package var isRejection = false
         package init(_ reason: String, _ message: String) { (self.reason, self.message) = (reason, message) }
     }
 
@@ -74,6 +76,10 @@ package struct PodStatusBuilder {
             status["podIPs"] = .array(addresses.map { ["ip": .string($0)] })
         }
         if let startTime { status["startTime"] = .string(startTime.rfc3339) }
+        if verdict?.isRejection == true {
+            status["qosClass"] = .string(pod.qosClass.rawValue)
+            return status
+        }
         if !initStatuses.isEmpty { status["initContainerStatuses"] = .array(initStatuses) }
         if !statuses.isEmpty {
             status["containerStatuses"] = .array(

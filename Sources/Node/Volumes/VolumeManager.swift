@@ -52,6 +52,10 @@ package struct VolumeManager: Sendable {
             return Mounted(path: try hostPath(spec["hostPath"], name))
         case "configMap", "secret", "downwardAPI", "projected": return try await files(spec, kind, name, facts)
         case "persistentVolumeClaim": return try await claim(spec["persistentVolumeClaim"], name, facts)
+        case "ephemeral":
+            // The claim is the pod's own: a controller makes it under this name.
+            let source: JSON = ["claimName": .string("\(facts.pod.name)-\(name)")]
+            return try await claim(source, name, facts, isOwn: true)
         case "image":
             let path = directory("image", name, facts)
             let failure = await mountImage?(facts.pod, spec["image"], path)
@@ -185,13 +189,20 @@ package struct VolumeManager: Sendable {
     }
 
     /// A claim bound to a directory of this node (local-path's volumes are such).
-    private func claim(_ source: JSON, _ name: String, _ facts: PodFacts) async throws(VolumeError) -> Mounted {
+    private func claim(
+        _ source: JSON, _ name: String, _ facts: PodFacts, isOwn: Bool = false
+    ) async throws(VolumeError) -> Mounted {
         let claimName = source["claimName"].string ?? ""
         do throws(APIError) {
             guard
                 let claim = try await client.getIfPresent(
                     .persistentVolumeClaims, namespace: facts.pod.namespace, name: claimName)
             else { throw .badRequest("persistentvolumeclaim \"\(claimName)\" not found") }
+            if isOwn, claim.controller?.uid != facts.pod.uid {
+                throw .badRequest(
+                    "PVC \(facts.pod.namespace)/\(claimName) was not created for pod \(facts.pod.namespace)/"
+                        + "\(facts.pod.name) (pod is not owner)")
+            }
             guard let volumeName = claim.spec["volumeName"].string, claim.status["phase"].string == "Bound" else {
                 throw .badRequest("PVC \(facts.pod.namespace)/\(claimName) is not bound")
             }

@@ -118,8 +118,11 @@ package final class HTTPServer: Sendable {
         while core.connectionCount > 0, NIODeadline.now() < deadline {
             try? await Task.sleep(nanoseconds: 20_000_000)
         }
-        for connection in core.connections { connection.channel.close(promise: nil) }
-        while core.connectionCount > 0, !Task.isCancelled {
+        while !Task.isCancelled {
+            // Each time: one that was being accepted meanwhile is there only now.
+            let left = core.connections
+            if left.isEmpty { return }
+            for connection in left { connection.channel.close(promise: nil) }
             try? await Task.sleep(nanoseconds: 5_000_000)
         }
     }

@@ -1,8 +1,8 @@
 import NIOCore
 
 /// One server connection: reads one request at a time, runs the handler in a task on the connection's own loop, writes
-/// the answer. Bytes of pipelined requests wait in `buffer`, and nothing is read from the socket meanwhile. Touched on
-/// the loop only, except where a method says otherwise.
+/// the answer. What comes meanwhile waits in `buffer`, and once something is there nothing more is read from the socket.
+/// Touched on the loop only, except where a method says otherwise.
 final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBodySink, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
 
@@ -36,6 +36,8 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
     private var decoder = HTTPBodyDecoder(.none)
     private var body: [UInt8] = []
     private var task: Task<Void, Never>?
+    /// Requests so far.
+    private var handled: UInt32 = 0
     private var inputEnded = false
     private var processing = false
     private var lingered = 0
@@ -103,8 +105,8 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
             if buffer.readableBytes == 0 { buffer = bytes } else { buffer.writeBuffer(&bytes) }
             process()
         case .handling:
-            // Nothing was asked for: a pipelined request that came with the one being answered, or the rest before EOF.
-            buffer.writeBuffer(&bytes)
+            // A pipelined request, or the rest before EOF.
+            if buffer.readableBytes == 0 { buffer = bytes } else { buffer.writeBuffer(&bytes) }
         case .upgraded(let stream): stream.received(bytes)
         case .lingering:
             lingered += bytes.readableBytes
@@ -114,7 +116,9 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
 
     func channelReadComplete(context: ChannelHandlerContext) {
         switch phase {
-        case .handshaking, .handling, .closed: break
+        case .handshaking, .closed: break
+        // One read stays asked for: to take it back and ask again with each answer would cost two system calls.
+        case .handling: if buffer.readableBytes == 0 { channel.read() }
         case .awaitingHead, .readingBody, .lingering: channel.read()
         case .upgraded(let stream): stream.readCompleted()
         }
@@ -288,11 +292,37 @@ final class HTTPServerConnection: ChannelInboundHandler, DeadlineHolder, HTTPBod
         deadline = nil
         let received = request
         let handler = server.handler
+        handled &+= 1
+        let serial = handled
         // Runs at once up to the first suspension, and on this loop's thread after each.
         let task = Task.immediate(executorPreference: loop.executor) {
             let response = await handler(received)
-            await self.respond(response)
+            if case .stream = response.body, self.channel.eventLoop.inEventLoop {
+                self.startStream(response)
+            } else {
+                await self.respond(response)
+            }
         }
+        // One that streamed at once has put its second task there.
+        if handled == serial, self.task == nil { hold(task) }
+    }
+
+    /// A streamed body, which may go on for as long as the client likes, is written by a task of its own: the one that ran
+    /// the handler would keep the stack that the handler needed (12 KB), and the request.
+    private func startStream(_ response: HTTPResponse) {
+        guard case .handling = phase else { return }
+        task = nil
+        output.forgetPeerCertificates()
+        let isCancelled = Task.isCancelled
+        let serial = handled
+        let task = Task.immediate(executorPreference: loop.executor) { await self.respond(response) }
+        if isCancelled { task.cancel() }
+        // If the body is written already, another request may be under way.
+        if handled == serial { hold(task) }
+    }
+
+    /// To be cancelled when the client goes.
+    private func hold(_ task: Task<Void, Never>) {
         switch phase {
         case .handling:
             self.task = task

@@ -62,6 +62,7 @@ final class LoopContext: @unchecked Sendable {
     /// Deadlines are coarse: at most one sweep per quarter of a second, none while no holder has a deadline. Holders
     /// that move their deadline later (each keep-alive request does) cost nothing.
     private static let sweepGap = TimeAmount.milliseconds(250)
+    private static let lateness = TimeAmount.seconds(1)
 
     func register(_ holder: any DeadlineHolder) {
         holders[ObjectIdentifier(holder)] = holder
@@ -90,8 +91,11 @@ final class LoopContext: @unchecked Sendable {
 
     private func sweep() {
         timer = nil
-        timerDeadline = .distantFuture
         let now = NIODeadline.now()
+        let isLate = now - timerDeadline > LoopContext.lateness
+        timerDeadline = .distantFuture
+        // A loop that was held up itself has not read what its peers may have sent in time: it does so first.
+        if isLate { return schedule(now) }
         for holder in Array(holders.values) {
             if let deadline = holder.deadline, deadline <= now { holder.deadlinePassed() }
         }

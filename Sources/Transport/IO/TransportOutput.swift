@@ -16,6 +16,8 @@ final class TransportOutput {
 
     var isWritable: Bool { channel.isWritable }
 
+    func forgetPeerCertificates() { tls?.forgetPeerCertificates() }
+
     func append(_ bytes: UnsafeRawBufferPointer) {
         var rest = bytes
         while !rest.isEmpty {
@@ -87,24 +89,27 @@ final class TransportOutput {
     }
 }
 
-/// One read buffer per connection that starts small, grows fourfold while reads fill it and falls back at once: idle
-/// connections hold the small one.
+/// A read buffer that starts small, grows fourfold while reads fill it and falls back at once. Idle connections hold
+/// none: NIO keeps the first buffer of a connection, which is tiny therefore, and of the others those that are said not to
+/// grow any more, which is said of none.
 struct SmallReadAllocator: RecvByteBufferAllocator {
+    private static let first = 16
     private static let smallest = 2048
     private static let largest = 64 << 10
-    private var size = SmallReadAllocator.smallest
+    private var size = SmallReadAllocator.first
 
     func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
         allocator.buffer(capacity: size)
     }
 
     mutating func record(actualReadBytes: Int) -> Bool {
-        if actualReadBytes >= size {
-            guard size < SmallReadAllocator.largest else { return false }
+        if size == SmallReadAllocator.first {
+            size = SmallReadAllocator.smallest
+        } else if actualReadBytes >= size {
             size = min(size * 4, SmallReadAllocator.largest)
-            return true
+        } else if actualReadBytes < size / 4 {
+            size = SmallReadAllocator.smallest
         }
-        if actualReadBytes < size / 4 { size = SmallReadAllocator.smallest }
-        return false
+        return true
     }
 }

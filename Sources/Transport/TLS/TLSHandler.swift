@@ -41,6 +41,7 @@ final class TLSHandler: ChannelDuplexHandler {
     private var readWanted = false
     /// A fatal error has happened: OpenSSL must not be asked to read again.
     private var broken = false
+    private var certificatesForgotten = false
     /// Why the client's certificate does not verify.
     private var objection: String?
     /// Ciphertext from the peer that OpenSSL has not taken yet.
@@ -240,6 +241,20 @@ final class TLSHandler: ChannelDuplexHandler {
             if loaded.frontProxyCAs.contains(writeDER { i2d_X509(OpaquePointer(raw), $0) }) { return true }
         }
         return false
+    }
+
+    /// Frees what the session keeps of the client's certificates, 8 KB and more: the identity has been read from them, and
+    /// without renegotiation nobody looks at them again. OpenSSL has no call for it: the chains are emptied in place, and
+    /// the leaf's decoded key gives way to a reference to our own.
+    func forgetPeerCertificates() {
+        guard case .server = role, state == .open, !certificatesForgotten else { return }
+        certificatesForgotten = true
+        ERR_clear_error()
+        for chain in [SSL_get_peer_cert_chain(ssl), SSL_get0_verified_chain(ssl)] {
+            while let raw = OPENSSL_sk_pop(chain) { X509_free(OpaquePointer(raw)) }
+        }
+        if let leaf = SSL_get0_peer_certificate(ssl), let key = SSL_get_privatekey(ssl) { X509_set_pubkey(leaf, key) }
+        ERR_clear_error()
     }
 
     /// From the verification callback of a server that lets the handshake go on.

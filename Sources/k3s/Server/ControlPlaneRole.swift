@@ -24,6 +24,7 @@ struct ControlPlaneRole: Sendable {
     private let listener: HTTPServer
     private let serverDirectory: String
     private let nodeAddress: String
+    private let schedulerProfiles: [SchedulerProfile]
 
     /// Makes or loads everything below `<data-dir>/server`. Throws before anything is served.
     init(_ configuration: ServerConfiguration, nodeAddress: String, group: any EventLoopGroup, logger: Logger) throws {
@@ -91,6 +92,11 @@ struct ControlPlaneRole: Sendable {
             logger.warning("--kube-apiserver-arg=\(name) is accepted, but has no effect yet")
         }
         for warning in known?.warnings ?? [] { logger.warning("--kube-apiserver-arg=token-auth-file: \(warning)") }
+        let scheduler = try SchedulerArguments.profiles(configuration.schedulerArguments)
+        schedulerProfiles = scheduler.profiles
+        for name in scheduler.idle {
+            logger.warning("--kube-scheduler-arg=\(name) is accepted, but has no effect yet")
+        }
         server.audit = try arguments.auditLog()
         server.requestLimits = try arguments.requestLimits()
         server.compactionInterval = try arguments.compactionInterval()
@@ -214,7 +220,7 @@ struct ControlPlaneRole: Sendable {
             QuotaStatusController(
                 client: client, registry: api.registry, ledger: api.quotas,
                 resources: stored.filter(\.namespaced).map(\.gvr)),
-            Scheduler(client: client, clock: clock),
+            Scheduler(client: client, clock: clock, profiles: schedulerProfiles),
             DeploymentController(client: client, clock: clock), ReplicaSetController(client: client, clock: clock),
             ReplicaSetController.replicationControllers(client: client, clock: clock),
             DaemonSetController(client: client, clock: clock), StatefulSetController(client: client, clock: clock),
@@ -232,6 +238,7 @@ struct ControlPlaneRole: Sendable {
                 nodeMasks: configuration.network.nodeMasks),
             NodeDepartureController(client: client, passwords: passwords, tunnels: supervisor.tunnels),
             TokenCleaner(client: client, clock: clock),
+            VolumeBinder(client: client, clock: clock), EphemeralClaims(client: client, clock: clock),
             VolumeProtection(client: client), ClaimProtection(client: client), AttributesProtection(client: client),
             ServiceAddressController(client: client, allocator: api.allocator),
             ServiceCIDRController(client: client, clock: clock, allocator: api.allocator),

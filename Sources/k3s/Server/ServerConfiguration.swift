@@ -32,6 +32,8 @@ struct ServerConfiguration: Sendable {
     var secretsEncryption: String?
     /// `--kube-apiserver-arg`, each "name=value".
     var apiServerArguments: [String]
+    /// `--kube-scheduler-arg`, likewise.
+    var schedulerArguments: [String]
     var disabled: Set<String>
     var disableAgent: Bool
     var disableNetworkPolicy: Bool
@@ -89,6 +91,7 @@ struct ServerConfiguration: Sendable {
         cluster = try ClusterSettings(flags)
         secretsEncryption = try Self.encryption(flags)
         apiServerArguments = flags.list("kube-apiserver-arg")
+        schedulerArguments = flags.list("kube-scheduler-arg")
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         disableNetworkPolicy = flags.bool("disable-network-policy")

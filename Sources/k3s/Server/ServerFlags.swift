@@ -48,7 +48,7 @@ enum ServerFlags {
         +|kube-apiserver-arg|||l||flags|Customized flag for kube-apiserver process
         -|etcd-arg|||l||flags|Customized flag for etcd process
         -|kube-controller-manager-arg|kube-controller-arg||l||flags|Customized flag for kube-controller-manager process
-        -|kube-scheduler-arg|||l||flags|Customized flag for kube-scheduler process
+        +|kube-scheduler-arg|||l||flags|Customized flag for kube-scheduler process
         -|helm-controller-arg|||l||flags|Customized flag for the helm controller
         -|kube-cloud-controller-manager-arg|kube-cloud-controller-arg||l||flags|Customized flag for kube-cloud-controller-manager process
         h|kine-tls|||b||db|Enable TLS on the kine etcd server socket

@@ -5,13 +5,39 @@ import Testing
 @testable import ControlPlane
 
 @Suite struct NodeFiltersTests {
-    static func node(_ change: (inout ClusterState.Node) -> Void = { _ in }) -> ClusterState.Node {
-        var node = ClusterState.Node()
-        node.name = "n1"
-        node.labels = ["disk": "ssd", "zone": "a", "cores": "8"]
-        node.allocatable = Amounts(["cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "example.com/gpu": "1"])
-        change(&node)
-        return node
+    /// A cluster of one node, and what runs there.
+    struct Scene: Sendable {
+        var labels: JSON = ["disk": "ssd", "zone": "a", "cores": "8"]
+        var spec: JSON = [:]
+        var allocatable: JSON = [
+            "cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "example.com/gpu": "1", "pods": "110",
+        ]
+        var images: JSON = .null
+        var pods: [JSON] = []
+
+        func enter(_ cluster: inout ClusterState, name: String = "n1") {
+            let node: JSON = [
+                "metadata": ["name": .string(name), "labels": labels], "spec": spec,
+                "status": ["allocatable": allocatable, "images": images],
+            ]
+            _ = cluster.update(node: KubeObject(node), deleted: false)
+            for (i, var spec) in pods.enumerated() {
+                spec["nodeName"] = .string(name)
+                let pod: JSON = [
+                    "metadata": ["name": .string("p\(i)"), "namespace": "default", "uid": .string("\(name)-\(i)")],
+                    "spec": spec,
+                ]
+                _ = cluster.update(pod: KubeObject(pod), deleted: false)
+            }
+        }
+    }
+    static func scene(_ change: (inout Scene) -> Void = { _ in }) -> Scene {
+        var scene = Scene()
+        change(&scene)
+        return scene
+    }
+    static func waiting(_ spec: JSON) -> WaitingPod {
+        WaitingPod(KubeObject(["metadata": ["name": "new", "namespace": "default", "uid": "new"], "spec": spec]))
     }
 
     static func affinity(_ expressions: JSON) -> JSON {
@@ -40,12 +66,12 @@ import Testing
 
     struct Case: Sendable {
         var spec: JSON
-        var node = NodeFiltersTests.node()
+        var node = NodeFiltersTests.scene()
         var reasons: [String]
         var note: String
     }
-    static func taint(_ effect: String) -> ClusterState.Node {
-        node { $0.taints = [.init(key: "k", value: "v", effect: effect)] }
+    static func taint(_ effect: String) -> Scene {
+        scene { $0.spec = ["taints": [["key": "k", "value": "v", "effect": .string(effect)]]] }
     }
 
     @Test(arguments: [
@@ -64,11 +90,12 @@ import Testing
         Case(spec: affinity(expression("zone", "Lt", ["9"])), reasons: [noAffinity], note: "Lt of no number"),
         Case(spec: affinity([]), reasons: [noAffinity], note: "an empty term matches nothing"),
         Case(
-            spec: [:], node: node { $0.unschedulable = true }, reasons: ["node(s) were unschedulable"], note: "cordoned"
+            spec: [:], node: scene { $0.spec = ["unschedulable": true] }, reasons: ["node(s) were unschedulable"],
+            note: "cordoned"
         ),
         Case(
             spec: ["tolerations": [["key": "node.kubernetes.io/unschedulable", "operator": "Exists"]]],
-            node: node { $0.unschedulable = true }, reasons: [], note: "tolerates cordoned"),
+            node: scene { $0.spec = ["unschedulable": true] }, reasons: [], note: "tolerates cordoned"),
         Case(spec: [:], node: taint("NoSchedule"), reasons: [tainted], note: "NoSchedule"),
         Case(spec: [:], node: taint("NoExecute"), reasons: [tainted], note: "NoExecute"),
         Case(spec: [:], node: taint("PreferNoSchedule"), reasons: [], note: "PreferNoSchedule"),
@@ -87,23 +114,29 @@ import Testing
         Case(spec: asks("cpu", "2"), reasons: [], note: "exactly"),
         Case(spec: asks("cpu", "2001m"), reasons: ["Insufficient cpu"], note: "one too many"),
         Case(
-            spec: asks("memory", "4Gi"), node: node { $0.used.memory = 1 }, reasons: ["Insufficient memory"],
+            spec: asks("memory", "4Gi"), node: scene { $0.pods = [asks("memory", "1")] },
+            reasons: ["Insufficient memory"],
             note: "used counts"),
         Case(spec: asks("ephemeral-storage", "11Gi"), reasons: ["Insufficient ephemeral-storage"], note: "disk"),
         Case(spec: asks("example.com/gpu", "2"), reasons: ["Insufficient example.com/gpu"], note: "extended"),
         Case(spec: asks("example.com/fpga", "1"), reasons: ["Insufficient example.com/fpga"], note: "nobody has it"),
         Case(
-            spec: [:], node: node { $0.used.milliCPU = 5000 }, reasons: [],
+            spec: [:], node: scene { $0.pods = [asks("cpu", "5")] }, reasons: [],
             note: "who asks for nothing fits on a full node"),
-        Case(spec: [:], node: node { $0.pods = 110 }, reasons: ["Too many pods"], note: "pod limit"),
+        Case(
+            spec: [:],
+            node: scene {
+                $0.allocatable["pods"] = "1"; $0.pods = [[:]]
+            }, reasons: ["Too many pods"], note: "pod limit"),
         Case(
             spec: asks("cpu", "9"),
-            node: node {
-                $0.pods = 110; $0.used.memory = 1
+            node: scene {
+                $0.allocatable["pods"] = "1"
+                $0.pods = [asks("memory", "1")]
             }, reasons: ["Too many pods", "Insufficient cpu"], note: "both"),
         Case(
             spec: ["containers": [["ports": [["hostPort": 80]]]]],
-            node: node { $0.ports = [.init(transport: "TCP", address: "0.0.0.0", number: 80)] },
+            node: scene { $0.pods = [["containers": [["ports": [["hostPort": 80]]]]]] },
             reasons: ["node(s) didn't have free ports for the requested pod ports"], note: "port taken"),
         Case(
             spec: [
@@ -116,19 +149,28 @@ import Testing
                     ]
                 ]
             ],
-            node: node {
-                $0.ports = [
-                    .init(transport: "TCP", address: "192.0.2.2", number: 80),
-                    .init(transport: "TCP", address: "192.0.2.1", number: 81),
+            node: scene {
+                $0.pods = [
+                    [
+                        "containers": [
+                            [
+                                "ports": [
+                                    ["hostPort": 80, "hostIP": "192.0.2.2"], ["hostPort": 81, "hostIP": "192.0.2.1"],
+                                ]
+                            ]
+                        ]
+                    ]
                 ]
             }, reasons: [], note: "other address or protocol"),
         Case(
             spec: ["containers": [["ports": [["hostPort": 80, "hostIP": "192.0.2.1"]]]]],
-            node: node { $0.ports = [.init(transport: "TCP", address: "0.0.0.0", number: 80)] },
+            node: scene { $0.pods = [["containers": [["ports": [["hostPort": 80]]]]]] },
             reasons: ["node(s) didn't have free ports for the requested pod ports"], note: "every address taken"),
     ]) func filters(_ test: Case) {
-        let filters = NodeFilters(KubeObject(["spec": test.spec]))
-        #expect(filters.reasons(against: test.node) == test.reasons, "\(test.note)")
+        var cluster = ClusterState()
+        test.node.enter(&cluster)
+        let filters = NodeFilters(Self.waiting(test.spec), cluster)
+        #expect(filters.refusal(of: 0, cluster)?.reasons ?? [] == test.reasons, "\(test.note)")
     }
 
     @Test func fieldsMatchTheNodesName() {
@@ -143,31 +185,23 @@ import Testing
                 ]
             ]
         ]
-        let filters = NodeFilters(KubeObject(["spec": spec]))
-        #expect(filters.reasons(against: Self.node()) == [])
-        #expect(filters.reasons(against: Self.node { $0.name = "n2" }) == [Self.noAffinity])
+        var cluster = ClusterState()
+        Self.scene().enter(&cluster)
+        Self.scene().enter(&cluster, name: "n2")
+        let filters = NodeFilters(Self.waiting(spec), cluster)
+        #expect(filters.refusal(of: 0, cluster) == nil)
+        #expect(filters.refusal(of: 1, cluster)?.reasons == [Self.noAffinity])
+        #expect(Self.waiting(spec).selection.names == ["n1"], "nobody else need be asked")
     }
 
-    @Test func theEmptierNodeScoresHigher() {
-        let filters = NodeFilters(KubeObject(["spec": Self.asks("cpu", "100m")]))
-        let used = Self.node { $0.scored = Amounts(["cpu": "1", "memory": "2Gi"]) }
-        #expect(filters.score(Self.node()) > filters.score(used))
-        let disliked = Self.node { $0.taints = [.init(key: "k", value: "", effect: "PreferNoSchedule")] }
-        #expect(filters.score(Self.node()) > filters.score(disliked))
-    }
-
-    @Test func preferencesCountByTheirWeight() {
-        func filters(_ weight: Int64) -> NodeFilters {
-            let term: JSON = [
-                "weight": .int(weight), "preference": ["matchExpressions": Self.expression("zone", "In", ["a"])],
-            ]
-            return NodeFilters(
-                KubeObject([
-                    "spec": ["affinity": ["nodeAffinity": ["preferredDuringSchedulingIgnoredDuringExecution": [term]]]]
-                ]))
+    @Test func askingForMoreThanANodeHasIsHopeless() {
+        var cluster = ClusterState()
+        Self.scene { $0.pods = [Self.asks("cpu", "1")] }.enter(&cluster)
+        func refusal(_ cpu: String) -> Refusal? {
+            NodeFilters(Self.waiting(Self.asks("cpu", cpu)), cluster).refusal(of: 0, cluster)
         }
-        let elsewhere = Self.node { $0.labels["zone"] = "b" }
-        #expect(filters(50).score(Self.node()) - filters(50).score(elsewhere) == 100)
-        #expect(filters(100).score(Self.node()) > filters(1).score(Self.node()))
+        #expect(refusal("1") == nil)
+        #expect(refusal("2")?.isHopeless == false)
+        #expect(refusal("3")?.isHopeless == true)
     }
 }

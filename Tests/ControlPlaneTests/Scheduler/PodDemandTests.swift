@@ -65,6 +65,23 @@ import Testing
         #expect(demand.scored.memory == 400 << 20)
     }
 
+    @Test func aPodThatIsResizedTakesTheLargerOfBoth() {
+        func demand(_ spec: String, _ allocated: String, _ pending: String? = nil) -> Int64 {
+            var status: JSON = [
+                "containerStatuses": [["name": "c", "allocatedResources": ["cpu": .string(allocated)]]]
+            ]
+            if let pending {
+                status["conditions"] = [["type": "PodResizePending", "status": "True", "reason": .string(pending)]]
+            }
+            let pod: JSON = ["spec": ["containers": [Self.container(spec)]], "status": status]
+            return PodDemand(KubeObject(pod)).requests.milliCPU
+        }
+        #expect(demand("200m", "100m") == 200)
+        #expect(demand("100m", "200m") == 200)
+        #expect(demand("9", "100m", "Deferred") == 9000)
+        #expect(demand("9", "100m", "Infeasible") == 100)
+    }
+
     @Test func extendedResourcesAreCountedByName() {
         let container: JSON = ["resources": ["requests": ["example.com/gpu": "2", "hugepages-2Mi": "4Mi"]]]
         let demand = PodDemand(KubeObject(["spec": ["containers": [container, container]]]))

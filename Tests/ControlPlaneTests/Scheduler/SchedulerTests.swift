@@ -72,15 +72,20 @@ import Testing
                 == "no nodes available to schedule pods")
     }
 
-    @Test func askingForMoreThanANodeHasCannotBeHelped() {
+    @Test func askingForMoreThanANodeHasCannotBeHelped() async throws {
+        let bench = try await bench()
+        try await node(bench, "n1")
+        try await pod(bench, "p", cpu: "2")
+        try await pod(bench, "never", cpu: "2", ["preemptionPolicy": "Never"])
+        try await bench.settle()
         #expect(
-            Scheduler.message(total: 1, ["Insufficient cpu": 1], hopeless: 1, preempts: true)
-                == "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is "
-                + "not helpful for scheduling.")
+            try await bench.get(.pods, "p").condition("PodScheduled")["message"]
+                == "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        )
         #expect(
-            Scheduler.message(total: 1, ["Insufficient cpu": 1], hopeless: 0, preempts: false)
-                == "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to "
-                + "preemptionPolicy=Never.")
+            try await bench.get(.pods, "never").condition("PodScheduled")["message"]
+                == "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+        )
     }
 
     // MARK: - Who waits is woken

@@ -54,6 +54,12 @@ final class RawConnection: Sendable {
         }
     }
 
+    /// At once, for who must not wait for a thread: a few bytes.
+    func send(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = Linux.send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+
     /// nil at the end of the connection.
     func read() async throws -> [UInt8]? {
         let fd = fd

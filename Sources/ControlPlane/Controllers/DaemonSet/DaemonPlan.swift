@@ -79,12 +79,11 @@ struct DaemonPlan: Sendable {
         if let name = template["spec"]["nodeName"].string, !name.isEmpty, name != node.name { return (false, false) }
         var face = ClusterState.Node()
         face.name = node.name
-        face.labels = node.labels
-        let filters = NodeFilters(KubeObject(["spec": template["spec"]]))
-        guard filters.matchesSelectors(face) else { return (false, false) }
-        let tolerations = template["spec"]["tolerations"].elements
-        let hard = node.spec["taints"].elements.map(ClusterState.Taint.init).filter { taint in
-            taint.effect != "PreferNoSchedule" && !tolerations.contains { NodeFilters.tolerates($0, taint) }
+        face.labels = LabelSet(node.metadata["labels"])
+        guard NodeSelection(template["spec"]).matches(face) else { return (false, false) }
+        let tolerations = template["spec"]["tolerations"].elements.map(Toleration.init)
+        let hard = node.spec["taints"].elements.map(Taint.init).filter { taint in
+            taint.effect != "PreferNoSchedule" && !tolerations.contains { $0.tolerates(taint) }
         }
         return (hard.isEmpty, !hard.contains { $0.effect == "NoExecute" })
     }

@@ -88,7 +88,7 @@ extension NodeController {
         var shortest: Int64?
         for taint in taints {
             let matching = pod.spec["tolerations"].elements.filter {
-                NodeFilters.tolerates($0, ClusterState.Taint(taint))
+                Toleration($0).tolerates(Taint(taint))
             }
             guard let toleration = matching.first else { return .zero }
             if let seconds = toleration["tolerationSeconds"].int { shortest = min(shortest ?? .max, max(0, seconds)) }
