@@ -234,13 +234,13 @@ struct ClusterState: Sendable {
     mutating func count(_ placed: Placed, _ sign: Int32) {
         let i = Int(placed.node)
         let (n, demand) = (Int64(sign), classes[placed.podClass].demand)
-        rooms[i].usedCPU += n * demand.requests.milliCPU
-        rooms[i].usedMemory += n * demand.requests.memory
-        rooms[i].usedStorage += n * demand.requests.ephemeralStorage
-        rooms[i].scoredCPU += n * demand.scored.milliCPU
-        rooms[i].scoredMemory += n * demand.scored.memory
+        rooms[i].usedCPU &+= n &* demand.requests.milliCPU
+        rooms[i].usedMemory &+= n &* demand.requests.memory
+        rooms[i].usedStorage &+= n &* demand.requests.ephemeralStorage
+        rooms[i].scoredCPU &+= n &* demand.scored.milliCPU
+        rooms[i].scoredMemory &+= n &* demand.scored.memory
         rooms[i].pods += n
-        for (name, amount) in demand.requests.scalars { nodes[i].usedScalars[name, default: 0] += n * amount }
+        for (name, amount) in demand.requests.scalars { nodes[i].usedScalars[name, default: 0] &+= n &* amount }
         for port in demand.ports {
             if sign > 0 {
                 nodes[i].ports.append(port)

@@ -126,10 +126,10 @@ struct NodeFilters: Sendable {
     private func lacksRoom(_ room: ClusterState.Room, _ i: Int, _ cluster: ClusterState) -> Refusal? {
         if room.pods < room.podLimit {
             if !usesRoom { return nil }
-            if wants.scalars.isEmpty, wants.milliCPU == 0 || wants.milliCPU <= room.milliCPU - room.usedCPU,
-                wants.memory == 0 || wants.memory <= room.memory - room.usedMemory,
+            if wants.scalars.isEmpty, wants.milliCPU == 0 || wants.milliCPU <= room.milliCPU &- max(0, room.usedCPU),
+                wants.memory == 0 || wants.memory <= room.memory &- max(0, room.usedMemory),
                 wants.ephemeralStorage == 0
-                    || wants.ephemeralStorage <= room.ephemeralStorage - room.usedStorage
+                    || wants.ephemeralStorage <= room.ephemeralStorage &- max(0, room.usedStorage)
             {
                 return nil
             }
@@ -138,7 +138,7 @@ struct NodeFilters: Sendable {
         var isHopeless = false
         if room.pods + 1 > room.podLimit { reasons.append("Too many pods") }
         func check(_ name: String, _ want: Int64, _ used: Int64, _ there: Int64) {
-            guard want > 0, want > there - used else { return }
+            guard want > 0, want > there &- max(0, used) else { return }
             reasons.append("Insufficient \(name)")
             if want > there { isHopeless = true }
         }

@@ -64,14 +64,14 @@ struct NodeScores {
         switch name {
         case "cpu":
             return kind == .scored
-                ? (room.scoredCPU + demand.scored.milliCPU, room.milliCPU)
-                : (room.usedCPU + demand.requests.milliCPU, room.milliCPU)
+                ? (room.scoredCPU &+ demand.scored.milliCPU, room.milliCPU)
+                : (room.usedCPU &+ demand.requests.milliCPU, room.milliCPU)
         case "memory":
             return kind == .scored
-                ? (room.scoredMemory + demand.scored.memory, room.memory)
-                : (room.usedMemory + demand.requests.memory, room.memory)
+                ? (room.scoredMemory &+ demand.scored.memory, room.memory)
+                : (room.usedMemory &+ demand.requests.memory, room.memory)
         case "ephemeral-storage":
-            return (room.usedStorage + demand.requests.ephemeralStorage, room.ephemeralStorage)
+            return (room.usedStorage &+ demand.requests.ephemeralStorage, room.ephemeralStorage)
         default:
             // A pod that asks for none of it does not care who has it.
             guard let wanted = demand.requests.scalars[name] else { return (0, 0) }
@@ -87,10 +87,10 @@ struct NodeScores {
             guard there > 0 else { continue }
             switch profile.strategy {
             case .leastAllocated:
-                sum += weight * (used > there ? 0 : percent(there - used, there))
+                sum += weight * (used > there || used < 0 ? 0 : percent(there - used, there))
                 weights += weight
             case .mostAllocated:
-                sum += weight * percent(min(used, there), there)
+                sum += weight * percent(min(max(0, used), there), there)
                 weights += weight
             case .requestedToCapacity(let shape):
                 let score = Self.interpolate(shape, used > there ? 100 : percent(used, there))

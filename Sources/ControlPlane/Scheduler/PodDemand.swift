@@ -6,6 +6,9 @@ struct Amounts: Sendable, Hashable {
     var milliCPU: Int64 = 0
     var memory: Int64 = 0
     var ephemeralStorage: Int64 = 0
+    /// More than anybody has; small enough that sums of many are numbers still.
+    private static let limit: Int64 = 1 << 56
+
     /// Extended resources and huge pages; almost always empty.
     var scalars: [String: Int64] = [:]
 
@@ -15,20 +18,20 @@ struct Amounts: Sendable, Hashable {
         for (name, value) in object {
             guard let quantity = value.quantity else { continue }
             switch name {
-            case "cpu": milliCPU = quantity.milliValue
-            case "memory": memory = quantity.value
-            case "ephemeral-storage": ephemeralStorage = quantity.value
+            case "cpu": milliCPU = min(quantity.milliValue, Self.limit)
+            case "memory": memory = min(quantity.value, Self.limit)
+            case "ephemeral-storage": ephemeralStorage = min(quantity.value, Self.limit)
             case "pods": break
-            default: scalars[name] = quantity.value
+            default: scalars[name] = min(quantity.value, Self.limit)
             }
         }
     }
 
     static func += (a: inout Self, b: Self) {
-        a.milliCPU += b.milliCPU
-        a.memory += b.memory
-        a.ephemeralStorage += b.ephemeralStorage
-        if !b.scalars.isEmpty { a.scalars.merge(b.scalars, uniquingKeysWith: +) }
+        a.milliCPU &+= b.milliCPU
+        a.memory &+= b.memory
+        a.ephemeralStorage &+= b.ephemeralStorage
+        if !b.scalars.isEmpty { a.scalars.merge(b.scalars, uniquingKeysWith: &+) }
     }
     static func -= (a: inout Self, b: Self) {
         a.milliCPU -= b.milliCPU

@@ -33,6 +33,8 @@ package final class Scheduler: Controller {
     struct Nomination {
         var node: String
         var pod: SchedulingPod
+        /// The pod's status says so: when that says it no longer, it is over.
+        var isWritten = false
     }
 
     struct State {
@@ -100,7 +102,9 @@ package final class Scheduler: Controller {
                 return keys
             }
             if let node = pod.status["nominatedNodeName"].string, !node.isEmpty {
-                state.nominations[PodID(pod.uid)] = Nomination(node: node, pod: SchedulingPod(pod))
+                state.nominations[PodID(pod.uid)] = Nomination(node: node, pod: SchedulingPod(pod), isWritten: true)
+            } else if !state.nominations.isEmpty, state.nominations[PodID(pod.uid)]?.isWritten == true {
+                state.nominations[PodID(pod.uid)] = nil
             }
             if added || state.parked[pod.key]?.generation != pod.generation { keys.append(pod.key) }
             return keys

@@ -113,7 +113,7 @@ package struct SchedulerProfile: Sendable {
                     return "\(point).enabled: \"\(name)\" is not one that scores"
                 }
                 let weight = plugin["weight"].int(or: 0)
-                weights[name] = weight > 0 ? weight : usual
+                weights[name] = weight > 0 ? min(weight, 1 << 20) : usual
             }
         }
         return nil
@@ -130,14 +130,17 @@ package struct SchedulerProfile: Sendable {
                 let points = scoring["requestedToCapacityRatio"]["shape"].elements.map {
                     ($0["utilization"].int(or: 0), $0["score"].int(or: 0))
                 }
-                guard !points.isEmpty, zip(points, points.dropFirst()).allSatisfy({ $0.0 < $1.0 }) else {
-                    return "args.scoringStrategy.requestedToCapacityRatio.shape: expected points of rising utilization"
+                guard !points.isEmpty, zip(points, points.dropFirst()).allSatisfy({ $0.0 < $1.0 }),
+                    points.allSatisfy({ (0...100).contains($0.0) && (0...10).contains($0.1) })
+                else {
+                    return
+                        "args.scoringStrategy.requestedToCapacityRatio.shape: expected points of rising utilization (0 to 100) and score (0 to 10)"
                 }
                 strategy = .requestedToCapacity(points)
             case let other: return "args.scoringStrategy.type: \"\(other)\" is not known"
             }
             let list = scoring["resources"].elements.map {
-                ($0["name"].string ?? "", max(1, $0["weight"].int(or: 1)))
+                ($0["name"].string ?? "", min(100, max(1, $0["weight"].int(or: 1))))
             }
             if !list.isEmpty { resources = list }
         case "NodeResourcesBalancedAllocation":

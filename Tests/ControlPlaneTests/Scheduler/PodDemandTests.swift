@@ -82,6 +82,21 @@ import Testing
         #expect(demand("9", "100m", "Infeasible") == 100)
     }
 
+    @Test func absurdAmountsAreOnlyTooMuch() {
+        let absurd = KubeObject([
+            "spec": ["containers": .array(Array(repeating: Self.container("7E", "7Ei"), count: 40))]
+        ])
+        #expect(PodDemand(absurd).requests.milliCPU > 1 << 56)
+        var cluster = ClusterState()
+        var scene = NodeFiltersTests.Scene()
+        scene.pods = Array(repeating: absurd.spec, count: 100)
+        scene.enter(&cluster)
+        let waiting = NodeFiltersTests.waiting(absurd.spec)
+        #expect(NodeFilters(waiting, cluster).refusal(of: 0, cluster)?.isHopeless == true)
+        let scores = NodeScores(waiting: waiting, profile: SchedulerProfile(), namespaces: [:])
+        #expect(scores.sums(cluster, feasible: [0]).count == 1)
+    }
+
     @Test func extendedResourcesAreCountedByName() {
         let container: JSON = ["resources": ["requests": ["example.com/gpu": "2", "hugepages-2Mi": "4Mi"]]]
         let demand = PodDemand(KubeObject(["spec": ["containers": [container, container]]]))
