@@ -48,7 +48,8 @@ def test_the_name_server_tells_what_it_did(ns):
     metrics = ns.node.netns.run("curl", "-s", "-m", "3", "http://10.43.0.10:9153/metrics").stdout
     for name in (
         "coredns_dns_requests_total", "coredns_dns_responses_total", "coredns_cache_entries", "coredns_cache_hits_total",
-        "coredns_cache_misses_total", "coredns_cache_requests_total", "coredns_forward_max_concurrent_rejects_total",
+        "coredns_dns_request_duration_seconds_bucket", "coredns_cache_misses_total", "coredns_cache_requests_total",
+        "coredns_forward_max_concurrent_rejects_total",
     ):  # fmt: skip
         assert f"\n{name}{{" in metrics, name
     asked = [line for line in metrics.splitlines() if line.startswith("coredns_dns_requests_total") and 'type="A"' in line]

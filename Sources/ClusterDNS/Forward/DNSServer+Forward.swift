@@ -224,6 +224,9 @@ extension DNSServer {
     private func complete(_ key: CacheKey, _ answer: StoredAnswer?, _ state: inout State, _ now: Int64) {
         guard let pending = state.pending.removeValue(forKey: key) else { return }
         for (number, attempt) in state.attempts where attempt.key == key { end(number, &state) }
+        // The first of those who wait has waited longest.
+        let asked = pending.deadline - limits.totalNanoseconds
+        state.counters.durations.add(now - asked, times: pending.waiters.count)
         guard let answer else {
             for (waiter, client) in pending.waiters { fail(waiter, client, &state) }
             return

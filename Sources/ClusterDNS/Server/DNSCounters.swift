@@ -1,5 +1,35 @@
 import Synchronization
 
+/// How long answers took, in CoreDNS's buckets: 0.25 ms, twice as much each time, up to 8 s.
+struct DNSDurations: Sendable {
+    private static let first: Int64 = 250_000
+    private static let bounds = 16
+    private var buckets = [UInt64](repeating: 0, count: bounds + 1)
+    private var nanoseconds: Int64 = 0
+    private(set) var count: UInt64 = 0
+
+    var seconds: Double { Double(nanoseconds) / 1e9 }
+
+    /// - Parameter times: so many that were answered together, none of which took longer.
+    mutating func add(_ took: Int64, times: Int = 1) {
+        guard times > 0 else { return }
+        var (bucket, bound) = (0, Self.first)
+        while bucket < Self.bounds, took > bound { (bucket, bound) = (bucket + 1, bound * 2) }
+        buckets[bucket] &+= UInt64(times)
+        count &+= UInt64(times)
+        nanoseconds &+= max(0, took) &* Int64(times)
+    }
+
+    /// Each bound, as text in seconds, with all that took no longer.
+    var cumulative: [(bound: String, count: UInt64)] {
+        var sum: UInt64 = 0
+        return buckets.enumerated().map { index, count in
+            sum &+= count
+            return (index < Self.bounds ? "\(Double(Self.first << Int64(index)) / 1e9)" : "+Inf", sum)
+        }
+    }
+}
+
 /// What the server did, under CoreDNS's names so that dashboards for it go on working.
 struct DNSCounters: Sendable {
     private var requests: [DNSType: (datagram: UInt64, stream: UInt64)] = [:]
@@ -10,6 +40,8 @@ struct DNSCounters: Sendable {
     var forwardFailures: UInt64 = 0
     /// Questions beyond what may wait.
     var rejected: UInt64 = 0
+
+    var durations = DNSDurations()
 
     mutating func count(_ type: DNSType, isDatagram: Bool) {
         // Types without a name of their own are counted together: a client must not make the table grow.
@@ -41,6 +73,13 @@ struct DNSCounters: Sendable {
             out +=
                 "coredns_dns_responses_total{plugin=\"\",rcode=\"\(text)\",\(server),view=\"\",zone=\".\"} \(count)\n"
         }
+        let duration = "coredns_dns_request_duration_seconds"
+        family(duration, "histogram", "Histogram of the time (in seconds) each request took per zone.")
+        for (bound, count) in durations.cumulative {
+            out += "\(duration)_bucket{\(server),view=\"\",zone=\".\",le=\"\(bound)\"} \(count)\n"
+        }
+        out += "\(duration)_sum{\(server),view=\"\",zone=\".\"} \(durations.seconds)\n"
+        out += "\(duration)_count{\(server),view=\"\",zone=\".\"} \(durations.count)\n"
         family("coredns_cache_entries", "gauge", "The number of elements in the cache.")
         out += "coredns_cache_entries{\(server),type=\"success\",view=\"\",zones=\".\"} \(cacheEntries)\n"
         let plain: [(String, String, UInt64)] = [

@@ -154,6 +154,9 @@ package final class DNSServer: Sendable {
                     if isKnown == nil { answer(message, .datagram(fd, batch.client(index)), &state, now, batch, index) }
                 }
                 batch.send(fd)
+                if batch.answered > 0 {
+                    state.counters.durations.add(MonotonicClock.now() - now, times: batch.answered)
+                }
                 return count == DatagramBatch.size
             }
             if !goesOn { return }
@@ -183,6 +186,7 @@ package final class DNSServer: Sendable {
             case .reply(let bytes, let code, let isStable):
                 state.counters.count(code)
                 give(bytes)
+                if batch == nil { state.counters.durations.add(MonotonicClock.now() - now) }
                 if isStable, isDatagram { state.prepared.keep(message, bytes, query.type, code) }
             case .forward(let key, let waiter): forward(key, waiter, client, &state, now)
             }

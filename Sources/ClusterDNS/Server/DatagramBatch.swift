@@ -13,7 +13,7 @@ final class DatagramBatch: @unchecked Sendable {
         byteCount: size * (room + answerRoom), alignment: 16)
     private let received = UnsafeMutablePointer<k3s_datagram>.allocate(capacity: size)
     private let answers = UnsafeMutablePointer<k3s_datagram>.allocate(capacity: size)
-    private var answered = 0
+    private(set) var answered = 0
 
     deinit {
         bytes.deallocate()

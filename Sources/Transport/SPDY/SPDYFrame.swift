@@ -117,9 +117,9 @@ struct SPDYDecoder: ~Copyable {
     private var buffer: [UInt8] = []
     private var start = 0
 
-    init() throws(ZlibError) {
-        inflater = try Inflater(dictionary: SPDYHeaderBlock.dictionary)
-    }
+    // In two steps: where the first throws, Swift 6.2 would let go of the fields' initial values twice.
+    init() throws(ZlibError) { self.init(try Inflater(dictionary: SPDYHeaderBlock.dictionary)) }
+    private init(_ inflater: consuming Inflater) { self.inflater = inflater }
 
     mutating func feed(_ bytes: [UInt8]) {
         if start == buffer.count {
