@@ -33,10 +33,14 @@ package struct LogReader: ~Copyable {
         let opened = try FileDescriptor.open(path, O_RDONLY)
         let status = try opened.status()
         if let lines = options.tailLines { Self.seek(opened.raw, size: Int64(status.st_size), toLast: lines) }
-        (self.path, self.options) = (path, options)
-        inode = UInt64(status.st_ino)
+        self.init(path, options, opened, inode: UInt64(status.st_ino))
+    }
+
+    /// Apart from what throws, after which Swift 6.2 would let go of the initial values twice.
+    private init(_ path: String, _ options: LogOptions, _ file: consuming FileDescriptor, inode: UInt64) {
+        (self.path, self.options, self.inode) = (path, options, inode)
         left = options.limitBytes ?? .max
-        file = opened
+        self.file = file
     }
 
     /// All of `limitBytes` has been given.
