@@ -28,7 +28,7 @@ package final class NFTablesSocket: Sendable {
         var batch = MessageBuffer(capacity: min(4096 + elements, 16 << 20))
         NFTablesSocket.encode(commands, into: &batch)
         batch.askForLastAnswer(before: 1)
-        do { try socket.request(&batch, operation()) } catch {
+        do { try socket.request(&batch, operation(), isBatch: true) } catch {
             throw NFTablesSocket.explain(error, commands)
         }
         return batch.count

@@ -61,8 +61,12 @@ package final class NetlinkSocket: Sendable {
     /// Sends the messages in `buffer` as one datagram and waits until the last one that asks for an ack has it.
     /// The first error stops nothing in the kernel for rtnetlink (each message stands alone); for nf_tables it undoes
     /// the batch. It is thrown after all answers are in.
-    package func request(_ buffer: inout MessageBuffer, _ operation: @autoclosure () -> String) throws(NetlinkError) {
-        let failure = try exchange(&buffer, operation) { _ in }
+    /// - Parameter isBatch: the first message begins a batch. An error of that one is about all of it; where the kernel has
+    ///   no such subsystem there is no other answer.
+    package func request(
+        _ buffer: inout MessageBuffer, _ operation: @autoclosure () -> String, isBatch: Bool = false
+    ) throws(NetlinkError) {
+        let failure = try exchange(&buffer, operation, isBatch: isBatch) { _ in }
         if let failure { throw failure }
     }
 
@@ -101,7 +105,8 @@ package final class NetlinkSocket: Sendable {
     // MARK: exchange
 
     private func exchange(
-        _ buffer: inout MessageBuffer, _ operation: () -> String, isDump: Bool = false, _ handle: (MessageView) -> Void
+        _ buffer: inout MessageBuffer, _ operation: () -> String, isDump: Bool = false, isBatch: Bool = false,
+        _ handle: (MessageView) -> Void
     ) throws(NetlinkError) -> NetlinkError? {
         switch buffer.failure {
         case .limit(let bytes)?: throw NetlinkError(EMSGSIZE, operation(), hint: "the request is over \(bytes) bytes")
@@ -117,7 +122,9 @@ package final class NetlinkSocket: Sendable {
                 state.sequence = last &+ 1
                 try send(&buffer, &state, operation)
                 guard let final = isDump ? last : answered else { return .success(nil) }
-                return .success(try receive(first: first, final: final, isDump: isDump, operation, handle))
+                return .success(
+                    try receive(
+                        first: first, final: final, isDump: isDump, isBatch: isBatch, operation, handle))
             } catch { return .failure(error) }
         }
         return try outcome.get()
@@ -155,7 +162,8 @@ package final class NetlinkSocket: Sendable {
 
     /// Returns the first error among the answers; throws when the conversation itself broke.
     private func receive(
-        first: UInt32, final: UInt32, isDump: Bool, _ operation: () -> String, _ handle: (MessageView) -> Void
+        first: UInt32, final: UInt32, isDump: Bool, isBatch: Bool, _ operation: () -> String,
+        _ handle: (MessageView) -> Void
     ) throws(NetlinkError) -> NetlinkError? {
         let storage = UnsafeMutableRawBufferPointer.allocate(byteCount: NetlinkSocket.receiveCapacity, alignment: 8)
         defer { storage.deallocate() }
@@ -180,7 +188,7 @@ package final class NetlinkSocket: Sendable {
                     if code != 0, failure == nil {
                         failure = error(code, message, operation, index: Int(message.sequence &- first))
                     }
-                    if message.sequence == final { return failure }
+                    if message.sequence == final || isBatch && code != 0 && message.sequence == first { return failure }
                 case 3:
                     let code = message.payload.load(0, as: Int32.self) ?? 0
                     if message.flags.contains(.dumpInterrupted) { handle(message) }
