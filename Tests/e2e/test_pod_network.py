@@ -127,7 +127,9 @@ def test_iperf3_between_pods_of_two_nodes(pair, transport):
     try:
         client = [*in_pod(pair.server), "iperf3", "-J", "-t", "1", *transport, "-c", two]
         wait_until("iperf3 listens", lambda: "5201" in run(*in_pod(pair.agents[2]), "ss", "-ltn").stdout)
-        end = json.loads(run(*client, check=False).stdout)["end"]
+        report = json.loads(run(*client, check=False).stdout)
+        assert "error" not in report, report
+        end = report["end"]
         received = end["sum"] if transport else end["sum_received"]
         assert received["bytes"] > 1_000_000, end
     finally:

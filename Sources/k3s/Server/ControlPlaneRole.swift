@@ -136,7 +136,7 @@ struct ControlPlaneRole: Sendable {
         tls.requireClientCertificate = false
         tls.frontProxyCAPEM = pki.requestHeader.pem
         let (handler, supervisor) = (api.handler, supervisor)
-        let http = HTTPServerConfiguration(hooks: APIServer.hooks)
+        let http = HTTPServerConfiguration(hooks: APIServer.hooks, gzip: true)
         listener = HTTPServer(group: group, tls: try TLSServerContext(tls), configuration: http) { request in
             if let answer = await supervisor.handle(request) { return answer }
             return await handler(request)
