@@ -37,7 +37,8 @@ package struct FlowSchemaController: Controller {
         next.setCondition(
             "Dangling", status: isThere ? "False" : "True", reason: isThere ? "Found" : "NotFound",
             message: begin + (isThere ? "and it exists" : "but there is no such object"), now: clock.now())
-        try await client.writeStatus(next.status, of: schema, FlowControlDefaults.schemas)
+        // Others may have conditions there: what was changed meanwhile is read anew.
+        if next.status != schema.status { _ = try await client.updateStatus(FlowControlDefaults.schemas, next) }
         return nil
     }
 }
