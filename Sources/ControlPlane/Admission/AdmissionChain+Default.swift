@@ -13,14 +13,17 @@ extension AdmissionChain {
 
     /// Nodes may ask for tokens of audiences that their pods do not name where the authorizer lets them.
     package mutating func setNodeRestriction(_ authorizer: any Authorizer) {
-        for i in plugins.indices where plugins[i].name == "NodeRestriction" {
-            plugins[i] = .nodeRestriction(authorizer: authorizer)
-        }
+        replace(with: .nodeRestriction(authorizer: authorizer))
     }
 
     /// Pod security by a configuration file rather than by labels alone.
     package mutating func setPodSecurity(_ configuration: PodSecurityConfiguration) {
-        for i in plugins.indices where plugins[i].name == "PodSecurity" { plugins[i] = .podSecurity(configuration) }
+        replace(with: .podSecurity(configuration))
+    }
+
+    /// Takes the place of the plug-in of the same name.
+    private mutating func replace(with plugin: AdmissionPlugin) {
+        for i in plugins.indices where plugins[i].name == plugin.name { plugins[i] = plugin }
     }
 }
 

@@ -4,7 +4,7 @@ package import KubeAPI
 extension AdmissionPlugin {
     /// Containers and claims get the defaults of their namespace's limit ranges and stay within them.
     package static let limitRanger = AdmissionPlugin(
-        "LimitRanger", operations: [.create, .update], resources: [.pods, LimitRanger.claims],
+        "LimitRanger", operations: [.create, .update], resources: [.pods, .persistentVolumeClaims],
         mutate: { request, registry throws(APIError) in
             guard request.resource == .pods, request.operation == .create, LimitRanger.concerns(request) else { return }
             for range in try LimitRanger.ranges(request.namespace, registry) {
@@ -27,7 +27,6 @@ extension AdmissionPlugin {
 
 /// Source: plugin/pkg/admission/limitranger.
 enum LimitRanger {
-    static let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     private static let limitRanges = GroupVersionResource("", "v1", "limitranges")
     private static let annotation = "kubernetes.io/limit-ranger"
 
@@ -35,7 +34,8 @@ enum LimitRanger {
     static func concerns(_ request: borrowing AdmissionRequest) -> Bool {
         if request.old?.isBeingDeleted ?? false { return false }
         if request.subresource == "resize" { return request.resource == .pods }
-        return request.subresource.isEmpty && (request.operation == .create || request.resource == claims)
+        return request.subresource.isEmpty
+            && (request.operation == .create || request.resource == .persistentVolumeClaims)
     }
 
     static func ranges(_ namespace: String, _ registry: Registry) throws(APIError) -> [KubeObject] {

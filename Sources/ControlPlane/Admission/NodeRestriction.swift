@@ -9,8 +9,8 @@ extension AdmissionPlugin {
         AdmissionPlugin(
             "NodeRestriction", operations: [.create, .update, .delete],
             resources: [
-                .nodes, .pods, .leases, .serviceAccounts, NodeRestriction.claims, NodeRestriction.slices,
-                GroupVersionResource("storage.k8s.io", "v1", "csinodes"),
+                .nodes, .pods, .leases, .serviceAccounts, .persistentVolumeClaims,
+                NodeRestriction.slices, .csiNodes,
             ],
             validate: { request, registry throws(APIError) in
                 guard let node = Supervisor.node(of: request.scope.user) else { return }
@@ -24,7 +24,6 @@ extension AdmissionPlugin {
 
 /// Source: k8s.io/kubernetes/plugin/pkg/admission/noderestriction.
 enum NodeRestriction {
-    static let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     static let slices = GroupVersionResource("resource.k8s.io", "v1", "resourceslices")
 
     static func check(_ request: AdmissionRequest, _ node: String, _ registry: Registry) throws(APIError) {
@@ -33,7 +32,7 @@ enum NodeRestriction {
         case .nodes: try nodes(request, node)
         case .leases: try leases(request, node)
         case .serviceAccounts: try tokens(request, node, registry)
-        case claims:
+        case .persistentVolumeClaims:
             guard request.subresource == "status" else {
                 throw request.forbidden("may only update PVC status")
             }

@@ -76,7 +76,7 @@ enum Tolerations {
             let key = toleration["key"].string ?? ""
             let same = byKey[key] ?? []
             if same.count > 256 {
-                if Self.search(same, i) { merged.append(toleration) }
+                if same.sortedContains(i) { merged.append(toleration) }
                 continue
             }
             let rivals = key.isEmpty ? same : same + universal
@@ -88,16 +88,6 @@ enum Tolerations {
             if !redundant { merged.append(toleration) }
         }
         return merged
-    }
-
-    private static func search(_ sorted: [Int], _ index: Int) -> Bool {
-        var (low, high) = (0, sorted.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if sorted[middle] == index { return true }
-            if sorted[middle] < index { low = middle + 1 } else { high = middle }
-        }
-        return false
     }
 
     private static func covers(_ wide: JSON, _ narrow: JSON) -> Bool {

@@ -4,7 +4,7 @@ package import KubeAPI
 extension AdmissionPlugin {
     /// A claim that names no class gets the default one. Source: plugin/pkg/admission/storage/storageclass/setdefault.
     package static let defaultStorageClass = AdmissionPlugin(
-        "DefaultStorageClass", operations: [.create], resources: [QuotaUsage.claims],
+        "DefaultStorageClass", operations: [.create], resources: [.persistentVolumeClaims],
         mutate: { request, registry throws(APIError) in
             guard request.subresource.isEmpty, request.object.spec["storageClassName"].isNull,
                 request.object.annotations["volume.beta.kubernetes.io/storage-class"] == nil,
@@ -35,7 +35,7 @@ extension AdmissionPlugin {
     /// A claim grows only where its class says that this can be done.
     /// Source: plugin/pkg/admission/storage/persistentvolume/resize.
     package static let persistentVolumeClaimResize = AdmissionPlugin(
-        "PersistentVolumeClaimResize", operations: [.update], resources: [QuotaUsage.claims],
+        "PersistentVolumeClaimResize", operations: [.update], resources: [.persistentVolumeClaims],
         validate: { request, registry throws(APIError) in
             guard request.subresource.isEmpty, let old = request.old,
                 let wanted = request.object.spec["resources"]["requests"]["storage"].quantity,

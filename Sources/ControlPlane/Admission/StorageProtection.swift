@@ -5,10 +5,9 @@ package import KubeAPI
 /// Source: plugin/pkg/admission/storage/storageobjectinuseprotection, pkg/controller/volume (pvcprotection, pvprotection,
 /// vacprotection).
 enum StorageFinalizer {
-    static let volumes = GroupVersionResource("", "v1", "persistentvolumes")
     static let classes = GroupVersionResource("storage.k8s.io", "v1", "volumeattributesclasses")
     static let names: [GroupVersionResource: String] = [
-        volumes: "kubernetes.io/pv-protection", QuotaUsage.claims: "kubernetes.io/pvc-protection",
+        .persistentVolumes: "kubernetes.io/pv-protection", .persistentVolumeClaims: "kubernetes.io/pvc-protection",
         classes: "kubernetes.io/vac-protection",
     ]
 }

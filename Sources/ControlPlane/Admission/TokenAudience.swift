@@ -38,14 +38,12 @@ extension NodeRestriction {
             let tokens = volume["projected"]["sources"].elements.map { $0["serviceAccountToken"] }
             if tokens.contains(where: { !$0.isNull && $0["audience"].string ?? "" == audience }) { return true }
             if let driver = volume["csi"]["driver"].string { drivers.insert(driver) }
-            var claim = volume["persistentVolumeClaim"]["claimName"].string
-            if !volume["ephemeral"].isNull { claim = pod.name + "-" + (volume["name"].string ?? "") }
-            guard let claim else { continue }
+            guard let claim = pod.claimName(of: volume) else { continue }
             let bound = try registry.get(
-                try registry.resource(claims), namespace: pod.namespace, name: claim
+                try registry.resource(.persistentVolumeClaims), namespace: pod.namespace, name: claim
             ).decode().spec["volumeName"].string
             let disk = try registry.get(
-                try registry.resource(StorageFinalizer.volumes), namespace: "", name: bound ?? ""
+                try registry.resource(.persistentVolumes), namespace: "", name: bound ?? ""
             ).decode()
             if let driver = disk.spec["csi"]["driver"].string { drivers.insert(driver) }
         }

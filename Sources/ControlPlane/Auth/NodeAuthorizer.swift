@@ -27,7 +27,6 @@ package struct AuthorizerChain: Authorizer {
 package final class NodeAuthorizer: Authorizer {
     /// Kept answers of pods; a node has some hundred pods at most.
     private static let limit = 4096
-    private static let volumes = GroupVersionResource("", "v1", "persistentvolumes")
 
     private struct Known: Sendable {
         var revision: Int64
@@ -187,7 +186,7 @@ package final class NodeAuthorizer: Authorizer {
             return RawJSON.text(of: ["spec", "nodeName"], in: entry.value) == node
         case .volume:
             // The volume's claim must be that of a pod.
-            guard let volumes = registry.resources[Self.volumes],
+            guard let volumes = registry.resources[.persistentVolumes],
                 let volume = try? registry.get(volumes, namespace: "", name: a.name).decode(),
                 let namespace = volume.spec["claimRef"]["namespace"].string,
                 let claim = volume.spec["claimRef"]["name"].string
@@ -280,10 +279,7 @@ struct PodReferences: Sendable, Equatable {
         for volume in spec["volumes"].elements {
             add(volume["secret"]["secretName"], \.secrets)
             add(volume["configMap"]["name"], \.configMaps)
-            add(volume["persistentVolumeClaim"]["claimName"], \.claims)
-            if !volume["ephemeral"].isNull, let name = volume["name"].string {
-                claims.insert(pod.name + "-" + name)
-            }
+            if let name = pod.claimName(of: volume), !name.isEmpty { claims.insert(name) }
             for source in volume["projected"]["sources"].elements {
                 add(source["secret"]["name"], \.secrets)
                 add(source["configMap"]["name"], \.configMaps)

@@ -63,9 +63,14 @@ package struct WatchSource: Sendable {
     }
 
     /// The controller that owns the object, if it is of this kind.
-    package static func owner(_ kind: String, of resource: GroupVersionResource) -> WatchSource {
-        WatchSource(resource) { object, _ in
-            guard let owner = object.controller, owner.kind == kind else { return [] }
+    /// - Parameter onlyDeleted: whatever else happens to the object is the controller's own doing.
+    package static func owner(
+        _ kind: String, of resource: GroupVersionResource, onlyDeleted: Bool = false
+    ) -> WatchSource {
+        WatchSource(resource) { object, event in
+            guard let owner = object.controller, owner.kind == kind, event == .deleted || !onlyDeleted else {
+                return []
+            }
             return [ObjectKey(namespace: object.namespace, name: owner.name)]
         }
     }

@@ -29,6 +29,12 @@ extension KubeObject {
         return at <= now ? (true, nil) : (false, at.duration(since: now))
     }
 
+    /// The claim behind one of the pod's volumes: the one it names, or the one that is made for it.
+    package func claimName(of volume: JSON) -> String? {
+        if let name = volume["persistentVolumeClaim"]["claimName"].string { return name }
+        return volume["ephemeral"].isNull ? nil : "\(name)-\(volume["name"].string ?? "")"
+    }
+
     /// A pod as a workload's template describes it, owned by the workload.
     package static func pod(from template: JSON, generateName: String, owner: KubeObject) -> KubeObject {
         var pod = KubeObject(["apiVersion": "v1", "kind": "Pod"])

@@ -94,7 +94,6 @@ extension GroupVersionResource {
     package static let jobs = Self("batch", "v1", "jobs")
     package static let cronJobs = Self("batch", "v1", "cronjobs")
     package static let replicationControllers = Self("", "v1", "replicationcontrollers")
-    package static let persistentVolumeClaims = Self("", "v1", "persistentvolumeclaims")
     package static let podDisruptionBudgets = Self("policy", "v1", "poddisruptionbudgets")
     package static let resourceQuotas = Self("", "v1", "resourcequotas")
     package static let horizontalPodAutoscalers = Self("autoscaling", "v2", "horizontalpodautoscalers")

@@ -60,8 +60,7 @@ struct NodeFilters: Sendable {
         self.volumes = volumes
         spread = SpreadCounts(waiting, cluster)
         affinity = AffinityCounts(waiting, cluster, namespaces)
-        added =
-            profile.addedAffinity.isNull ? nil : NodeSelection(["affinity": ["nodeAffinity": profile.addedAffinity]])
+        added = profile.addedAffinity
         ports = waiting.pod.demand.ports
         wants = waiting.pod.demand.requests
         usesRoom =

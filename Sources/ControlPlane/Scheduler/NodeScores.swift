@@ -43,10 +43,7 @@ struct NodeScores {
     }
 
     private func nodeAffinity(_ cluster: ClusterState, _ feasible: [Int]) -> [Int64]? {
-        var preferred = waiting.selection.preferred
-        if !profile.addedAffinity.isNull {
-            preferred += NodeSelection(["affinity": ["nodeAffinity": profile.addedAffinity]]).preferred
-        }
+        let preferred = waiting.selection.preferred + (profile.addedAffinity?.preferred ?? [])
         guard !preferred.isEmpty else { return nil }
         let sums = feasible.map { i in
             preferred.reduce(Int64(0)) { $0 + ($1.term.matches(cluster.nodes[i]) ? $1.weight : 0) }
@@ -158,17 +155,20 @@ struct NodeScores {
         let most = Int64(waiting.containers) * (1000 << 20)
         return feasible.map { i in
             var sum: Int64 = 0
-            for (hash, size) in known where Self.contains(cluster.nodes[i].images, hash) { sum += Int64(size) }
+            for (hash, size) in known where cluster.nodes[i].images.sortedContains(hash) { sum += Int64(size) }
             return 100 * (min(max(sum, least), most) - least) / (most - least)
         }
     }
+}
 
-    private static func contains(_ sorted: [UInt64], _ value: UInt64) -> Bool {
-        var (low, high) = (0, sorted.count)
+extension Array where Element: Comparable {
+    /// Whether a value is among elements that are in their order, found by halving.
+    func sortedContains(_ value: Element) -> Bool {
+        var (low, high) = (0, count)
         while low < high {
             let middle = (low + high) / 2
-            if sorted[middle] < value { low = middle + 1 } else { high = middle }
+            if self[middle] < value { low = middle + 1 } else { high = middle }
         }
-        return low < sorted.count && sorted[low] == value
+        return low < count && self[low] == value
     }
 }

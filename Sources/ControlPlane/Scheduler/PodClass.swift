@@ -106,7 +106,6 @@ struct PodClasses: Sendable {
     private var free: [Int32] = []
     /// Those whose pods have something to say about other pods: empty in most clusters.
     private(set) var withAffinity: [Int32] = []
-    private(set) var withVolumes = 0
 
     var count: Int { list.count }
     subscript(number: Int32) -> PodClass {
@@ -129,7 +128,6 @@ struct PodClasses: Sendable {
         }
         numbers[podClass] = number
         if !podClass.affinity.isEmpty { withAffinity.append(number) }
-        if !podClass.volumes.isEmpty { withVolumes += 1 }
         return number
     }
 
@@ -139,7 +137,6 @@ struct PodClasses: Sendable {
         let podClass = list[Int(number)]
         numbers[podClass] = nil
         if !podClass.affinity.isEmpty { withAffinity.removeAll { $0 == number } }
-        if !podClass.volumes.isEmpty { withVolumes -= 1 }
         list[Int(number)] = PodClass()
         free.append(number)
     }

@@ -22,11 +22,11 @@ extension Scheduler {
                         "resourceVersion": .string(String(claim.resourceVersion)),
                     ]
                     volume.annotations[VolumeMatch.boundByController] = "yes"
-                    _ = try await client.update(.volumes, volume)
+                    _ = try await client.update(.persistentVolumes, volume)
                 } else if claim.annotations[VolumeMatch.selectedNode] != name {
                     var claim = claim
                     claim.annotations[VolumeMatch.selectedNode] = name
-                    _ = try await client.update(.claims, claim)
+                    _ = try await client.update(.persistentVolumeClaims, claim)
                 }
             }
         } catch {

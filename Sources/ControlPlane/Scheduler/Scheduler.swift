@@ -2,13 +2,6 @@ internal import Codecs
 package import KubeAPI
 import Synchronization
 
-extension GroupVersionResource {
-    static let claims = Self("", "v1", "persistentvolumeclaims")
-    static let volumes = Self("", "v1", "persistentvolumes")
-    static let storageClasses = Self("storage.k8s.io", "v1", "storageclasses")
-    static let csiNodes = Self("storage.k8s.io", "v1", "csinodes")
-}
-
 /// Chooses a node for each pod that has none.
 ///
 /// A controller like the others: a key is a pod that waits. It differs in keeping `ClusterState`, fed by the same events;
@@ -84,7 +77,7 @@ package final class Scheduler: Controller {
                 return []
             },
         ]
-        for resource in [GroupVersionResource.claims, .volumes, .storageClasses] {
+        for resource in [GroupVersionResource.persistentVolumeClaims, .persistentVolumes, .storageClasses] {
             sources.append(
                 WatchSource(resource, needsMetadataOnly: true) { [self] _, _ in state.withLock { $0.wake(.storage) } })
         }

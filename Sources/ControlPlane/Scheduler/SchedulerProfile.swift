@@ -27,7 +27,8 @@ package struct SchedulerProfile: Sendable {
     var ignoresPreferredTermsOfExistingPods = false
     /// Of those that score, by name.
     var weights = SchedulerProfile.defaultWeights
-    var addedAffinity: JSON = .null
+    /// What every pod's node affinity is beside its own.
+    var addedAffinity: NodeSelection?
     /// nil: the system's (hosts and zones).
     var defaultConstraints: [JSON]?
     /// 0: fewer the larger the cluster is.
@@ -154,7 +155,9 @@ package struct SchedulerProfile: Sendable {
             if args["defaultingType"].string == "List" || !args["defaultConstraints"].isNull {
                 defaultConstraints = args["defaultConstraints"].elements
             }
-        case "NodeAffinity": addedAffinity = args["addedAffinity"]
+        case "NodeAffinity":
+            let added = args["addedAffinity"]
+            addedAffinity = added.isNull ? nil : NodeSelection(["affinity": ["nodeAffinity": added]])
         case "DefaultPreemption", "VolumeBinding": break
         default: return "name: \"\(plugin)\" has no arguments here"
         }

@@ -46,7 +46,6 @@ struct WaitingPod: Sendable {
     let containers: Int
     /// Of the controller, for default spreading.
     let owner: OwnerReference?
-    let schedulerName: String
 
     init(_ object: KubeObject) {
         let spec = object.spec
@@ -66,7 +65,6 @@ struct WaitingPod: Sendable {
         }
         containers = all.count
         owner = object.controller
-        schedulerName = spec["schedulerName"].string ?? "default-scheduler"
     }
 
     func tolerates(_ taint: Taint) -> Bool { tolerations.contains { $0.tolerates(taint) } }

@@ -12,9 +12,11 @@ extension VolumeNeeds {
         var hasUnbound = false
         var candidates: [KubeObject]?
         for name in names {
-            guard let claim = try await client.getIfPresent(.claims, namespace: pod.namespace, name: name) else {
+            guard
+                let claim = try await client.getIfPresent(.persistentVolumeClaims, namespace: pod.namespace, name: name)
+            else {
                 let isEphemeral = object.spec["volumes"].elements.contains {
-                    !$0["ephemeral"].isNull && "\(object.name)-\($0["name"].string ?? "")" == name
+                    !$0["ephemeral"].isNull && object.claimName(of: $0) == name
                 }
                 needs.failure =
                     isEphemeral
@@ -34,7 +36,7 @@ extension VolumeNeeds {
             }
             if claim.spec["accessModes"].elements.contains("ReadWriteOncePod") { needs.exclusive.append(name) }
             if !volumeName.isEmpty, !claim.annotations["pv.kubernetes.io/bind-completed", default: ""].isEmpty {
-                if let volume = try await client.getIfPresent(.volumes, namespace: "", name: volumeName) {
+                if let volume = try await client.getIfPresent(.persistentVolumes, namespace: "", name: volumeName) {
                     needs.bound.append(volume)
                     if let driver = volume.spec["csi"]["driver"].string { needs.csi[driver, default: 0] += 1 }
                 } else {
@@ -52,7 +54,7 @@ extension VolumeNeeds {
                 hasUnbound = true
                 continue
             }
-            if candidates == nil { candidates = try await client.list(.volumes).decoded() }
+            if candidates == nil { candidates = try await client.list(.persistentVolumes).decoded() }
             let fitting = VolumeMatch.candidates(claim, candidates ?? [])
             let need = Delayed(claim: claim, storageClass: storageClass, volumes: fitting)
             if need.isProvisioned, let driver = storageClass["provisioner"].string {
@@ -81,7 +83,7 @@ extension VolumeNeeds {
             return
         }
         var volumes = listed ?? []
-        if listed == nil { volumes = try await client.list(.volumes).decoded() }
+        if listed == nil { volumes = try await client.list(.persistentVolumes).decoded() }
         for volume in volumes {
             guard let driver = volume.spec["csi"]["driver"].string else { continue }
             let claim = volume.spec["claimRef"]

@@ -10,12 +10,7 @@ struct VolumeUse: Sendable, Hashable {
 
     static func list(_ pod: KubeObject) -> [VolumeUse] {
         pod.spec["volumes"].elements.compactMap { volume in
-            if let name = volume["persistentVolumeClaim"]["claimName"].string {
-                return VolumeUse(kind: .claim, name: name)
-            }
-            if !volume["ephemeral"].isNull {
-                return VolumeUse(kind: .claim, name: "\(pod.name)-\(volume["name"].string ?? "")")
-            }
+            if let name = pod.claimName(of: volume) { return VolumeUse(kind: .claim, name: name) }
             if let iqn = volume["iscsi"]["iqn"].string {
                 return VolumeUse(
                     kind: .disk, name: "iscsi \(iqn)", isReadOnly: volume["iscsi"]["readOnly"].bool ?? false)

@@ -1,6 +1,16 @@
 internal import Codecs
 internal import KubeAPI
 
+/// Texts by text, as drivers are given them.
+private enum TextMap {
+    private static let limit = 256 * 1024
+
+    static func checkSize(_ map: JSONObject, _ path: String, _ check: inout Validation) {
+        let size = map.members.reduce(0) { $0 + $1.key.utf8.count + ($1.value.string ?? "").utf8.count }
+        if size > limit { check.add(.tooLong(path, limit: limit)) }
+    }
+}
+
 /// Source: ValidateStorageClass of pkg/apis/storage/validation.
 struct StorageClassStrategy: ResourceStrategy {
     var returnsDeletedObject: Bool { true }
@@ -33,8 +43,7 @@ struct StorageClassStrategy: ResourceStrategy {
                 .init(.tooLong, "parameters", "Too long: may not be more than 512 items"))
         }
         if parameters.keys.contains("") { check.add(.invalid("parameters", "", "field can not be empty.")) }
-        let size = parameters.members.reduce(0) { $0 + $1.key.utf8.count + ($1.value.string ?? "").utf8.count }
-        if size > 256 * 1024 { check.add(.tooLong("parameters", limit: 256 * 1024)) }
+        TextMap.checkSize(parameters, "parameters", &check)
         var seen: Set<String> = []
         for (i, term) in object["allowedTopologies"].elements.enumerated() {
             let path = "allowedTopologies[\(i)]"
@@ -179,14 +188,13 @@ struct VolumeAttachmentStrategy: ResourceStrategy {
             if message.utf8.count > 1024 { check.add(.tooLong("status.\(key).message", limit: 1024)) }
         }
         let metadata = object.status["attachmentMetadata"].object ?? JSONObject()
-        let size = metadata.members.reduce(0) { $0 + $1.key.utf8.count + ($1.value.string ?? "").utf8.count }
-        if size > 256 * 1024 { check.add(.tooLong("status.attachmentMetadata", limit: 256 * 1024)) }
+        TextMap.checkSize(metadata, "status.attachmentMetadata", &check)
     }
 }
 
 /// How pods are run. Source: pkg/apis/node/validation.
 struct RuntimeClassStrategy: ResourceStrategy {
-    private static let rules = RuleStrategy([.required("handler"), .name("handler", .label), .immutable("handler")])
+    private static let rules = RuleStrategy([.required("handler"), .name("handler", .label)])
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         Self.rules.validateCreate(object, &check)

@@ -240,8 +240,3 @@ package struct VolumeManager: Sendable {
         }
     }
 }
-
-extension GroupVersionResource {
-    static let persistentVolumeClaims = Self("", "v1", "persistentvolumeclaims")
-    static let persistentVolumes = Self("", "v1", "persistentvolumes")
-}

@@ -17,15 +17,8 @@ struct APIServerArguments {
     /// - Parameter arguments: each `name=value`; a name alone stands for `true`.
     init(_ arguments: [String]) {
         for argument in arguments {
-            var text = argument[...]
-            while text.first == "-" { text.removeFirst() }
-            let equals = text.firstIndex(of: "=") ?? text.endIndex
-            let name = String(text[..<equals])
-            if Self.known.contains(name) {
-                values[name] = equals == text.endIndex ? "true" : String(text[text.index(after: equals)...])
-            } else {
-                idle.append(name)
-            }
+            let (name, value) = ComponentArgument.parse(argument)
+            if Self.known.contains(name) { values[name] = value ?? "true" } else { idle.append(name) }
         }
     }
 
@@ -79,13 +72,7 @@ struct APIServerArguments {
     }
 
     private func parsed<T>(_ name: String, _ path: String, _ parse: ([UInt8]) throws -> T) throws -> T {
-        do {
-            return try parse(try Files.read(path, limit: 1 << 20))
-        } catch let error as APIError {
-            throw StartupError("--kube-apiserver-arg=\(name): \(error.message)")
-        } catch {
-            throw StartupError("--kube-apiserver-arg=\(name): \(error)")
-        }
+        try ComponentArgument.file("kube-apiserver-arg=\(name)", path, parse)
     }
 
     private func number(_ name: String) throws -> Int64? {

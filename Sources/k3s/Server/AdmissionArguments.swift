@@ -10,17 +10,12 @@ enum AdmissionArguments {
     static func podSecurity(_ arguments: [String]) throws -> PodSecurityConfiguration? {
         var path: String?
         for argument in arguments {
-            let parts = argument.drop { $0 == "-" }.split(
-                separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, parts[0] == flag { path = String(parts[1]) }
+            let (name, value) = ComponentArgument.parse(argument)
+            if name == flag, let value { path = value }
         }
         guard let path, !path.isEmpty else { return nil }
-        do {
-            return try PodSecurityConfiguration.read(try Files.read(path, limit: 1 << 20), path: path) {
-                try Files.read($0, limit: 1 << 20)
-            }
-        } catch {
-            throw StartupError("--kube-apiserver-arg=\(flag): \(error)")
+        return try ComponentArgument.file("kube-apiserver-arg=\(flag)", path) {
+            try PodSecurityConfiguration.read($0, path: path) { try Files.read($0, limit: 1 << 20) }
         }
     }
 }

@@ -1,6 +1,4 @@
 import ControlPlane
-import KubeAPI
-import Linux
 
 /// `--kube-scheduler-arg=config=...`: a KubeSchedulerConfiguration.
 enum SchedulerArguments {
@@ -9,25 +7,13 @@ enum SchedulerArguments {
         var path: String?
         var idle: [String] = []
         for argument in arguments {
-            let parts = argument.drop { $0 == "-" }.split(
-                separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, parts[0] == "config" {
-                path = String(parts[1])
-            } else {
-                idle.append(String(parts.first ?? ""))
-            }
+            let (name, value) = ComponentArgument.parse(argument)
+            if name == "config", let value { path = value } else { idle.append(name) }
         }
         guard let path, !path.isEmpty else { return ([SchedulerProfile()], idle) }
-        let text: [UInt8]
-        do {
-            text = try Files.read(path, limit: 1 << 20)
-        } catch {
-            throw StartupError("--kube-scheduler-arg=config: \(error)")
+        let profiles = try ComponentArgument.file("kube-scheduler-arg=config", path) {
+            try SchedulerProfile.read($0, path: path)
         }
-        do throws(APIError) {
-            return (try SchedulerProfile.read(text, path: path), idle)
-        } catch {
-            throw StartupError("--kube-scheduler-arg=config: \(error.message)")
-        }
+        return (profiles, idle)
     }
 }

@@ -23,7 +23,7 @@ import Testing
         for (key, value) in more.object?.members ?? [] { spec[key] = value }
         if !spec["local"].isNull { spec["hostPath"] = .null }
         try await bench.create(
-            .volumes, ["metadata": ["name": .string(name), "labels": ["name": .string(name)]], "spec": spec])
+            .persistentVolumes, ["metadata": ["name": .string(name), "labels": ["name": .string(name)]], "spec": spec])
     }
     @discardableResult
     func claim(_ bench: ControllerBench, _ name: String, _ size: String, _ more: JSON = [:]) async throws -> KubeObject
@@ -33,10 +33,10 @@ import Testing
             "resources": ["requests": ["storage": .string(size)]],
         ]
         for (key, value) in more.object?.members ?? [] { spec[key] = value }
-        return try await bench.create(.claims, ["metadata": ["name": .string(name)], "spec": spec])
+        return try await bench.create(.persistentVolumeClaims, ["metadata": ["name": .string(name)], "spec": spec])
     }
     func bound(_ bench: ControllerBench, _ name: String) async throws -> String {
-        try await bench.get(.claims, name).spec["volumeName"].string ?? ""
+        try await bench.get(.persistentVolumeClaims, name).spec["volumeName"].string ?? ""
     }
     func phase(_ bench: ControllerBench, _ resource: GroupVersionResource, _ name: String) async throws -> String {
         try await bench.get(resource, name).status["phase"].string ?? ""
@@ -88,13 +88,13 @@ import Testing
         let made = try await claim(bench, "c", "1Gi")
         try await bench.settle()
         #expect(try await bound(bench, "c") == "fits")
-        let claim = try await bench.get(.claims, "c")
+        let claim = try await bench.get(.persistentVolumeClaims, "c")
         #expect(claim.status["phase"] == "Bound" && claim.status["capacity"]["storage"] == "2Gi")
         #expect(claim.annotations["pv.kubernetes.io/bind-completed"] == "yes")
-        let volume = try await bench.get(.volumes, "fits")
+        let volume = try await bench.get(.persistentVolumes, "fits")
         #expect(volume.status["phase"] == "Bound" && volume.spec["claimRef"]["uid"].string == made.uid)
         #expect(volume.annotations["pv.kubernetes.io/bound-by-controller"] == "yes")
-        #expect(try await phase(bench, .volumes, "big") == "Available")
+        #expect(try await phase(bench, .persistentVolumes, "big") == "Available")
     }
 
     @Test func selectorsAndKeptVolumesAreRespected() async throws {
@@ -107,7 +107,7 @@ import Testing
         try await claim(bench, "later", "1Gi")
         try await bench.settle()
         #expect(try await bound(bench, "c") == "b")
-        #expect(try await phase(bench, .claims, "named") == "Bound")
+        #expect(try await phase(bench, .persistentVolumeClaims, "named") == "Bound")
         #expect(try await bound(bench, "later") == "kept")
     }
 
@@ -115,7 +115,7 @@ import Testing
         let bench = try await bench()
         try await claim(bench, "c", "1Gi", ["storageClassName": ""])
         try await bench.settle()
-        #expect(try await phase(bench, .claims, "c") == "Pending")
+        #expect(try await phase(bench, .persistentVolumeClaims, "c") == "Pending")
         #expect(
             try await bench.events("c") == [
                 "FailedBinding no persistent volumes available for this claim and no storage class is set"
@@ -130,15 +130,15 @@ import Testing
         try await volume(bench, "v", "1Gi")
         try await claim(bench, "c", "1Gi")
         try await bench.settle()
-        #expect(try await bench.get(.volumes, "v").finalizers == ["kubernetes.io/pv-protection"])
-        try await bench.delete(.claims, "c")
+        #expect(try await bench.get(.persistentVolumes, "v").finalizers == ["kubernetes.io/pv-protection"])
+        try await bench.delete(.persistentVolumeClaims, "c")
         try await bench.settle()
-        #expect(try await bench.find(.claims, "c") == nil)
-        #expect(try await phase(bench, .volumes, "v") == "Released")
+        #expect(try await bench.find(.persistentVolumeClaims, "c") == nil)
+        #expect(try await phase(bench, .persistentVolumes, "v") == "Released")
         // Another claim does not get it: there may be data on it.
         try await claim(bench, "c", "1Gi")
         try await bench.settle()
-        #expect(try await phase(bench, .claims, "c") == "Pending")
+        #expect(try await phase(bench, .persistentVolumeClaims, "c") == "Pending")
     }
 
     @Test(arguments: [
@@ -152,9 +152,9 @@ import Testing
         try await volume(bench, "v", "1Gi", ["persistentVolumeReclaimPolicy": .string(policy)])
         try await claim(bench, "c", "1Gi")
         try await bench.settle()
-        try await bench.delete(.claims, "c")
+        try await bench.delete(.persistentVolumeClaims, "c")
         try await bench.settle()
-        #expect(try await phase(bench, .volumes, "v") == "Failed")
+        #expect(try await phase(bench, .persistentVolumes, "v") == "Failed")
         #expect(try await bench.events("v") == [event])
     }
 
@@ -163,17 +163,17 @@ import Testing
         try await volume(bench, "v", "1Gi")
         try await claim(bench, "c", "1Gi")
         try await bench.settle()
-        var volume = try await bench.get(.volumes, "v")
+        var volume = try await bench.get(.persistentVolumes, "v")
         volume.finalizers = []
-        _ = try await bench.client.update(.volumes, volume)
-        try await bench.delete(.volumes, "v")
-        var gone = try await bench.find(.volumes, "v")
+        _ = try await bench.client.update(.persistentVolumes, volume)
+        try await bench.delete(.persistentVolumes, "v")
+        var gone = try await bench.find(.persistentVolumes, "v")
         if gone != nil {
             gone?.finalizers = []
-            if let gone { _ = try await bench.client.update(.volumes, gone) }
+            if let gone { _ = try await bench.client.update(.persistentVolumes, gone) }
         }
         try await bench.settle()
-        #expect(try await phase(bench, .claims, "c") == "Lost")
+        #expect(try await phase(bench, .persistentVolumeClaims, "c") == "Lost")
     }
 
     @Test func aProvisionerIsToldAndAMissingClassIsSaid() async throws {
@@ -183,7 +183,7 @@ import Testing
         try await claim(bench, "c", "1Gi", ["storageClassName": "made"])
         try await claim(bench, "d", "1Gi", ["storageClassName": "absent"])
         try await bench.settle()
-        let annotations = try await bench.get(.claims, "c").annotations
+        let annotations = try await bench.get(.persistentVolumeClaims, "c").annotations
         #expect(annotations["volume.kubernetes.io/storage-provisioner"] == "example.com/disks")
         #expect(
             try await bench.events("d") == [
@@ -200,7 +200,7 @@ import Testing
         try await volume(bench, "v2", "1Gi", Self.local("n2"))
         try await claim(bench, "c", "1Gi")
         try await bench.settle()
-        #expect(try await phase(bench, .claims, "c") == "Pending", "nobody uses it yet")
+        #expect(try await phase(bench, .persistentVolumeClaims, "c") == "Pending", "nobody uses it yet")
         #expect(try await bench.events("c").contains { $0.hasPrefix("WaitForFirstConsumer ") })
         try await pod(bench, "p", claim: "c")
         try await bench.settle()
@@ -225,7 +225,7 @@ import Testing
         try await claim(bench, "c", "1Gi")
         try await pod(bench, "p", claim: "c")
         try await bench.settle()
-        let claim = try await bench.get(.claims, "c")
+        let claim = try await bench.get(.persistentVolumeClaims, "c")
         #expect(claim.annotations["volume.kubernetes.io/selected-node"] == "n1")
         #expect(claim.annotations["volume.kubernetes.io/storage-provisioner"] == "example.com/disks")
         #expect(try await bench.get(.pods, "p").spec["nodeName"].isNull)
@@ -305,7 +305,7 @@ import Testing
                     ]
                 ]))
         try await bench.settle()
-        let claim = try await bench.get(.claims, "p-scratch")
+        let claim = try await bench.get(.persistentVolumeClaims, "p-scratch")
         #expect(claim.controller?.uid == made.uid && claim.labels == ["kind": "scratch"])
         #expect(try await bench.get(.pods, "p").spec["nodeName"] == "n1")
     }

@@ -4,9 +4,8 @@ internal import KubeAPI
 /// What an object takes of a quota, and which quotas are about it. Source: pkg/quota/v1/evaluator/core.
 enum QuotaUsage {
     static let quotas = GroupVersionResource("", "v1", "resourcequotas")
-    static let claims = GroupVersionResource("", "v1", "persistentvolumeclaims")
     /// Kinds whose updates may take more.
-    static let growing: Set<GroupVersionResource> = [.services, claims, devices]
+    static let growing: Set<GroupVersionResource> = [.services, .persistentVolumeClaims, devices]
     static let devices = GroupVersionResource("resource.k8s.io", "v1", "resourceclaims")
     private static let deviceSuffix = ".deviceclass.resource.k8s.io/devices"
     /// How many devices a request for all of them counts for: the most that one claim may get.
@@ -126,7 +125,7 @@ enum QuotaUsage {
             )
         }
         return (scopes + terms).allSatisfy { scope in
-            if scope.name == "VolumeAttributesClass", resource == claims {
+            if scope.name == "VolumeAttributesClass", resource == .persistentVolumeClaims {
                 // Those that it asks for, that it has, and that it is on its way to.
                 let status = object.status
                 let names = [

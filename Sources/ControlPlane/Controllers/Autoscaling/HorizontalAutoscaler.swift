@@ -53,12 +53,7 @@ package final class HorizontalAutoscaler: Controller {
             await events.event(autoscaler, type: .warning, reason: error.reason, error.message)
         }
         round.status["observedGeneration"] = .int(autoscaler.generation)
-        if round.status != autoscaler.status {
-            var updated = autoscaler
-            updated.status = round.status
-            updated.resourceVersion = 0
-            _ = try await client.updateStatus(.horizontalPodAutoscalers, updated)
-        }
+        try await client.writeStatus(round.status, of: autoscaler, .horizontalPodAutoscalers)
         return Self.period
     }
 

@@ -36,10 +36,7 @@ package final class DaemonSetController: Controller {
     package var sources: [WatchSource] {
         [
             .own(.daemonSets), .owner("DaemonSet", of: .pods), .orphans(of: .pods),
-            WatchSource(.controllerRevisions) { revision, kind in
-                guard kind == .deleted, let owner = revision.controller, owner.kind == "DaemonSet" else { return [] }
-                return [ObjectKey(namespace: revision.namespace, name: owner.name)]
-            },
+            .owner("DaemonSet", of: .controllerRevisions, onlyDeleted: true),
             WatchSource(.nodes, relisting: { [self] in nodes.withLock { $0 = [:] } }) { [self] node, kind in
                 let face = kind == .deleted ? nil : NodeFace(node)
                 let changed = nodes.withLock { nodes in

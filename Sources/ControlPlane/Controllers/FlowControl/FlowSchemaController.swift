@@ -21,9 +21,7 @@ package struct FlowSchemaController: Controller {
 
     package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? {
         guard key.name.isEmpty else { return nil }
-        var keys: [ObjectKey] = []
-        for schema in try await client.list(FlowControlDefaults.schemas).decoded() { keys.append(schema.key) }
-        return keys
+        return try await client.list(FlowControlDefaults.schemas).decoded().map(\.key)
     }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {

@@ -18,10 +18,7 @@ package struct StatefulSetController: Controller {
     package var sources: [WatchSource] {
         [
             .own(.statefulSets), .owner("StatefulSet", of: .pods), .orphans(of: .pods),
-            WatchSource(.controllerRevisions) { revision, kind in
-                guard kind == .deleted, let owner = revision.controller, owner.kind == "StatefulSet" else { return [] }
-                return [ObjectKey(namespace: revision.namespace, name: owner.name)]
-            },
+            .owner("StatefulSet", of: .controllerRevisions, onlyDeleted: true),
         ]
     }
 

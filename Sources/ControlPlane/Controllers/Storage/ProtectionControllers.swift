@@ -44,7 +44,7 @@ package struct ClaimProtection: Controller {
     private let protection: Protection
 
     package init(client: any KubeClient) {
-        protection = Protection(client: client, resource: QuotaUsage.claims)
+        protection = Protection(client: client, resource: .persistentVolumeClaims)
     }
 
     package var sources: [WatchSource] {
@@ -60,10 +60,7 @@ package struct ClaimProtection: Controller {
 
     /// The claims that a pod's volumes name, those of generic ephemeral volumes too.
     private static func claims(of pod: KubeObject) -> [String] {
-        pod.spec["volumes"].elements.compactMap { volume in
-            if let name = volume["persistentVolumeClaim"]["claimName"].string { return name }
-            return volume["ephemeral"].isNull ? nil : "\(pod.name)-\(volume["name"].string ?? "")"
-        }
+        pod.spec["volumes"].elements.compactMap { pod.claimName(of: $0) }
     }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
@@ -86,7 +83,7 @@ package struct VolumeProtection: Controller {
     private let protection: Protection
 
     package init(client: any KubeClient) {
-        protection = Protection(client: client, resource: StorageFinalizer.volumes)
+        protection = Protection(client: client, resource: .persistentVolumes)
     }
 
     package var sources: [WatchSource] { [protection.source] }
@@ -110,7 +107,7 @@ package struct AttributesProtection: Controller {
 
     package var sources: [WatchSource] {
         [protection.source]
-            + [QuotaUsage.claims, StorageFinalizer.volumes].map { resource in
+            + [GroupVersionResource.persistentVolumeClaims, .persistentVolumes].map { resource in
                 WatchSource(resource) { object, _ in Self.classes(of: object).map { ObjectKey(name: $0) } }
             }
     }
@@ -126,7 +123,7 @@ package struct AttributesProtection: Controller {
         let client = protection.client
         var isStillUsed = false
         try await protection.reconcile(key) { attributes throws(APIError) in
-            for resource in [QuotaUsage.claims, StorageFinalizer.volumes] {
+            for resource in [GroupVersionResource.persistentVolumeClaims, .persistentVolumes] {
                 for item in try await client.list(resource).items
                 where Self.classes(of: try item.decode()).contains(attributes.name) {
                     isStillUsed = true

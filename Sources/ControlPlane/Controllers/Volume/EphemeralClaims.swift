@@ -22,7 +22,7 @@ package struct EphemeralClaims: Controller {
                 return [pod.key]
             },
             // A claim that went too early is made again.
-            WatchSource(.claims, needsMetadataOnly: true) { claim, kind in
+            WatchSource(.persistentVolumeClaims, needsMetadataOnly: true) { claim, kind in
                 guard kind == .deleted, let owner = claim.controller, owner.kind == "Pod" else { return [] }
                 return [ObjectKey(namespace: claim.namespace, name: owner.name)]
             },
@@ -34,8 +34,9 @@ package struct EphemeralClaims: Controller {
             pod.isActivePod
         else { return nil }
         for volume in pod.spec["volumes"].elements where !volume["ephemeral"].isNull {
-            let name = "\(pod.name)-\(volume["name"].string ?? "")"
-            if let there = try await client.getIfPresent(.claims, namespace: pod.namespace, name: name) {
+            guard let name = pod.claimName(of: volume) else { continue }
+            if let there = try await client.getIfPresent(.persistentVolumeClaims, namespace: pod.namespace, name: name)
+            {
                 if there.controller?.uid != pod.uid {
                     await events.event(
                         pod, type: .warning, reason: "EphemeralVolumeCreationFailed",
@@ -52,7 +53,7 @@ package struct EphemeralClaims: Controller {
             claim.ownerReferences = [OwnerReference(controller: pod)]
             claim.spec = template["spec"]
             do throws(APIError) {
-                _ = try await client.create(.claims, claim)
+                _ = try await client.create(.persistentVolumeClaims, claim)
             } catch {
                 if error.isAlreadyExists { continue }
                 await events.event(

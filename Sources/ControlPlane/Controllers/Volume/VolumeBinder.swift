@@ -24,14 +24,14 @@ package struct VolumeBinder: Controller {
 
     package var sources: [WatchSource] {
         [
-            WatchSource(.claims) { claim, kind in
+            WatchSource(.persistentVolumeClaims) { claim, kind in
                 var keys = kind == .deleted ? [] : [claim.key]
                 if let volume = claim.spec["volumeName"].string, !volume.isEmpty {
                     keys.append(ObjectKey(name: volume))
                 }
                 return keys
             },
-            WatchSource(.volumes) { volume, kind in
+            WatchSource(.persistentVolumes) { volume, kind in
                 var keys = kind == .deleted ? [] : [volume.key]
                 let claim = volume.spec["claimRef"]
                 if let name = claim["name"].string {
@@ -47,16 +47,20 @@ package struct VolumeBinder: Controller {
 
     package func expand(_ key: ObjectKey) async throws(APIError) -> [ObjectKey]? {
         guard key == Self.waiting else { return nil }
-        return try await client.list(.claims).decoded().filter { ($0.spec["volumeName"].string ?? "").isEmpty }
-            .map(\.key)
+        return try await client.list(.persistentVolumeClaims).decoded().filter {
+            ($0.spec["volumeName"].string ?? "").isEmpty
+        }
+        .map(\.key)
     }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
         if key.namespace.isEmpty {
-            if let volume = try await client.getIfPresent(.volumes, namespace: "", name: key.name) {
+            if let volume = try await client.getIfPresent(.persistentVolumes, namespace: "", name: key.name) {
                 try await sync(volume: volume)
             }
-        } else if let claim = try await client.getIfPresent(.claims, namespace: key.namespace, name: key.name) {
+        } else if let claim = try await client.getIfPresent(
+            .persistentVolumeClaims, namespace: key.namespace, name: key.name)
+        {
             if claim.annotations[VolumeMatch.bindCompleted] == nil {
                 try await sync(unbound: claim)
             } else {
@@ -79,7 +83,7 @@ package struct VolumeBinder: Controller {
         let isDelayed =
             storageClass?["volumeBindingMode"].string == "WaitForFirstConsumer"
             && claim.annotations[VolumeMatch.selectedNode] == nil
-        let fitting = VolumeMatch.candidates(claim, try await client.list(.volumes).decoded())
+        let fitting = VolumeMatch.candidates(claim, try await client.list(.persistentVolumes).decoded())
         if let volume = fitting.first(where: { !isDelayed || VolumeMatch.isFor($0, claim) }) {
             return try await bind(volume, claim)
         }
@@ -97,7 +101,7 @@ package struct VolumeBinder: Controller {
                 claim, type: .warning, reason: "ProvisioningFailed",
                 "storageclass.storage.k8s.io \"\(className)\" not found")
         }
-        try await set(phase: "Pending", claim, .claims)
+        try await set(phase: "Pending", claim, .persistentVolumeClaims)
     }
 
     /// A claim that names no class gets the default one, also where that came later. nil: it has changed, and comes again.
@@ -115,27 +119,27 @@ package struct VolumeBinder: Controller {
         guard let newest else { return claim }
         var claim = claim
         claim.spec["storageClassName"] = .string(newest.name)
-        _ = try await client.update(.claims, claim)
+        _ = try await client.update(.persistentVolumeClaims, claim)
         return nil
     }
 
     /// The claim names its volume itself.
     private func bindTo(_ name: String, _ claim: KubeObject) async throws(APIError) {
-        guard let volume = try await client.getIfPresent(.volumes, namespace: "", name: name) else {
-            return try await set(phase: "Pending", claim, .claims)
+        guard let volume = try await client.getIfPresent(.persistentVolumes, namespace: "", name: name) else {
+            return try await set(phase: "Pending", claim, .persistentVolumeClaims)
         }
         if VolumeMatch.isFor(volume, claim) { return try await bind(volume, claim) }
         guard volume.spec["claimRef"].isNull else {
             await events.event(
                 claim, type: .warning, reason: "FailedBinding",
                 "volume \"\(name)\" already bound to a different claim.")
-            return try await set(phase: "Pending", claim, .claims)
+            return try await set(phase: "Pending", claim, .persistentVolumeClaims)
         }
         if let problem = mismatch(volume, claim) {
             await events.event(
                 claim, type: .warning, reason: "VolumeMismatch",
                 "Cannot bind to requested volume \"\(name)\": \(problem)")
-            return try await set(phase: "Pending", claim, .claims)
+            return try await set(phase: "Pending", claim, .persistentVolumeClaims)
         }
         try await bind(volume, claim)
     }
@@ -157,7 +161,7 @@ package struct VolumeBinder: Controller {
             return try await lose(
                 claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!")
         }
-        guard let volume = try await client.getIfPresent(.volumes, namespace: "", name: name) else {
+        guard let volume = try await client.getIfPresent(.persistentVolumes, namespace: "", name: name) else {
             return try await lose(
                 claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
         }
@@ -171,7 +175,7 @@ package struct VolumeBinder: Controller {
     private func lose(_ claim: KubeObject, _ reason: String, _ message: String) async throws(APIError) {
         guard claim.status["phase"].string != "Lost" else { return }
         await events.event(claim, type: .warning, reason: reason, message)
-        try await set(phase: "Lost", claim, .claims)
+        try await set(phase: "Lost", claim, .persistentVolumeClaims)
     }
 
     private func provision(_ claim: KubeObject, _ storageClass: KubeObject) async throws(APIError) {
@@ -185,7 +189,7 @@ package struct VolumeBinder: Controller {
             var claim = claim
             claim.annotations[Self.provisioner] = name
             claim.annotations[Self.betaProvisioner] = name
-            _ = try await client.update(.claims, claim)
+            _ = try await client.update(.persistentVolumeClaims, claim)
         }
         await events.event(
             claim, reason: "ExternalProvisioning",
@@ -205,16 +209,16 @@ package struct VolumeBinder: Controller {
                 "namespace": .string(claim.namespace), "uid": .string(claim.uid),
                 "resourceVersion": .string(String(claim.resourceVersion)),
             ]
-            volume = try await client.update(.volumes, volume)
+            volume = try await client.update(.persistentVolumes, volume)
         }
-        try await set(phase: "Bound", volume, .volumes)
+        try await set(phase: "Bound", volume, .persistentVolumes)
         var bound = claim
         if bound.spec["volumeName"].string != volume.name {
             bound.spec["volumeName"] = .string(volume.name)
             bound.annotations[VolumeMatch.boundByController] = "yes"
         }
         bound.annotations[VolumeMatch.bindCompleted] = "yes"
-        if bound != claim { bound = try await client.update(.claims, bound) }
+        if bound != claim { bound = try await client.update(.persistentVolumeClaims, bound) }
         var status = bound.status
         status["phase"] = "Bound"
         status["accessModes"] = volume.spec["accessModes"]
@@ -222,7 +226,7 @@ package struct VolumeBinder: Controller {
         if status["capacity"].isNull || bound.status["phase"].string != "Bound" {
             status["capacity"] = volume.spec["capacity"]
         }
-        try await client.writeStatus(status, of: bound, .claims)
+        try await client.writeStatus(status, of: bound, .persistentVolumeClaims)
         let wanted = bound.spec["resources"]["requests"]["storage"].quantity ?? .zero
         if wanted > status["capacity"]["storage"].quantity ?? .zero {
             await events.event(
@@ -236,21 +240,21 @@ package struct VolumeBinder: Controller {
         let reference = volume.spec["claimRef"]
         guard let name = reference["name"].string, let uid = reference["uid"].string, !uid.isEmpty else {
             // Free, or kept for a claim that is still to come.
-            return try await set(phase: "Available", volume, .volumes)
+            return try await set(phase: "Available", volume, .persistentVolumes)
         }
         let claim = try await client.getIfPresent(
-            .claims, namespace: reference["namespace"].string ?? "", name: name)
+            .persistentVolumeClaims, namespace: reference["namespace"].string ?? "", name: name)
         guard let claim, claim.uid == uid else {
-            try await set(phase: "Released", volume, .volumes, unless: "Failed")
+            try await set(phase: "Released", volume, .persistentVolumes, unless: "Failed")
             return try await reclaim(volume)
         }
         let wanted = claim.spec["volumeName"].string ?? ""
-        if wanted == volume.name { return try await set(phase: "Bound", volume, .volumes) }
+        if wanted == volume.name { return try await set(phase: "Bound", volume, .persistentVolumes) }
         // The claim's own turn completes this.
         if wanted.isEmpty { return }
         let isMade = volume.annotations["pv.kubernetes.io/provisioned-by"] != nil
         if isMade, volume.spec["persistentVolumeReclaimPolicy"].string == "Delete" {
-            try await set(phase: "Released", volume, .volumes, unless: "Failed")
+            try await set(phase: "Released", volume, .persistentVolumes, unless: "Failed")
             return try await reclaim(volume)
         }
         // The claim is bound elsewhere: the volume is free again.
@@ -261,8 +265,8 @@ package struct VolumeBinder: Controller {
         } else {
             free.spec["claimRef"]["uid"] = .null
         }
-        let made = try await client.update(.volumes, free)
-        try await set(phase: "Available", made, .volumes)
+        let made = try await client.update(.persistentVolumes, free)
+        try await set(phase: "Available", made, .persistentVolumes)
     }
 
     private func reclaim(_ volume: KubeObject) async throws(APIError) {
@@ -281,21 +285,21 @@ package struct VolumeBinder: Controller {
         }
         if volume.status["phase"].string == "Failed" { return }
         await events.event(volume, type: .warning, reason: message.0, message.1)
-        guard var current = try await client.getIfPresent(.volumes, namespace: "", name: volume.name) else { return }
-        current.status["message"] = .string(message.1)
-        try await set(phase: "Failed", current, .volumes, isChanged: true)
+        guard let current = try await client.getIfPresent(.persistentVolumes, namespace: "", name: volume.name) else {
+            return
+        }
+        var status = current.status
+        (status["phase"], status["message"]) = ("Failed", .string(message.1))
+        try await client.writeStatus(status, of: current, .persistentVolumes)
     }
 
     private func set(
-        phase: String, _ object: KubeObject, _ resource: GroupVersionResource, unless: String? = nil,
-        isChanged: Bool = false
+        phase: String, _ object: KubeObject, _ resource: GroupVersionResource, unless: String? = nil
     ) async throws(APIError) {
         let before = object.status["phase"].string
-        if !isChanged, before == phase || (unless != nil && before == unless) { return }
-        var updated = object
-        updated.status["phase"] = .string(phase)
-        if !isChanged { updated.status["message"] = .null }
-        updated.resourceVersion = 0
-        _ = try await client.updateStatus(resource, updated)
+        if before == phase || (unless != nil && before == unless) { return }
+        var status = object.status
+        (status["phase"], status["message"]) = (.string(phase), .null)
+        try await client.writeStatus(status, of: object, resource)
     }
 }
