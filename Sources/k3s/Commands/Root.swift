@@ -17,13 +17,15 @@ enum Root {
            \(Version.git) (\(String(cString: k3s_commit())))
 
         COMMANDS:
-           server        Run management server
-           agent         Run node agent
-           check-config  Run config check
-           crictl        Run crictl
-           ctr           Run ctr
-           token         Manage tokens
-           help, h       Shows a list of commands or help for one command
+           server           Run management server
+           agent            Run node agent
+           check-config     Run config check
+           crictl           Run crictl
+           ctr              Run ctr
+           token            Manage tokens
+           certificate      Manage K3s certificates
+           secrets-encrypt  Control secrets encryption and keys rotation
+           help, h          Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
            --help, -h     show help
@@ -41,12 +43,15 @@ enum Root {
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "token": return TokenCommand.run(Array(arguments.dropFirst()))
+        case "certificate": return CertificateCommand.run(Array(arguments.dropFirst()))
+        case "secrets-encrypt": return SecretsEncryptCommand.run(Array(arguments.dropFirst()))
         case "check-config":
             return CheckConfigCommand.run(
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
             if let topic = arguments.dropFirst().first,
-                ["server", "agent", "check-config", "crictl", "ctr", "token"].contains(topic)
+                ["server", "agent", "check-config", "crictl", "ctr", "token", "certificate", "secrets-encrypt"]
+                    .contains(topic)
             {
                 return run([topic, "--help"])
             }

@@ -144,6 +144,11 @@ struct NodeRole: Sendable {
                 return server
             }, configuration: node, logger: logger)
 
+        let monitor = CertificateMonitor(
+            client: access.clients.kubelet, clock: SystemClock(), node: configuration.nodeName,
+            dataDirectory: configuration.dataDirectory)
+        let monitoring = Task { await monitor.run() }
+        defer { monitoring.cancel() }
         let kubelet = KubeletServer(agent)
         access.connect(kubelet.handler)
         access.connectPods { [agent] in await agent.hasPod(at: $0, port: $1) }
