@@ -139,7 +139,7 @@ def test_a_full_disk_ends_whoever_fills_it(small_node):
     assert status["capacity"]["pods"] == "17"
     milli = int(status["capacity"]["cpu"]) * 1000 - 100
     assert status["allocatable"]["cpu"] == f"{milli}m"
-    assert int(status["allocatable"]["ephemeral-storage"]) == 64 * 1024 * 1024 * 6 // 10
+    assert abs(int(status["allocatable"]["ephemeral-storage"]) - 64 * 1024 * 1024 * 0.6) < 2
     assert "made-up has no effect" in node.tail(10_000)
 
     node.apply(SLEEPER % ("limited", "", "{sizeLimit: 1Mi}"))
@@ -170,8 +170,8 @@ def test_a_full_disk_ends_whoever_fills_it(small_node):
 
 def test_settings_that_make_no_sense_are_refused(tmp_path):
     for argument, reason in (
-        ("eviction-hard=memory.available<lots", 'memory.available: "lots" is not an amount'),
-        ("max-pods=many", 'max-pods: "many" is not a number'),
+        ("eviction-hard=memory.available<lots", 'memory.available: \\"lots\\" is not an amount'),
+        ("max-pods=many", 'max-pods: \\"many\\" is not a number'),
     ):
         done = subprocess.run(
             [harness.BINARY, "server", "--data-dir", str(tmp_path), "--kubelet-arg", argument],
