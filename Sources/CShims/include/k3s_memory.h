@@ -5,4 +5,6 @@
 void k3s_tune_malloc(void);
 /// Returns free pages of all arenas to the system; costs a walk over the heap.
 void k3s_trim_malloc(void);
+/// Gives the free blocks that the allocator keeps for the calling thread back to the heap.
+void k3s_release_thread_cache(void);
 #endif
