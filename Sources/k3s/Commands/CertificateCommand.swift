@@ -28,8 +28,8 @@ struct CertificateCommand {
         """
         +|debug||K3S_DEBUG|b||logging|Turn on debug logs
         -|config|c|K3S_CONFIG_FILE|s|/etc/rancher/k3s/config.yaml|config|Load configuration from FILE
-        -|log|l||s||logging|Log to file
-        -|alsologtostderr|||b||logging|Log to standard error as well as file (if set)
+        +|log|l||s||logging|Log to file
+        +|alsologtostderr|||b||logging|Log to standard error as well as file (if set)
         +|data-dir|d|K3S_DATA_DIR|s||data|Folder to hold state
         +|service|s||l||certificate|List of services to manage certificates for. Options include (admin, api-server, controller-manager, scheduler, supervisor, k3s-controller, k3s-server, cloud-controller, etcd, auth-proxy, kubelet, kube-proxy)
         """)
@@ -72,7 +72,7 @@ struct CertificateCommand {
                         + parser.help())
                 return 0
             }
-            if values.bool("debug") { logger = Logger(label: "k3s") { _ in LineLogHandler(level: .debug) } }
+            logger = try LogSettings(values).logger()
             let directory = SupervisorRequest.dataDirectory(values, environment: environment)
             let command = CertificateCommand(
                 values: values, files: ServiceCertificates(dataDirectory: directory), logger: logger)

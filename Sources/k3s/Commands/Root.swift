@@ -25,6 +25,7 @@ enum Root {
            token            Manage tokens
            certificate      Manage K3s certificates
            secrets-encrypt  Control secrets encryption and keys rotation
+           completion       Install shell completion script
            help, h          Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
@@ -33,6 +34,10 @@ enum Root {
         """
 
     static func run(_ arguments: [String]) -> Int32 {
+        if arguments.last == CompletionCommand.flag {
+            for word in CompletionCommand.candidates(arguments.dropLast()) { print(word) }
+            return 0
+        }
         guard let command = arguments.first else {
             print(help)
             return 0
@@ -44,6 +49,7 @@ enum Root {
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "token": return TokenCommand.run(Array(arguments.dropFirst()))
         case "certificate": return CertificateCommand.run(Array(arguments.dropFirst()))
+        case "completion": return CompletionCommand.run(Array(arguments.dropFirst()))
         case "secrets-encrypt": return SecretsEncryptCommand.run(Array(arguments.dropFirst()))
         case "check-config":
             return CheckConfigCommand.run(

@@ -46,6 +46,8 @@ enum SecretsEncryptCommand {
         var seconds = 60.0
     }
 
+    static func flags(_ name: String) -> [Flag] { SupervisorRequest.flags + (verb(name)?.flags ?? []) }
+
     private static func verb(_ name: String) -> Verb? {
         switch name {
         case "status": Verb(flags: output)
