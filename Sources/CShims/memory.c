@@ -46,3 +46,5 @@ void k3s_release_thread_cache(void) {
         free_all(list);
     }
 }
+
+size_t k3s_malloc_in_use(void) { return mallinfo2().uordblks; }

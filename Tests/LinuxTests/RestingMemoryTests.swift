@@ -1,3 +1,4 @@
+import CShims
 import Linux
 import Synchronization
 import Testing
@@ -42,9 +43,9 @@ struct RestingMemoryTests {
                     for _ in 0..<7 { blocks.append(malloc(size)) }
                 }
                 for block in blocks { free(block) }
-                let before = Int(mallinfo2().uordblks)
+                let before = Int(k3s_malloc_in_use())
                 RestingMemory.releaseThreadCache()
-                return before - Int(mallinfo2().uordblks)
+                return before - Int(k3s_malloc_in_use())
             }
             best = max(best, returned)
         }
