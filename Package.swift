@@ -64,7 +64,7 @@ let package = Package(
             "Node",
             [
                 "Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "ClusterDNS", "Iptables", "Netlink",
-                "Linux",
+                "Linux", "GRPC",
                 log,
             ]),
         .executableTarget(
@@ -122,7 +122,7 @@ let package = Package(
             "Node",
             [
                 "Codecs", "KubeAPI", "Transport", "Containers", "PodNetwork", "ClusterDNS", "Iptables", "Netlink",
-                "Linux", log,
+                "Linux", "GRPC", log,
             ]),
     ]
 )

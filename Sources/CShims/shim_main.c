@@ -157,6 +157,10 @@ static int handle(struct k3s_shim_message *request, struct process *process) {
             process->input = -1;
         }
         return 0;
+    case K3S_SHIM_REOPEN_LOG:
+        if (!process) return ENOENT;
+        if (process->state != K3S_SHIM_RUNNING) return ESRCH;
+        return process->log.path ? -log_reopen(&process->log) : 0;
     case K3S_SHIM_FORGET:
         if (!process) return 0;
         if (process->state != K3S_SHIM_EXITED) return EBUSY;

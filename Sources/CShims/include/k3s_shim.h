@@ -19,6 +19,7 @@ enum k3s_shim_type {
     K3S_SHIM_FORGET,        // id of an exited process
     K3S_SHIM_SHUTDOWN,      // EBUSY while a process lives
     K3S_SHIM_UPGRADE,       // fds: the program to become; value: the newest state it reads. The new program answers
+    K3S_SHIM_REOPEN_LOG,    // id: somebody has renamed the log file
     // Messages of the shim.
     K3S_SHIM_REPLY = 64,    // error, op, detail; START: pid, started_at, and the terminal's master of an exec
     K3S_SHIM_PROCESS,       // state of a process: at HELLO, and when it exits

@@ -179,6 +179,11 @@ package struct ContainerSecurity: Sendable, Equatable {
     package var seccomp: Seccomp = .unconfined
     /// true: procMount Unmasked.
     package var unmaskedProc = false
+    /// A name from the image's /etc/passwd; only where `runAsUser` is nil (CRI only).
+    package var runAsUsername = ""
+    /// nil: the runtime's own lists (CRI only).
+    package var maskedPaths: [String]?
+    package var readOnlyPaths: [String]?
     package init() {}
 }
 
@@ -205,6 +210,8 @@ package struct ContainerConfig: Sendable, Equatable {
     package var security = ContainerSecurity()
     /// "/dev/x", "/dev/x:/dev/y" or "/dev/x:/dev/y:rw" (host path, path in the container, access).
     package var devices: [String] = []
+    /// "SIGUSR1"; empty: the image's.
+    package var stopSignal = ""
     /// nil: as the sandbox says; `.target` joins the PID namespace of another container (ephemeral containers).
     package var pid: SandboxConfig.NamespaceMode?
     package init() {}
@@ -215,7 +222,7 @@ package struct ContainerConfig: Sendable, Equatable {
             && a.environment.elementsEqual(b.environment, by: { $0.name == $1.name && $0.value == $1.value })
             && a.mounts == b.mounts && a.labels == b.labels && a.annotations == b.annotations && a.logPath == b.logPath
             && a.stdin == b.stdin && a.stdinOnce == b.stdinOnce && a.tty == b.tty && a.resources == b.resources
-            && a.security == b.security && a.devices == b.devices && a.pid == b.pid
+            && a.security == b.security && a.devices == b.devices && a.pid == b.pid && a.stopSignal == b.stopSignal
     }
 }
 

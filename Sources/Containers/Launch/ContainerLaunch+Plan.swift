@@ -30,8 +30,8 @@ extension ContainerLaunch {
         if config.tty { plan.add(.terminal(console: true)) }
         plan.add(.makeDirectory(workingDirectory, mode: 0o755))
         if !config.security.privileged && !config.security.unmaskedProc {
-            for path in Self.readOnlyPaths { plan.add(.readOnly(path)) }
-            for path in Self.maskedPaths { plan.add(.mask(path)) }
+            for path in config.security.readOnlyPaths ?? Self.readOnlyPaths { plan.add(.readOnly(path)) }
+            for path in config.security.maskedPaths ?? Self.maskedPaths { plan.add(.mask(path)) }
         }
         if config.security.readOnlyRootFilesystem { plan.add(.readOnlyRoot) }
         plan.add(.pivot)
@@ -72,7 +72,9 @@ extension ContainerLaunch {
                 type: "devpts", target: "/dev/pts", options: "newinstance,ptmxmode=0666,mode=0620,gid=\(idBase + 5)",
                 [.noSuid, .noExec]))
         plan.add(.mount(type: "mqueue", target: "/dev/mqueue", options: "", [.noSuid, .noDev, .noExec]))
-        if let sharedMemory {
+        if config.mounts.contains(where: { Path.normalized($0.containerPath) == "/dev/shm" }) {
+            // The pod brings its own, of another size (an emptyDir in memory).
+        } else if let sharedMemory {
             plan.add(.bind(source: sharedMemory, target: "/dev/shm", [], .privateMount, slot: nil))
         } else {
             plan.add(
@@ -146,7 +148,7 @@ extension ContainerLaunch {
     ) throws(RuntimeError) {
         let capabilities = try capabilities
         let restricted = config.security.noNewPrivileges && !config.security.privileged
-        plan.add(.limit(resource: UInt32(RLIMIT_NOFILE.rawValue), 1 << 20), optional: true)
+        for (resource, value) in Self.limits { plan.add(.limit(resource: resource, value), optional: true) }
         if let appArmor, !config.security.privileged {
             plan.add(.write(file: Self.appArmorFile, "exec " + appArmor))
         }

@@ -57,6 +57,12 @@ extension ContainerLaunch {
     ]
     package static let readOnlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
+    /// What k3s's service sets for containerd, and containers inherit: LimitNOFILE, LimitNPROC, LimitCORE. Soft and hard.
+    static let limits: [(resource: UInt32, value: UInt64)] = [
+        (UInt32(RLIMIT_NOFILE.rawValue), 1 << 20), (UInt32(__RLIMIT_NPROC.rawValue), .max),
+        (UInt32(RLIMIT_CORE.rawValue), .max),
+    ]
+
     static let appArmorFile = "/proc/self/attr/apparmor/exec"
 
     package static let standardDevices: [DeviceNode] = [

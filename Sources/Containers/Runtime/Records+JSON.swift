@@ -153,6 +153,9 @@ extension ContainerSecurity {
             "readOnlyRoot": .bool(readOnlyRootFilesystem), "noNewPrivileges": .bool(noNewPrivileges),
             "unmaskedProc": .bool(unmaskedProc),
         ])
+        if !runAsUsername.isEmpty { json["username"] = .string(runAsUsername) }
+        if let maskedPaths { json["masked"] = .strings(maskedPaths) }
+        if let readOnlyPaths { json["readOnlyPaths"] = .strings(readOnlyPaths) }
         if !ambientCapabilities.isEmpty { json["ambient"] = .strings(ambientCapabilities) }
         switch appArmor {
         case .runtimeDefault: json["appArmor"] = "default"
@@ -181,6 +184,9 @@ extension ContainerSecurity {
         noNewPrivileges = json["noNewPrivileges"].flag
         unmaskedProc = json["unmaskedProc"].flag
         ambientCapabilities = json["ambient"].strings
+        runAsUsername = json["username"].string ?? ""
+        maskedPaths = json["masked"].isNull ? nil : json["masked"].strings
+        readOnlyPaths = json["readOnlyPaths"].isNull ? nil : json["readOnlyPaths"].strings
         switch json["appArmor"].string {
         case "default": appArmor = .runtimeDefault
         case "unconfined": appArmor = .unconfined
@@ -206,6 +212,7 @@ extension ContainerConfig {
             "security": security.json, "devices": .strings(devices),
         ])
         if let pid { json["pid"] = pid.json }
+        if !stopSignal.isEmpty { json["stopSignal"] = .string(stopSignal) }
         return json
     }
 
@@ -232,6 +239,7 @@ extension ContainerConfig {
         security = ContainerSecurity(json: json["security"])
         devices = json["devices"].strings
         pid = SandboxConfig.NamespaceMode(json: json["pid"])
+        stopSignal = json["stopSignal"].string ?? ""
     }
 }
 

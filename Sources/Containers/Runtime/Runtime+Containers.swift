@@ -81,7 +81,9 @@ extension Runtime {
             return (try text("/etc/passwd"), try text("/etc/group"))
         }
         return try UserResolver(passwd: passwd, group: group)
-            .resolve(image: record.image.user, security: record.config.security)
+            .resolve(
+                image: record.config.security.runAsUsername.isEmpty
+                    ? record.image.user : record.config.security.runAsUsername, security: record.config.security)
     }
 
     func containerCgroup(_ record: ContainerRecord) throws(RuntimeError) -> String {
@@ -286,7 +288,8 @@ extension Runtime {
             }
         }
         guard state.withLock({ $0.containers[id]?.status.state }) == .running else { return }
-        let first = signal ?? Signals.number(record.image.stopSignal) ?? SIGTERM
+        let first =
+            signal ?? Signals.number(record.config.stopSignal) ?? Signals.number(record.image.stopSignal) ?? SIGTERM
         if grace > .zero, first != SIGKILL {
             try await send(first, to: id)
             if await waitForExit(id, timeout: grace) { return }

@@ -114,11 +114,17 @@ extension Runtime {
     package func execSync(
         _ id: String, command: [String], timeout: Duration
     ) async throws(RuntimeError) -> ExecResult {
+        try await execSync(id, command: command, timeout: timeout, limit: 16 << 10)
+    }
+
+    /// - Parameter limit: bytes of each stream that are kept.
+    package func execSync(
+        _ id: String, command: [String], timeout: Duration, limit: Int
+    ) async throws(RuntimeError) -> ExecResult {
         let process = try await startExec(id, ExecRequest(command))
-        async let stdout = Self.drain { await process.readStdout() }
-        async let stderr = Self.drain { await process.readStderr() }
-        let limit: Duration? = timeout > .zero ? timeout : nil
-        guard await waitForExit(process.name, timeout: limit) else {
+        async let stdout = Self.drain(limit) { await process.readStdout() }
+        async let stderr = Self.drain(limit) { await process.readStderr() }
+        guard await waitForExit(process.name, timeout: timeout > .zero ? timeout : nil) else {
             await process.close()
             _ = await (stdout, stderr)
             throw RuntimeError(.timedOut, "command \"\(command.joined(separator: " "))\" timed out after \(timeout)")
@@ -135,13 +141,25 @@ extension Runtime {
         return result
     }
 
-    private static func drain(_ read: @Sendable () async -> [UInt8]?) async -> [UInt8] {
+    private static func drain(_ limit: Int, _ read: @Sendable () async -> [UInt8]?) async -> [UInt8] {
         var result: [UInt8] = []
         while let chunk = await read() {
-            let room = 16 << 10 - result.count
+            let room = limit - result.count
             if room > 0 { result += chunk.prefix(room) }
         }
         return result
+    }
+
+    /// After somebody has renamed the container's log file: what comes now goes to a new one of the old name.
+    package func reopenLog(_ id: String) async throws(RuntimeError) {
+        guard try containerRecord(id).status.state == .running else {
+            throw RuntimeError(.invalid, "container is not running")
+        }
+        let shim = try shim()
+        do throws(SysError) {
+            let reply = try await shim.request(k3s_shim_message(K3S_SHIM_REOPEN_LOG, id: id))
+            if reply.message.error != 0 { throw SysError(reply.message.error, "reopen") }
+        } catch { throw RuntimeError(.io, "log of container \(id): \(error)") }
     }
 
     package func attach(_ id: String, _ request: AttachRequest) async throws(RuntimeError) -> any ContainerProcess {

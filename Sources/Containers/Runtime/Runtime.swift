@@ -80,6 +80,9 @@ package final class Runtime: ContainerRuntime {
         }
     }
 
+    /// Processes can be started and watched.
+    package var isConnected: Bool { state.withLock { $0.shim != nil } }
+
     /// Process id of the shim, for measurements.
     package func shimPID() async throws(RuntimeError) -> Int32 {
         let text = try await onDisk(.io, "shim") { [configuration] () throws(SysError) in
@@ -103,14 +106,14 @@ package final class Runtime: ContainerRuntime {
         try containerRecord(id).status
     }
 
-    func sandboxRecord(_ id: String) throws(RuntimeError) -> SandboxRecord {
+    package func sandboxRecord(_ id: String) throws(RuntimeError) -> SandboxRecord {
         guard let record = state.withLock({ $0.sandboxes[id] }) else {
             throw RuntimeError(.notFound, "sandbox \(id): not found")
         }
         return record
     }
 
-    func containerRecord(_ id: String) throws(RuntimeError) -> ContainerRecord {
+    package func containerRecord(_ id: String) throws(RuntimeError) -> ContainerRecord {
         guard let record = state.withLock({ $0.containers[id] }) else {
             throw RuntimeError(.notFound, "container \(id): not found")
         }

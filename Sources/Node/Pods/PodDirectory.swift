@@ -138,8 +138,8 @@ final class PodDirectory: Sendable {
         var inherited: [String: Inherited] = [:]
         var owner: [String: String] = [:]
         for sandbox in await context.runtime.sandboxes() {
-            let uid = sandbox.config.labels[RuntimeLabels.podUID] ?? sandbox.config.podUID
-            guard !uid.isEmpty else { continue }
+            // Without the label it is not the kubelet's: a client of the CRI socket has made it.
+            guard let uid = sandbox.config.labels[RuntimeLabels.podUID], !uid.isEmpty else { continue }
             inherited[uid, default: Inherited()].sandboxes.append(sandbox)
             owner[sandbox.id] = uid
             register(sandbox: sandbox.id, uid: uid)

@@ -58,7 +58,7 @@ extension KubeletServer {
     }
 
     /// Copies the streams of a process to and from the client until the process has ended or the client is gone.
-    private static func serve(_ process: any ContainerProcess, _ session: RemoteCommandSession) async
+    static func serve(_ process: any ContainerProcess, _ session: RemoteCommandSession) async
         -> RemoteCommandResult
     {
         let input = Task {
@@ -148,7 +148,7 @@ extension KubeletServer {
     }
 
     /// Copies both ways; each direction ends by itself, and the connection with both.
-    private static func join(_ stream: any ByteStream, _ socket: AsyncFD) async {
+    static func join(_ stream: any ByteStream, _ socket: AsyncFD) async {
         await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {

@@ -125,6 +125,19 @@ struct NodeRole: Sendable {
         }
         defer { controlling.cancel() }
 
+        let cri = CRIServer(
+            runtime: runtime, network: network, version: Version.git,
+            listen: { [group] handler in
+                let server = HTTPServer(group: group, handler: handler)
+                return (try await server.start(host: "127.0.0.1", port: 0), server)
+            }, logger: logger)
+        let serving = Task { [logger] in
+            do throws(SysError) { try await cri.run() } catch {
+                if !Task.isCancelled { logger.error("\(cri.socketPath): the CRI socket does not work: \(error)") }
+            }
+        }
+        defer { serving.cancel() }
+
         let names = try clusterNames()
         defer { names?.server.stop() }
         let metrics = await serveMetrics(of: names)

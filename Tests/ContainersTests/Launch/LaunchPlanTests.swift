@@ -27,6 +27,13 @@ import Testing
         "CAP_CHOWN,CAP_DAC_OVERRIDE,CAP_FOWNER,CAP_FSETID,CAP_KILL,CAP_SETGID,CAP_SETUID,CAP_SETPCAP,"
         + "CAP_NET_BIND_SERVICE,CAP_NET_RAW,CAP_SYS_CHROOT,CAP_MKNOD,CAP_AUDIT_WRITE,CAP_SETFCAP"
 
+    @Test func aPodsOwnSharedMemoryReplacesTheSandboxs() throws {
+        var launch = launch()
+        launch.config.mounts.append(ContainerMount(hostPath: "/v/shm", containerPath: "/dev/shm/"))
+        let lines = try launch.plan().description.split(separator: "\n").filter { $0.contains(" /dev/shm") }
+        #expect(lines == ["bind /v/shm /dev/shm private"])
+    }
+
     @Test func ordinaryContainer() throws {
         let plan = try launch().plan()
         #expect(
@@ -80,6 +87,8 @@ import Testing
                 mask /proc/scsi
                 pivot
                 limit 7 1048576 ?
+                limit 6 18446744073709551615 ?
+                limit 4 18446744073709551615 ?
                 bounding \(Self.defaults)
                 identity 0:0 []
                 capabilities \(Self.defaults)
@@ -189,6 +198,8 @@ import Testing
                 join-cgroup /cg/memory/x/cgroup.procs
                 enter-target mnt uts ipc net cgroup
                 limit 7 1048576 ?
+                limit 6 18446744073709551615 ?
+                limit 4 18446744073709551615 ?
                 bounding
                 """))
         #expect(plan.description.contains("\ncd /work\nexec ls -l env PATH="))
