@@ -42,6 +42,7 @@ let package = Package(
     targets: [
         // Debian's C libraries, as module maps; each is imported by one module only.
         clib("CSQLite"), clib("COpenSSL"), clib("CSeccomp"), clib("CZlib"), clib("CZstd"), clib("CYaml"),
+        clib("CNghttp2"),
         .target(name: "CShims", cSettings: [.define("_GNU_SOURCE")]),
 
         // Kernel side: no Kubernetes type in here.
@@ -54,6 +55,7 @@ let package = Package(
 
         // API side.
         module("Codecs", ["CYaml"]),
+        module("GRPC", ["Codecs", "Linux", "CShims", "CNghttp2"]),
         module("KubeAPI", ["Codecs", "Linux"]),
         module("Store", ["Codecs", "Linux", "CSQLite"]),
         module("Transport", ["Codecs", "KubeAPI", "Linux", "COpenSSL", "CZlib", nioCore, nioPosix, log]),
@@ -111,6 +113,7 @@ let package = Package(
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "Codecs", "NetworkTesting"]),
         tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
+        tests("GRPC", ["Codecs", "Linux"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),

@@ -9,7 +9,7 @@ swift format lint --strict --parallel --recursive Sources Tests Package.swift ||
 
 found=$(git grep -nE '^(@_implementationOnly |@preconcurrency |internal |private |package |public )?import Foundation' -- Sources) &&
     say "Foundation in the product: $found"
-for rule in 'Glibc:Linux' 'CSQLite:Store' 'COpenSSL:Transport' 'CSeccomp:Containers' 'CYaml:Codecs'; do
+for rule in 'Glibc:Linux' 'CSQLite:Store' 'COpenSSL:Transport' 'CSeccomp:Containers' 'CYaml:Codecs' 'CNghttp2:GRPC'; do
     library=${rule%%:*} owner=${rule##*:}
     found=$(git grep -lE "^(@_exported |internal |private |package )?import $library\$" -- Sources ":!Sources/$owner") &&
         say "$library is imported by $owner only: $found"

@@ -1,0 +1,2 @@
+#include <malloc.h>
+#include <nghttp2/nghttp2.h>
