@@ -20,6 +20,7 @@ final class LogFile: Sendable {
     /// What the file takes the place of.
     private let target: Int32
     private let state: Mutex<State>
+    private let tidying = Mutex(())
 
     private static let shared = Mutex<LogFile?>(nil)
     static var current: LogFile? { shared.withLock { $0 } }
@@ -94,6 +95,11 @@ final class LogFile: Sendable {
 
     /// Compresses what was moved away, and deletes what is too old or too much.
     func tidy(_ old: String, now: Int64 = WallClock.now()) {
+        // One at a time: a file and its half-made compressed form would count as two.
+        tidying.withLock { _ in compress(old, now) }
+    }
+
+    private func compress(_ old: String, _ now: Int64) {
         do {
             try Gzip.compress(file: old, to: old + ".gz")
             try Files.remove(old)
