@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 import Synchronization
 import Transport
@@ -84,13 +85,7 @@ final class LogFile: Sendable {
 
     /// "2026-01-02T15-04-05.000"
     private static func stamp(_ now: Int64) -> String {
-        var seconds = time_t(now / 1_000_000_000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let thousandths = String(1000 + now / 1_000_000 % 1000).dropFirst()
-        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
-            + "\(two(parts.tm_hour))-\(two(parts.tm_min))-\(two(parts.tm_sec)).\(thousandths)"
+        String(Timestamp(nanoseconds: now).rfc3339Micro.prefix(23).map { $0 == ":" ? "-" : $0 })
     }
 
     /// Compresses what was moved away, and deletes what is too old or too much.
