@@ -51,6 +51,8 @@ final class NodeContext: Sendable {
     let actions: any ActionRunner
     let resources: NodeResources
     let pressure = NodePressure()
+    /// What plugins offer to containers.
+    let devices: DeviceManager
     /// Pods that say how much of the disk they may take.
     let storage = StorageWatch()
     /// nil: somebody else answers for the cluster's names.
@@ -83,6 +85,7 @@ final class NodeContext: Sendable {
         self.actions = actions
         self.resources = resources
         timers = TimerQueue(clock: clock)
+        devices = DeviceManager(root: configuration.rootDirectory, clock: clock, timers: timers, logger: logger)
         events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
         var volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
         volumes.mountImage = ImageVolumes(client: client, runtime: runtime).mount

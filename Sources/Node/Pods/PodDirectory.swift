@@ -262,6 +262,7 @@ final class PodDirectory: Sendable {
         }
         guard orphans != nil else { return }
         let alive = known.union(workers.map(\.uid))
+        context.devices.keep(alive)
         for uid in Directories.names(context.configuration.rootDirectory + "/pods") where !alive.contains(uid) {
             do throws(SysError) { try await context.volumes.tearDown(uid) } catch {
                 context.logger.warning("directory of pod \(uid): \(error.description)")

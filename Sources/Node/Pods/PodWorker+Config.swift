@@ -64,6 +64,7 @@ extension PodWorker {
         config.security = try SecurityContext.merged(
             pod, container, seccompRoot: configuration.rootDirectory + "/seccomp")
         config.mounts = try mounts(container, pod, attempt: attempt, lookup)
+        try await addDevices(&config, container)
         if let name = container.json["targetContainerName"].string, !name.isEmpty {
             guard let target = runningContainer(name) else {
                 throw ContainerConfigError("unable to find target container \"\(name)\"")

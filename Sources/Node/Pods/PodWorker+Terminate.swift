@@ -23,6 +23,7 @@ extension PodWorker {
         }
         // Before the end is told: whoever hears of it may send a pod that takes the same host port.
         context.resources.release(uid)
+        context.devices.release(uid)
         context.objects?.follow([], for: uid)
         if let sandbox = state.sandbox, sandbox.isReady {
             await removeSandbox(sandbox, keepingContainers: true)
