@@ -53,7 +53,12 @@ package final class NodeAgent: Sendable {
         context.devices.onChange { [weak registration] in registration?.devicesChanged() }
         plugins = PluginWatcher(
             path: configuration.rootDirectory + "/plugins_registry",
-            handlers: ["DevicePlugin": context.devices], clock: clock, logger: logger)
+            handlers: ["DevicePlugin": context.devices, "CSIPlugin": context.csi.drivers], clock: clock, logger: logger)
+        context.csi.onUse { [weak registration] in await registration?.reportNow() }
+        context.csi.drivers.onRegister { [weak pods] in
+            guard let pods else { return }
+            Task { await pods.driverRegistered() }
+        }
         health = listen.map { HealthPorts(listen: $0, logger: logger) }
         self.proxy = ServiceFollower(context: context, proxy: proxy, health: health)
         self.policies = policies.map { [context] in PolicyFollower(context: context, enforcer: $0) }

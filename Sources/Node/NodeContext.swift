@@ -46,6 +46,7 @@ final class NodeContext: Sendable {
     let timers: TimerQueue
     let events: NodeEvents
     let volumes: VolumeManager
+    let csi: CSIVolumes
     let mounter: any VolumeMounter
     let services: ServiceDirectory
     let actions: any ActionRunner
@@ -89,6 +90,10 @@ final class NodeContext: Sendable {
         events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
         var volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
         volumes.mountImage = ImageVolumes(client: client, runtime: runtime).mount
+        csi = CSIVolumes(
+            root: configuration.rootDirectory, node: configuration.name, client: client, mounter: mounter, clock: clock,
+            events: events, logger: logger)
+        volumes.csi = csi
         self.volumes = volumes
         services = ServiceDirectory()
     }

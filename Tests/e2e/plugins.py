@@ -2,6 +2,7 @@
 
 import os
 import queue
+import subprocess
 from concurrent import futures
 
 import grpc
@@ -68,6 +69,31 @@ DEVICES = messages(
     ContainerAllocateResponse: map envs = 1, repeated Mount mounts = 2, repeated DeviceSpec devices = 3, map annotations = 4
     Mount: string container_path = 1, string host_path = 2, bool read_only = 3
     DeviceSpec: string container_path = 1, string host_path = 2, string permissions = 3
+    """,
+)
+
+CSI = messages(
+    "csi.v1",
+    """
+    Empty:
+    NodeGetInfoResponse: string node_id = 1, int64 max_volumes_per_node = 2, Topology accessible_topology = 3
+    Topology: map segments = 1
+    NodeGetCapabilitiesResponse: repeated NodeServiceCapability capabilities = 1
+    NodeServiceCapability: RPC rpc = 1
+    RPC: int32 type = 1
+    VolumeCapability: Empty block = 1, MountVolume mount = 2, AccessMode access_mode = 3
+    MountVolume: string fs_type = 1, repeated string mount_flags = 2, string volume_mount_group = 3
+    AccessMode: int32 mode = 1
+    NodeStageVolumeRequest: string volume_id = 1, map publish_context = 2, string staging_target_path = 3, VolumeCapability volume_capability = 4, map secrets = 5, map volume_context = 6
+    NodeUnstageVolumeRequest: string volume_id = 1, string staging_target_path = 2
+    NodePublishVolumeRequest: string volume_id = 1, map publish_context = 2, string staging_target_path = 3, string target_path = 4, VolumeCapability volume_capability = 5, bool readonly = 6, map secrets = 7, map volume_context = 8
+    NodeUnpublishVolumeRequest: string volume_id = 1, string target_path = 2
+    NodeGetVolumeStatsRequest: string volume_id = 1, string volume_path = 2
+    NodeGetVolumeStatsResponse: repeated VolumeUsage usage = 1
+    VolumeUsage: int64 available = 1, int64 total = 2, int64 used = 3, int32 unit = 4
+    NodeExpandVolumeRequest: string volume_id = 1, string volume_path = 2, CapacityRange capacity_range = 3, string staging_target_path = 4
+    CapacityRange: int64 required_bytes = 1
+    NodeExpandVolumeResponse: int64 capacity_bytes = 1
     """,
 )
 
@@ -163,3 +189,118 @@ class DevicePlugin:
     def stop(self):
         self.news.put(None)
         self.server.stop()
+
+
+class CSIDriver:
+    """Volumes are folders below `folder`; inline ones and blocks are made when they are published."""
+
+    STAGE, STATS, EXPAND = 1, 2, 3
+
+    def __init__(self, kubelet, name, folder):
+        self.name, self.folder = name, folder
+        self.calls = []
+        self.status = []
+        m = CSI
+        self.endpoint = os.path.join(kubelet, "plugins", name, "csi.sock")
+        os.makedirs(os.path.dirname(self.endpoint), exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
+        methods = {
+            "NodeGetInfo": (m["Empty"], self.info, False),
+            "NodeGetCapabilities": (m["Empty"], self.capabilities, False),
+        }
+        for method in "StageVolume UnstageVolume PublishVolume UnpublishVolume GetVolumeStats ExpandVolume".split():
+            methods["Node" + method] = (m[f"Node{method}Request"], self.noting(method, getattr(self, method)), False)
+        self.server = Server(self.endpoint, {"csi.v1.Node": methods})
+        r = REGISTRATION
+        self.registrar = Server(
+            os.path.join(kubelet, "plugins_registry", name + "-reg.sock"),
+            {
+                "pluginregistration.Registration": {
+                    "GetInfo": (r["InfoRequest"], self.registration, False),
+                    "NotifyRegistrationStatus": (r["RegistrationStatus"], self.notified, False),
+                }
+            },
+        )
+
+    def registration(self, request, context):
+        return REGISTRATION["PluginInfo"](
+            type="CSIPlugin", name=self.name, endpoint=self.endpoint, supported_versions=["1.0.0"]
+        )
+
+    def notified(self, request, context):
+        self.status.append((request.plugin_registered, request.error))
+        return REGISTRATION["RegistrationStatusResponse"]()
+
+    def info(self, request, context):
+        topology = CSI["Topology"](segments={"topology.csi.test/rack": "r1"})
+        return CSI["NodeGetInfoResponse"](node_id="id-1", max_volumes_per_node=3, accessible_topology=topology)
+
+    def capabilities(self, request, context):
+        return CSI["NodeGetCapabilitiesResponse"](
+            capabilities=[
+                CSI["NodeServiceCapability"](rpc=CSI["RPC"](type=t)) for t in (self.STAGE, self.STATS, self.EXPAND)
+            ]
+        )
+
+    def noting(self, method, function):
+        def call(request, context):
+            self.calls.append((method, request))
+            return function(request) or CSI["Empty"]()
+
+        return call
+
+    def names(self):
+        return [method for method, _ in self.calls if method != "GetVolumeStats"]
+
+    def StageVolume(self, request):
+        if request.volume_capability.HasField("block"):
+            return
+        os.makedirs(os.path.join(self.folder, request.volume_id), exist_ok=True)
+        mount(os.path.join(self.folder, request.volume_id), request.staging_target_path)
+
+    def UnstageVolume(self, request):
+        unmount(request.staging_target_path)
+
+    def PublishVolume(self, request):
+        target = request.target_path
+        if request.volume_capability.HasField("block"):
+            open(target, "a").close()
+            mount("/dev/zero", target)
+            return
+        os.makedirs(target, exist_ok=True)
+        source = request.staging_target_path
+        if not source:
+            source = os.path.join(self.folder, request.volume_id)
+            os.makedirs(source, exist_ok=True)
+            with open(os.path.join(source, "context"), "w") as f:
+                f.write("".join(f"{k}={v}\n" for k, v in sorted(request.volume_context.items())))
+        mount(source, target)
+
+    def UnpublishVolume(self, request):
+        unmount(request.target_path)
+        if os.path.isdir(request.target_path):
+            os.rmdir(request.target_path)
+        elif os.path.exists(request.target_path):
+            os.unlink(request.target_path)
+
+    def GetVolumeStats(self, request):
+        usage = CSI["VolumeUsage"]
+        return CSI["NodeGetVolumeStatsResponse"](
+            usage=[usage(available=60, total=100, used=40, unit=1), usage(available=6, total=10, used=4, unit=2)]
+        )
+
+    def ExpandVolume(self, request):
+        return CSI["NodeExpandVolumeResponse"](capacity_bytes=request.capacity_range.required_bytes)
+
+    def stop(self):
+        self.registrar.stop()
+        self.server.stop()
+
+
+def mount(source, target):
+    if not os.path.ismount(target):
+        subprocess.run(["mount", "--bind", source, target], check=True)
+
+
+def unmount(target):
+    subprocess.run(["umount", target], capture_output=True)

@@ -7,6 +7,8 @@ package struct NodeObject {
     package var facts: HostFacts
     /// What device plugins offer, by resource.
     package var devices: [String: (capacity: Int64, allocatable: Int64)] = [:]
+    /// Attached volumes that must stay.
+    package var volumesInUse: [String] = []
 
     package init(configuration: NodeConfiguration, facts: HostFacts) {
         (self.configuration, self.facts) = (configuration, facts)
@@ -179,6 +181,9 @@ package struct NodeObject {
             "operatingSystem": "linux",
             "architecture": .string(facts.architecture), "swap": ["capacity": .int(facts.swapBytes)],
         ]
+        if !volumesInUse.isEmpty || !old["volumesInUse"].elements.isEmpty {
+            status["volumesInUse"] = .strings(volumesInUse)
+        }
         if !images.isEmpty { status["images"] = .array(images) }
         status["runtimeHandlers"] = [
             ["name": "", "features": ["recursiveReadOnlyMounts": true, "userNamespaces": true]]

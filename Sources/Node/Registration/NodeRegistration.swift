@@ -35,6 +35,7 @@ package final class NodeRegistration: Sendable {
     private var object: NodeObject {
         var object = NodeObject(configuration: configuration, facts: state.withLock { $0.facts })
         object.devices = context.devices.amounts
+        object.volumesInUse = context.csi.inUse
         return object
     }
 
@@ -59,6 +60,13 @@ package final class NodeRegistration: Sendable {
 
     /// Something that the node's status shows may have changed (an image, the network's readiness).
     package func statusChanged() { poke.yield() }
+
+    /// Returns when the status has been written, or could not be.
+    func reportNow() async {
+        do throws(APIError) { try await report(force: false) } catch {
+            context.logger.info("node status not written: \(error.message)")
+        }
+    }
 
     /// Plugins offer more or less than before: pods are admitted by it at once.
     func devicesChanged() {
