@@ -6,8 +6,10 @@ package final class StartHooks: Sendable {
     /// Checks of what a server makes sure of at its start, before anything of it may be relied upon.
     package static let bootstrap = [
         "informer-sync", "poststarthook/bootstrap-controller",
-        "poststarthook/priority-and-fairness-config-producer", "poststarthook/scheduling/bootstrap-system-priority-classes",
-        "poststarthook/start-cluster-authentication-info-controller", "poststarthook/start-service-ip-repair-controllers",
+        "poststarthook/priority-and-fairness-config-producer",
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        "poststarthook/start-cluster-authentication-info-controller",
+        "poststarthook/start-service-ip-repair-controllers",
         "poststarthook/start-system-namespaces-controller",
     ]
     package static let roles = "poststarthook/rbac/bootstrap-roles"
