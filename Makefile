@@ -7,7 +7,7 @@ RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc
 	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER) \
 	-Xcc -DK3S_STATIC_LINK -Xswiftc -use-ld=$(CURDIR)/bin/unretained-ld
 
-.PHONY: text-order build run test unit e2e bench fuzz lint generate clean deps
+.PHONY: armv7 arm64 armv7-test text-order build run test unit e2e bench fuzz lint generate clean deps deps-arm deps-test
 
 build: deps bin/k3s-commit $(ORDER) bin/unretained-ld
 	$(SWIFT) build $(RELEASE) --product k3s
@@ -33,6 +33,15 @@ text-order: build deps-test
 bin/k3s-commit: FORCE
 	@hack/write-commit.sh Sources/CShims/k3s_commit.h
 FORCE:
+
+# Static binaries for ARM, bin/k3s-armv7 and bin/k3s-arm64. The first time this makes a Swift SDK of Debian's packages:
+# half an hour and 8 GB for armv7, a few minutes for arm64 (root; hack/arm/sdk.sh).
+armv7 arm64: deps deps-arm
+	hack/arm/build.sh $@
+
+# A whole node in an emulated ARMv7 machine of 128 MB, driven by kubectl.
+armv7-test: armv7 deps-test
+	hack/e2e.sh -k test_armv7 --timeout 1200
 
 run: build
 	hack/run.sh
@@ -63,6 +72,8 @@ generate:
 
 deps:
 	@hack/deps.sh build
+deps-arm:
+	@hack/deps.sh arm
 deps-test:
 	@hack/deps.sh build test
 

@@ -42,6 +42,13 @@ package enum YAML {
         try documents(bytes, limits: limits, maximum: .max).filter { !$0.isNull }
     }
 
+    /// The same, but where a key is given twice the last value wins; see `parse(_:limits:duplicates:)`.
+    package static func parseAll(
+        _ bytes: [UInt8], limits: Limits = Limits(), duplicates: inout [String]
+    ) throws(YAMLError) -> [JSON] {
+        try documents(bytes, limits: limits, maximum: .max, duplicates: &duplicates).filter { !$0.isNull }
+    }
+
     private static func documents(_ bytes: [UInt8], limits: Limits, maximum: Int) throws(YAMLError) -> [JSON] {
         var duplicates: [String] = []
         let found = try documents(bytes, limits: limits, maximum: maximum, duplicates: &duplicates)

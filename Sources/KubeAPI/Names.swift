@@ -62,6 +62,7 @@ extension GroupVersionResource {
     package static let secrets = Self("", "v1", "secrets")
     package static let serviceAccounts = Self("", "v1", "serviceaccounts")
     package static let events = Self("", "v1", "events")
+    package static let addons = Self("k3s.cattle.io", "v1", "addons")
     package static let endpointSlices = Self("discovery.k8s.io", "v1", "endpointslices")
     package static let networkPolicies = Self("networking.k8s.io", "v1", "networkpolicies")
     package static let leases = Self("coordination.k8s.io", "v1", "leases")

@@ -47,6 +47,8 @@ package final class NodeAgent: Sendable {
             }
         }
         registration = NodeRegistration(context: context)
+        let registration = registration
+        context.pressure.onChange { [weak registration] in registration?.statusChanged() }
         health = listen.map { HealthPorts(listen: $0, logger: logger) }
         self.proxy = ServiceFollower(context: context, proxy: proxy, health: health)
         self.policies = policies.map { [context] in PolicyFollower(context: context, enforcer: $0) }
@@ -75,6 +77,7 @@ package final class NodeAgent: Sendable {
                 }
             }
             group.addTask { await self.pods.followRuntime() }
+            group.addTask { await EvictionManager(self.context).run() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()
         }

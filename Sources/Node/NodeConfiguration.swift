@@ -1,3 +1,5 @@
+package import KubeAPI
+
 /// What a node agent is told: names, addresses, directories. The defaults are k3s's.
 package struct NodeConfiguration: Sendable {
     package var name: String
@@ -21,10 +23,27 @@ package struct NodeConfiguration: Sendable {
     /// The file that pods with dnsPolicy Default get.
     package var resolvConf = "/etc/resolv.conf"
 
+    /// A folder of pods that the node runs by itself, or one file; nil: there is none.
+    package var staticPodPath: String?
+
     /// servicelb: services of type LoadBalancer get the nodes' addresses (on a server).
     package var balancesServices = false
 
     package var maximumPods: Int64 = 110
+    /// 0: not limited by the processors.
+    package var podsPerCore: Int64 = 0
+    /// Kept back from pods, by resource.
+    package var kubeReserved: [String: Quantity] = [:]
+    package var systemReserved: [String: Quantity] = [:]
+    /// Whether the kernel holds all pods together to what is allocatable.
+    package var enforcesAllocatable = true
+    package var eviction = EvictionSettings()
+    /// Percent of the disk from which unused images are removed, and down to which.
+    package var imageGCHighPercent: Int64 = 85
+    package var imageGCLowPercent: Int64 = 80
+    package var imageMinimumAge: Duration = .seconds(120)
+    /// Where images are: another file system than the pods' perhaps.
+    package var imageDirectory: String?
     package var kubeletPort: UInt16 = 10250
     package var kubernetesVersion = "v1.36.0+k3s1"
     package var runtimeVersion = "containerd://2.2.2-k3s1"
@@ -43,8 +62,6 @@ package struct NodeConfiguration: Sendable {
     package var leaseDurationSeconds: Int64 = 40
     package var leaseRenewal: Duration = .seconds(10)
     package var statusReport: Duration = .seconds(300)
-    /// Percent of the file system below which disk pressure is reported (k3s: nodefs.available 5 %).
-    package var minimumFreeDiskPercent: Int64 = 5
 
     package init(name: String, internalIPs: [String]) {
         (self.name, self.internalIPs) = (name, internalIPs)

@@ -50,6 +50,9 @@ final class NodeContext: Sendable {
     let services: ServiceDirectory
     let actions: any ActionRunner
     let resources: NodeResources
+    let pressure = NodePressure()
+    /// Pods that say how much of the disk they may take.
+    let storage = StorageWatch()
     /// nil: somebody else answers for the cluster's names.
     let names: ClusterNames?
     /// nil: not this node's, or somebody else gives load balancers their addresses.

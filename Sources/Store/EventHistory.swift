@@ -53,6 +53,12 @@ struct EventHistory: Sendable {
         compacted = max(compacted, revision)
     }
 
+    /// No more room than the events need.
+    mutating func shrink() {
+        let capacity = max(64, count + count / 2)
+        if capacity < slots.count { resize(to: capacity) }
+    }
+
     private mutating func resize(to capacity: Int) {
         var moved: [StoreWrite?] = []
         moved.reserveCapacity(capacity)

@@ -77,6 +77,7 @@ final class LogWriter: Sendable {
                 worked = 0
                 hub.state.withLock { $0.core.rest() }
                 log.rest()
+                RestingMemory.releaseThreadCache()
             }
         }
     }

@@ -145,6 +145,7 @@ struct StoreCore: Sendable {
         guard overran else { return }
         overran = false
         while history.bytes > options.restingHistoryBytes, history.count > 1 { history.dropFirst(garbage: &garbage) }
+        history.shrink()
     }
 
     mutating func compact(to revision: Int64) throws(StoreError) {

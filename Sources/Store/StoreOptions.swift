@@ -7,7 +7,7 @@ package struct StoreOptions: Sendable {
     package var historyEvents = 10_000
     /// How many of them are kept once the store rests, if it had to forget some before: nothing has been written for
     /// `restDelay` after `restRows` rows.
-    package var restingHistoryBytes: Int64 = 128 << 10
+    package var restingHistoryBytes: Int64 = 32 << 10
     package var restDelay: Duration = .seconds(10)
     package var restRows = 256
     /// The most bytes of one key and value (etcd's default request limit, which users know).

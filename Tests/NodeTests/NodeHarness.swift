@@ -110,7 +110,10 @@ final class NodeHarness: Sendable {
     let configuration: NodeConfiguration
     private let running = Mutex<(agent: NodeAgent, task: Task<Void, Never>)?>(nil)
 
-    init() throws {
+    var manifests: String { directory + "/pod-manifests" }
+
+    /// `adjust`: what the node is told beside the defaults.
+    init(staticPods: Bool = false, adjust: (inout NodeConfiguration) -> Void = { _ in }) throws {
         client = FakeKubeClient(clock: clock)
         runtime = TestRuntime(clock: clock)
         actions = TestActions(runtime: runtime, clock: clock)
@@ -126,6 +129,11 @@ final class NodeHarness: Sendable {
         configuration.etc = directory + "/etc"
         configuration.resolvConf = directory + "/etc/resolv.conf"
         configuration.isServer = true
+        if staticPods {
+            try Directories.make(directory + "/pod-manifests")
+            configuration.staticPodPath = directory + "/pod-manifests"
+        }
+        adjust(&configuration)
         self.configuration = configuration
     }
 

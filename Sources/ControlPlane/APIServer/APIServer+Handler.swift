@@ -27,12 +27,15 @@ extension APIServer {
         var trail: AuditTrail?
         var response: HTTPResponse
         var verdict: AuthorizationDecision?
+        var flow: FlowSchemaMatcher.Match?
         do throws(APIError) {
             if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
             let (user, impersonator) = try await authenticate(request, info, &trail)
             trail = AuditTrail(
                 configuration.audit, request, info, impersonator ?? user,
                 impersonated: impersonator == nil ? nil : user, configuration.clock)
+            // What holds a connection and no seat belongs to no flow, but for watches.
+            if !isLong || info.verb == "watch" { flow = flows.match(info, user, registry) }
             let decision = await authorize(info, request, user)
             verdict = decision
             guard decision.isAllowed else { throw Self.forbidden(info, user, decision.reason) }
@@ -47,6 +50,10 @@ extension APIServer {
             response = try served.get()
         } catch {
             response = .status(error, for: request)
+        }
+        if let flow {
+            response.headers.add(FlowSchemaMatcher.schemaHeader, flow.schema)
+            response.headers.add(FlowSchemaMatcher.levelHeader, flow.level)
         }
         return trail?.answered(response, verdict, isLongRunning: isLong) ?? response
     }

@@ -60,6 +60,7 @@ package final class APIServer: Sendable {
     package let allocator: ServiceAllocator
     let requests = RequestMetrics()
     let limiter: RequestLimiter
+    let flows = FlowSchemaMatcher()
     /// Of other parts of the process, in the Prometheus text format.
     let moreMetrics = Mutex<[@Sendable () -> String]>([])
     let attempts = Mutex<(good: Int64, bad: Int64)>((0, 0))
@@ -87,6 +88,7 @@ package final class APIServer: Sendable {
             hooks: [
                 "/registry/services/": allocator,
                 ServiceAddresses.prefix: AddressKeeper(allocator: allocator),
+                FlowSchemaMatcher.prefixes[0]: flows, FlowSchemaMatcher.prefixes[1]: flows,
             ])
         subresources = SubresourceEngine(
             registry: registry, tokens: configuration.tokens, reviews: configuration.reviews)

@@ -73,6 +73,18 @@ package struct AccessReviews: ReviewHandler {
         if needsSubject, (spec["user"].string ?? "").isEmpty, spec["groups"].elements.isEmpty {
             check.add(.invalid("spec.user", "", "at least one of user or group must be specified"))
         }
+        for key in ["fieldSelector", "labelSelector"] where !resource[key].isNull {
+            checkSelector(resource[key], "spec.resourceAttributes.\(key)", isLabel: key == "labelSelector", &check)
+        }
+        let metadata = object.metadata.object?.members.filter {
+            !$0.value.isNull && $0.key != "managedFields" && (namespace == nil || $0.key != "namespace")
+        }
+        if metadata?.isEmpty == false {
+            check.add(
+                .invalid(
+                    "metadata", object.metadata,
+                    namespace == nil ? "must be empty" : "must be empty except for namespace"))
+        }
         if let namespace {
             if !resource.isNull, resource["namespace"].string ?? "" != namespace {
                 check.add(
@@ -89,10 +101,70 @@ package struct AccessReviews: ReviewHandler {
         throw .invalid(GroupVersionKind("authorization.k8s.io", "v1", kind), object.name, check.errors)
     }
 
+    private static func checkSelector(_ selector: JSON, _ path: String, isLabel: Bool, _ check: inout Validation) {
+        let (raw, requirements) = (selector["rawSelector"].string ?? "", selector["requirements"].elements)
+        if !raw.isEmpty, !requirements.isEmpty {
+            check.add(
+                .invalid("\(path).rawSelector", .string(raw), "may not specified at the same time as requirements"))
+        }
+        if raw.isEmpty, requirements.isEmpty {
+            check.add(
+                .required(
+                    "\(path).requirements", "when \(path) is specified, requirements or rawSelector is required"))
+        }
+        for (i, requirement) in requirements.enumerated() {
+            let place = "\(path).requirements[\(i)]"
+            let values = requirement["values"].elements
+            switch requirement["operator"].string ?? "" {
+            case "In", "NotIn":
+                if values.isEmpty {
+                    check.add(.required("\(place).values", "must be specified when `operator` is 'In' or 'NotIn'"))
+                }
+            case "Exists", "DoesNotExist":
+                if !values.isEmpty {
+                    check.add(
+                        .forbidden(
+                            "\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+                }
+            // Newer clients may know operators that this server does not: they only narrow what is asked.
+            default: break
+            }
+            let key = requirement["key"].string ?? ""
+            if isLabel, let problem = LabelSyntax.keyProblem(key) {
+                check.add(.invalid("\(place).key", .string(key), problem))
+            } else if key.isEmpty {
+                check.add(.required("\(place).key", "must be specified"))
+            }
+        }
+    }
+
+    /// What of a field selector can be said in the older form: what it cannot, narrows nothing.
+    private static func fieldSelector(_ json: JSON) -> FieldSelector? {
+        if let raw = json["rawSelector"].string, !raw.isEmpty { return try? FieldSelector(parsing: raw) }
+        let terms = json["requirements"].elements.compactMap { requirement -> String? in
+            let (key, values) = (requirement["key"].string ?? "", requirement["values"].elements)
+            guard values.count == 1, let value = values[0].string else { return nil }
+            switch requirement["operator"].string ?? "" {
+            case "In": return "\(key)=\(value)"
+            case "NotIn": return "\(key)!=\(value)"
+            default: return nil
+            }
+        }
+        return terms.isEmpty ? nil : try? FieldSelector(parsing: terms.joined(separator: ","))
+    }
+
+    private static func labelSelector(_ json: JSON) -> LabelSelector? {
+        if let raw = json["rawSelector"].string, !raw.isEmpty { return try? LabelSelector(parsing: raw) }
+        let known = json["requirements"].elements.filter {
+            ["In", "NotIn", "Exists", "DoesNotExist"].contains($0["operator"].string ?? "")
+        }
+        return known.isEmpty ? nil : try? LabelSelector(json: ["matchExpressions": .array(known)])
+    }
+
     private func decide(_ spec: JSON, _ user: UserInfo) async -> JSON {
         let resource = spec["resourceAttributes"]
         let path = spec["nonResourceAttributes"]
-        let attributes =
+        var attributes =
             path.isNull
             ? AuthorizationAttributes(
                 user: user, verb: resource["verb"].string ?? "", group: resource["group"].string ?? "",
@@ -100,6 +172,8 @@ package struct AccessReviews: ReviewHandler {
                 subresource: resource["subresource"].string ?? "", namespace: resource["namespace"].string ?? "",
                 name: resource["name"].string ?? "")
             : AuthorizationAttributes(user: user, verb: path["verb"].string ?? "", path: path["path"].string ?? "")
+        attributes.fieldSelector = Self.fieldSelector(resource["fieldSelector"])
+        attributes.labelSelector = Self.labelSelector(resource["labelSelector"])
         let decision = await authorizer.authorize(attributes)
         var status: JSON = ["allowed": .bool(decision.isAllowed)]
         if !decision.reason.isEmpty { status["reason"] = .string(decision.reason) }

@@ -1,5 +1,6 @@
 internal import Codecs
 internal import KubeAPI
+internal import Linux
 internal import Store
 import Synchronization
 
@@ -34,7 +35,14 @@ final class WatchHub: Sendable {
     private let state = Mutex(State())
     private let frames = Mutex<(ring: [Frame], bytes: Int)>(([], 0))
 
-    init(clock: any KubeClock) { self.clock = clock }
+    init(clock: any KubeClock) {
+        self.clock = clock
+        RestingMemory.onRest { [weak self] in
+            guard let self else { return false }
+            frames.withLock { $0 = ([], 0) }
+            return true
+        }
+    }
 
     deinit { state.withLock { $0.timer?.cancel() } }
 

@@ -73,6 +73,7 @@ enum Catalog {
         case ("rbac.authorization.k8s.io/v1", "rolebindings"): RoleBindingStrategy(namespaced: true)
         case ("rbac.authorization.k8s.io/v1", "clusterrolebindings"): RoleBindingStrategy(namespaced: false)
         case ("apiextensions.k8s.io/v1", "customresourcedefinitions"): PlainStrategy()
+        case ("k3s.cattle.io/v1", "addons"): PlainStrategy(tracksGeneration: true)
         case ("authentication.k8s.io/v1", "tokenreviews"), ("authentication.k8s.io/v1", "selfsubjectreviews"),
             ("authorization.k8s.io/v1", "subjectaccessreviews"),
             ("authorization.k8s.io/v1", "selfsubjectaccessreviews"),

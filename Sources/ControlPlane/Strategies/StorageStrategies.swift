@@ -169,15 +169,20 @@ struct VolumeAttachmentStrategy: ResourceStrategy {
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         DeviceRules.driver(object.spec["attacher"], "spec.attacher", &check)
-        DeviceRules.requiredName(object.spec["nodeName"], "spec.nodeName", .subdomain, &check)
+        DeviceRules.name(object.spec["nodeName"], "spec.nodeName", .subdomain, &check)
         let (source, path) = (object.spec["source"], "spec.source")
         switch (source["persistentVolumeName"].isNull, source["inlineVolumeSpec"].isNull) {
         case (true, true): check.add(.required(path, Self.oneSource))
         case (false, false): check.add(.forbidden(path, Self.oneSource))
         case (false, true):
+            if source["persistentVolumeName"] == "" {
+                check.add(
+                    .required("\(path).persistentVolumeName", "must specify non empty persistentVolumeName"))
+            }
             DeviceRules.name(
                 source["persistentVolumeName"], "\(path).persistentVolumeName", .subdomain, &check)
-        default: break
+        case (true, false):
+            PersistentVolumeStrategy.checkInline(source["inlineVolumeSpec"], "\(path).inlineVolumeSpec", &check)
         }
     }
 

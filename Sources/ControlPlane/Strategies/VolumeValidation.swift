@@ -46,14 +46,7 @@ enum VolumeValidation {
             if (source[key].string ?? "").isEmpty { check.add(.required("\(path).\(key)")) }
         }
         switch kind {
-        case "hostPath":
-            required("path")
-            if let text = source["path"].string, text.split(separator: "/").contains("..") {
-                check.add(.invalid("\(path).path", .string(text), "must not contain '..'"))
-            }
-            if let type = source["type"].string, !hostPathTypes.contains(type) {
-                check.add(.notSupported("\(path).type", .string(type), hostPathTypes))
-            }
+        case "hostPath": hostPath(source, path, &check)
         case "emptyDir":
             if let text = source["sizeLimit"].string, let size = Quantity(text), size < .zero {
                 check.add(.forbidden("\(path).sizeLimit", "SizeLimit field must be a valid resource quantity"))
@@ -79,7 +72,7 @@ enum VolumeValidation {
                 PersistentVolumeClaimStrategy.check(claim["spec"], "\(path).volumeClaimTemplate.spec", &check)
             }
         default:
-            for key in requiredFields[kind] ?? [] { required(key) }
+            checkRequired(kind, source, path, &check)
             if kind == "csi", let driver = source["driver"].string, !driver.isEmpty {
                 if driver.utf8.count > 63 { check.add(.tooLong("\(path).driver", limit: 63)) }
                 if let problem = LabelSyntax.subdomainProblem(driver.lowercased()) {
@@ -89,6 +82,27 @@ enum VolumeValidation {
             if kind == "image" {
                 check.oneOf(source["pullPolicy"], ["Always", "IfNotPresent", "Never"], "\(path).pullPolicy")
             }
+        }
+    }
+
+    static func hostPath(_ source: JSON, _ path: String, _ check: inout Validation) {
+        let text = source["path"].string ?? ""
+        if text.isEmpty { check.add(.required("\(path).path")) }
+        if text.split(separator: "/").contains("..") {
+            check.add(.invalid("\(path).path", .string(text), "must not contain '..'"))
+        }
+        if let type = source["type"].string, !hostPathTypes.contains(type) {
+            check.add(.notSupported("\(path).type", .string(type), hostPathTypes))
+        }
+    }
+
+    /// Of a pod's volume and of a persistent one of the same kind.
+    static func checkRequired(_ kind: String, _ source: JSON, _ path: String, _ check: inout Validation) {
+        for key in requiredFields[kind] ?? [] where (source[key].string ?? "").isEmpty {
+            check.add(.required("\(path).\(key)"))
+        }
+        if kind == "nfs", let text = source["path"].string, !text.isEmpty, !text.hasPrefix("/") {
+            check.add(.invalid("\(path).path", .string(text), "must be an absolute path"))
         }
     }
 

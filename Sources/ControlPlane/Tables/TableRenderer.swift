@@ -100,6 +100,7 @@ struct TableCells: Sendable {
         case ("resource.k8s.io", "resourceslices"):
             TableCells("name", "text:spec.nodeName:<unset>", "text:spec.driver", "text:spec.pool.name", "age")
         case ("resource.k8s.io", _): TableCells("name", "age")
+        case ("k3s.cattle.io", "addons"): TableCells("name", "text:spec.source", "text:spec.checksum")
         default: plain
         }
     }

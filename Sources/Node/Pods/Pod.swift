@@ -138,6 +138,15 @@ package struct Pod: Sendable {
         return !any ? .bestEffort : guaranteed ? .guaranteed : .burstable
     }
 
+    /// From a file of the node.
+    package var isStatic: Bool { (object.annotations[StaticPodManifest.source] ?? "api") != "api" }
+
+    /// Spared when the node needs room (system-cluster-critical and above, and what comes from the node's own files).
+    package var isCritical: Bool { isStatic || (spec["priority"].int ?? 0) >= 2_000_000_000 }
+
     /// Of high enough priority to be spared by everyone (system-node-critical).
-    package var isNodeCritical: Bool { (spec["priority"].int ?? 0) >= 2_000_001_000 }
+    package var isNodeCritical: Bool {
+        (spec["priority"].int ?? 0) >= 2_000_001_000
+            || isStatic && spec["priorityClassName"].string == "system-node-critical"
+    }
 }

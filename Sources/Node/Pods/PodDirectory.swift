@@ -17,6 +17,8 @@ final class PodDirectory: Sendable {
         /// By container id: who waits for its end (log followers).
         var observers: [UInt64: Observer] = [:]
         var nextObserver: UInt64 = 0
+        /// Static pods whose predecessor of the same name has not ended yet.
+        var queued: [ObjectKey: KubeObject] = [:]
     }
     private struct Observer {
         var container: String
@@ -29,8 +31,13 @@ final class PodDirectory: Sendable {
 
     private let context: NodeContext
     private let state = Mutex(State())
+    /// nil: the node has no folder of pods.
+    let staticPods: StaticPods?
 
-    init(context: NodeContext) { self.context = context }
+    init(context: NodeContext) {
+        self.context = context
+        staticPods = context.configuration.staticPodPath.map { StaticPods(context: context, path: $0) }
+    }
 
     // MARK: Looking up
 
@@ -45,12 +52,15 @@ final class PodDirectory: Sendable {
     func register(sandbox: String, uid: String) { state.withLock { $0.sandboxes[sandbox] = uid } }
     func unregister(sandbox: String) { state.withLock { $0.sandboxes[sandbox] = nil } }
     func finished(_ uid: String) {
-        state.withLock { state in
-            guard let worker = state.workers.removeValue(forKey: uid) else { return }
+        let successor = state.withLock { state -> KubeObject? in
+            guard let worker = state.workers.removeValue(forKey: uid) else { return nil }
             if state.names[worker.key] == uid { state.names[worker.key] = nil }
+            return worker.isStatic ? state.queued.removeValue(forKey: worker.key) : nil
         }
         context.resources.release(uid)
         context.objects?.follow([], for: uid)
+        if let successor { Task { await self.startStatic(successor) } }
+        staticPods?.finished()
         // What this pod had may be what a waiting resize needs.
         for worker in workers { Task { await worker.resourcesReleased() } }
     }
@@ -70,6 +80,16 @@ final class PodDirectory: Sendable {
     /// Follows the API's pods of this node. Returns when cancelled; pods go on running.
     func run() async {
         await inherit()
+        // What the node runs by itself does not wait for the API.
+        await staticPods?.scan()
+        await withTaskGroup(of: Void.self) { group in
+            if let staticPods { group.addTask { await staticPods.run() } }
+            await followAPI()
+            group.cancelAll()
+        }
+    }
+
+    private func followAPI() async {
         let own = FieldSelector.equal("spec.nodeName", context.configuration.name)
         await context.follow(.pods, as: context.client, fields: own) { change in
             switch change {
@@ -78,6 +98,23 @@ final class PodDirectory: Sendable {
             case .removed(let object): await self.removed(object)
             }
         }
+    }
+
+    /// Runs a pod of the node's own, once what had its name has ended.
+    func startStatic(_ object: KubeObject) async {
+        let isQueued = state.withLock { state in
+            guard let uid = state.names[object.key], state.workers[uid]?.isStatic == true else { return false }
+            state.queued[object.key] = object
+            return true
+        }
+        guard !isQueued else { return }
+        await take(object, EncodedObject(bytes: object.json.encode(), resourceVersion: 0), isStatic: true)
+        await staticPods?.started(object.key)
+    }
+
+    func removeStatic(uid: String) async {
+        state.withLock { state in state.queued = state.queued.filter { $0.value.uid != uid } }
+        await worker(uid: uid)?.removed()
     }
 
     /// Hands the runtime's events to the pods they are about.
@@ -118,37 +155,51 @@ final class PodDirectory: Sendable {
     private func reset(_ items: [EncodedObject]) async {
         var present: Set<String> = []
         var objects: [(KubeObject, EncodedObject)] = []
+        var mirrors: [KubeObject] = []
         for item in items {
             guard let object = try? item.decode() else { continue }
+            if isMirror(object) {
+                mirrors.append(object)
+                continue
+            }
             present.insert(object.uid)
             objects.append((object, item))
         }
         // Older pods first: they keep their place on a node that is full.
         objects.sort { ($0.0.creationTimestamp?.nanoseconds ?? 0) < ($1.0.creationTimestamp?.nanoseconds ?? 0) }
         for (object, item) in objects { await take(object, item) }
-        for worker in workers where !present.contains(worker.uid) { await worker.removed() }
+        for worker in workers where !worker.isStatic && !present.contains(worker.uid) { await worker.removed() }
         await removeOrphans(known: present)
+        await staticPods?.reset(mirrors: mirrors)
     }
+
+    private func isMirror(_ object: KubeObject) -> Bool { staticPods != nil && StaticPods.isMirror(object) }
 
     private func changed(_ encoded: EncodedObject) async {
         guard let object = try? encoded.decode() else { return }
-        await take(object, encoded)
+        if isMirror(object) {
+            await staticPods?.changed(mirror: object)
+        } else {
+            await take(object, encoded)
+        }
     }
 
     private func removed(_ encoded: EncodedObject) async {
-        guard let object = try? encoded.decode(), let worker = worker(uid: object.uid) else { return }
+        guard let object = try? encoded.decode() else { return }
+        if isMirror(object) { await staticPods?.removed(mirror: object) }
+        guard let worker = worker(uid: object.uid) else { return }
         await worker.update(encoded)
         await worker.removed()
     }
 
-    private func take(_ object: KubeObject, _ encoded: EncodedObject) async {
+    private func take(_ object: KubeObject, _ encoded: EncodedObject, isStatic: Bool = false) async {
         let uid = object.uid
         guard !uid.isEmpty else { return }
         if let worker = worker(uid: uid) {
             await worker.update(encoded)
             return
         }
-        let worker = PodWorker(context: context, uid: uid, key: object.key, desired: encoded)
+        let worker = PodWorker(context: context, uid: uid, key: object.key, desired: encoded, isStatic: isStatic)
         let inherited = state.withLock { state -> Inherited? in
             state.workers[uid] = worker
             state.names[worker.key] = uid

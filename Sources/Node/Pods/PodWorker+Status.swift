@@ -24,6 +24,10 @@ extension PodWorker {
             showsResize = true
         }
         let status = builder.build()
+        if isStatic, mirror == nil {
+            conditionsSeen = status["conditions"]
+            return
+        }
         let hash = FNV.hash64(status.encode())
         guard hash != lastStatusHash else { return }
         if lastStatusHash == nil, Self.covers(pod.status, status) {
@@ -35,6 +39,21 @@ extension PodWorker {
         conditionsSeen = status["conditions"]
         pendingStatus = status
         if statusLoop == nil { statusLoop = Task { await self.writeStatus() } }
+    }
+
+    /// The API's picture of a static pod is there, is another, has changed, or is gone (nil).
+    func set(mirror new: KubeObject?) {
+        let old = mirror
+        mirror = new
+        guard let new else { return }
+        // Of an earlier life of this process.
+        if let known = new.status["startTime"].string.flatMap({ Timestamp($0) }), startTime.map({ known < $0 }) ?? true
+        {
+            startTime = known
+        }
+        if new.uid == old?.uid, new.status == old?.status || conditionsSeen == new.status["conditions"] { return }
+        if new.uid != old?.uid { lastStatusHash = nil }
+        wake()
     }
 
     /// The pod with the conditions of this worker's last report: what comes back from the API may be older.
@@ -81,8 +100,8 @@ extension PodWorker {
             pendingStatus = nil
             do throws(APIError) {
                 _ = try await context.client.patch(
-                    .pods, namespace: key.namespace, name: key.name, Self.patch(uid: uid, status, resize: showsResize),
-                    type: .strategic,
+                    .pods, namespace: key.namespace, name: key.name,
+                    Self.patch(uid: mirror?.uid ?? uid, status, resize: showsResize), type: .strategic,
                     subresource: "status")
                 delay = .seconds(1)
             } catch {

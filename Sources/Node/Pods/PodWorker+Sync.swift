@@ -7,12 +7,12 @@ internal import Logging
 extension PodWorker {
     /// Admission, once.
     func setUp(_ pod: Pod) async {
-        await context.services.waitUntilSynced()
+        if !isStatic { await context.services.waitUntilSynced() }
         startTime = pod.status["startTime"].string.flatMap { Timestamp($0) } ?? context.now()
         let admission = Admission(
             node: context.configuration.name, labels: context.resources.labels,
             allowedSysctls: context.configuration.allowedUnsafeSysctls)
-        if let refusal = admission.refusal(pod) ?? context.resources.admit(pod) {
+        if let refusal = context.pressure.refusal(pod) ?? admission.refusal(pod) ?? context.resources.admit(pod) {
             verdict = PodStatusBuilder.Verdict(refusal.reason, "Pod was rejected: " + refusal.message)
             verdict?.isRejection = true
             record(pod, .warning, refusal.reason, refusal.message)
@@ -100,6 +100,7 @@ extension PodWorker {
     private func setUpVolumes(_ pod: Pod, required: Bool) async -> Bool {
         if pod.volumes.isEmpty {
             volumesChanged = false
+            if StorageLimits(pod).isSet { context.storage.watch(uid) }
             return true
         }
         context.objects?.follow(pod.volumeReferences, for: uid)
@@ -108,6 +109,7 @@ extension PodWorker {
             let (mounted, renewal) = try await context.volumes.setUp(facts(pod))
             volumes = mounted
             volumeFailures = 0
+            if StorageLimits(pod).isSet { context.storage.watch(uid) }
             if let renewal { wake(after: max(renewal.duration(since: context.now()), .seconds(1)), for: "tokens") }
             return !Task.isCancelled
         } catch {

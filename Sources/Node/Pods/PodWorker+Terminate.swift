@@ -47,7 +47,7 @@ extension PodWorker {
         if verdict?.reason == "DeadlineExceeded", !pod.object.isBeingDeleted {
             return pod.spec["terminationGracePeriodSeconds"].int ?? 30
         }
-        let grace = pod.gracePeriod
+        let grace = min(pod.gracePeriod, verdict?.grace ?? .max)
         guard let terminationStarted else { return grace }
         let passed = context.now().duration(since: terminationStarted).components.seconds
         let left = max(grace - passed, grace == 0 ? 0 : 1)

@@ -25,6 +25,9 @@ actor PodWorker {
     nonisolated let context: NodeContext
     nonisolated let uid: String
     nonisolated let key: ObjectKey
+    /// From a file of the node; the API has a mirror of it, or nothing.
+    nonisolated let isStatic: Bool
+    var mirror: KubeObject?
 
     var desired: EncodedObject
     var stage = Stage.setup
@@ -66,8 +69,8 @@ actor PodWorker {
     var lastStatusHash: UInt64?
     var conditionsSeen: JSON = .null
 
-    init(context: NodeContext, uid: String, key: ObjectKey, desired: EncodedObject) {
-        (self.context, self.uid, self.key, self.desired) = (context, uid, key, desired)
+    init(context: NodeContext, uid: String, key: ObjectKey, desired: EncodedObject, isStatic: Bool = false) {
+        (self.context, self.uid, self.key, self.desired, self.isStatic) = (context, uid, key, desired, isStatic)
     }
 
     // MARK: What wakes it
@@ -150,6 +153,9 @@ actor PodWorker {
         while let loop { await loop.value }
     }
 
+    /// Ends the step that is under way: what the next one has to do counts more.
+    func interrupt() { loop?.cancel() }
+
     private func drain() async {
         while dirty, !Task.isCancelled, !stopped, stage != .finished {
             dirty = false
@@ -178,7 +184,11 @@ actor PodWorker {
 
     func decode() -> Pod? {
         do throws(APIError) {
-            return Pod(try desired.decode())
+            var object = try desired.decode()
+            if let mirror {
+                (object.status, object.metadata["generation"]) = (mirror.status, mirror.metadata["generation"])
+            }
+            return Pod(object)
         } catch {
             context.logger.error("pod \(key): \(error.message)")
             return nil
@@ -191,7 +201,7 @@ actor PodWorker {
         await refresh()
         let wantsEnd = isGone || pod.object.isBeingDeleted
         // A pod that the API calls ended (by an earlier process, or by a controller) is not started again.
-        if stage == .setup || stage == .running, wantsEnd || pod.isTerminal {
+        if stage == .setup || stage == .running, wantsEnd || pod.isTerminal && !isStatic {
             stage = .terminating
         }
         switch stage {
@@ -247,7 +257,7 @@ actor PodWorker {
     func record(
         _ pod: Pod, _ container: ContainerSpec?, _ kind: EventType, _ reason: String, _ message: String
     ) {
-        guard !isGone else { return }
+        guard !isGone || isStatic else { return }
         context.events.record(.pod(pod, container), kind, reason, message)
     }
 }

@@ -10,14 +10,28 @@ package struct NodeObject {
         (self.configuration, self.facts) = (configuration, facts)
     }
 
-    package var capacity: [String: Quantity] { facts.capacity(pods: configuration.maximumPods) }
-    /// k3s reserves nothing for the system by default.
+    package var capacity: [String: Quantity] {
+        let perCore = configuration.podsPerCore
+        let pods = configuration.maximumPods
+        return facts.capacity(
+            pods: perCore > 0 ? min(pods, perCore.multipliedReportingOverflow(by: facts.cpus).0) : pods)
+    }
+
+    /// What is left of the capacity for pods: without what is reserved for the system, for Kubernetes, and by the hard
+    /// eviction thresholds. Source: pkg/kubelet/cm/node_container_manager_linux.go.
     package var allocatable: [String: Quantity] {
         var allocatable = capacity
-        // 5 % of the file system is kept free (evictionHard nodefs.available).
-        if let disk = allocatable["ephemeral-storage"] {
-            allocatable["ephemeral-storage"] = Quantity(
-                disk.value - disk.value / 100 * configuration.minimumFreeDiskPercent)
+        for (name, amount) in capacity {
+            var reserved = (configuration.kubeReserved[name] ?? .zero) + (configuration.systemReserved[name] ?? .zero)
+            let signal: EvictionSignal? =
+                name == "memory" ? .memoryAvailable : name == "ephemeral-storage" ? .nodeFSAvailable : nil
+            if let signal {
+                reserved = reserved + Quantity(configuration.eviction.reserved(signal, of: amount.value))
+            }
+            guard reserved > .zero else { continue }
+            let left = max(amount - reserved, .zero)
+            allocatable[name] =
+                name == "cpu" ? left : Quantity(left.value, format: name == "memory" ? .binarySI : .decimalSI)
         }
         return allocatable
     }
@@ -75,25 +89,29 @@ package struct NodeObject {
     }
 
     /// Upstream's four, in its order and words.
-    package static func conditions(notReady: String?, memoryLow: Bool, diskLow: Bool) -> [Condition] {
+    package static func conditions(notReady: String?, pressure: Set<String>) -> [Condition] {
         [
-            memoryLow
+            pressure.contains("MemoryPressure")
                 ? Condition(
                     type: "MemoryPressure", isTrue: true, reason: "KubeletHasInsufficientMemory",
                     message: "kubelet has insufficient memory available")
                 : Condition(
                     type: "MemoryPressure", isTrue: false, reason: "KubeletHasSufficientMemory",
                     message: "kubelet has sufficient memory available"),
-            diskLow
+            pressure.contains("DiskPressure")
                 ? Condition(
                     type: "DiskPressure", isTrue: true, reason: "KubeletHasDiskPressure",
                     message: "kubelet has disk pressure")
                 : Condition(
                     type: "DiskPressure", isTrue: false, reason: "KubeletHasNoDiskPressure",
                     message: "kubelet has no disk pressure"),
-            Condition(
-                type: "PIDPressure", isTrue: false, reason: "KubeletHasSufficientPID",
-                message: "kubelet has sufficient PID available"),
+            pressure.contains("PIDPressure")
+                ? Condition(
+                    type: "PIDPressure", isTrue: true, reason: "KubeletHasInsufficientPID",
+                    message: "kubelet has insufficient PID available")
+                : Condition(
+                    type: "PIDPressure", isTrue: false, reason: "KubeletHasSufficientPID",
+                    message: "kubelet has sufficient PID available"),
             notReady.map { Condition(type: "Ready", isTrue: false, reason: "KubeletNotReady", message: $0) }
                 ?? Condition(
                     type: "Ready", isTrue: true, reason: "KubeletReady", message: "kubelet is posting ready status"),

@@ -126,9 +126,6 @@ package final class NodeRegistration: Sendable {
         let problem = await context.network.notReadyReason().map {
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
         }
-        let space = HostFacts.diskSpace(configuration.rootDirectory)
-        let diskLow =
-            space.map { $0.total > 0 && $0.free * 100 / $0.total < configuration.minimumFreeDiskPercent } ?? false
         // The 50 largest images, as upstream reports them.
         let images = await context.runtime.images.images().sorted { ($1.sizeBytes, $0.id) < ($0.sizeBytes, $1.id) }
             .prefix(50).map {
@@ -139,7 +136,7 @@ package final class NodeRegistration: Sendable {
                 ]
             }
         return object.status(
-            conditions: NodeObject.conditions(notReady: problem, memoryLow: false, diskLow: diskLow),
+            conditions: NodeObject.conditions(notReady: problem, pressure: context.pressure.conditions),
             images: Array(images),
             now: context.now(), old: old)
     }

@@ -81,6 +81,11 @@ extension PodStatusBuilder {
         if let resize {
             list.append(Condition(type: resize.type, isTrue: true, reason: resize.reason, message: resize.message))
         }
+        if phase == "Failed", let verdict, verdict.isDisruption {
+            list.append(
+                Condition(
+                    type: "DisruptionTarget", isTrue: true, reason: "TerminationByKubelet", message: verdict.message))
+        }
         let old = pod.status["conditions"].elements
         return list.map { condition in
             let before = old.first { $0["type"].string == condition.type }

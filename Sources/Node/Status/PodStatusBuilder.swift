@@ -17,6 +17,10 @@ package struct PodStatusBuilder {
         package var message: String
         /// The node never took the pod: its containers have no state, as with the kubelet.
         package var isRejection = false
+        /// Of condition DisruptionTarget: the node ended a pod that was well.
+        package var isDisruption = false
+        /// Seconds that the containers get at most; nil: what the pod says.
+        package var grace: Int64?
         package init(_ reason: String, _ message: String) { (self.reason, self.message) = (reason, message) }
     }
 

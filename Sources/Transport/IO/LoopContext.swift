@@ -1,3 +1,4 @@
+import Linux
 import NIOCore
 import Synchronization
 
@@ -55,6 +56,17 @@ final class LoopContext: @unchecked Sendable {
     private init(loop: any EventLoop) {
         self.loop = loop
         executor = EventLoopTaskExecutor(loop: loop)
+        RestingMemory.onRest { [weak self] in
+            guard let self else { return false }
+            self.loop.execute { self.rest() }
+            return true
+        }
+    }
+
+    /// Lets go of what many connections needed.
+    private func rest() {
+        staging = ByteBuffer()
+        RestingMemory.releaseThreadCache()
     }
 
     // MARK: - Deadlines

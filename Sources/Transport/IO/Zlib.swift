@@ -120,3 +120,12 @@ struct Inflater: ~Copyable {
         return out
     }
 }
+
+/// Whole texts in the gzip format.
+package enum Gzip {
+    /// The same bytes for the same text: there is no time in it.
+    package static func compress(_ bytes: [UInt8]) throws(ZlibError) -> [UInt8] {
+        var deflater = try Deflater(.gzip, level: 6)
+        return deflater.compress(bytes[...], flush: .finish)
+    }
+}

@@ -81,3 +81,12 @@ package func hex(_ bytes: some Sequence<UInt8>) -> String {
     }
     return String(decoding: text, as: UTF8.self)
 }
+
+/// For names that others' programs derive by it; not for security.
+package enum SHA1 {
+    package static func hexDigest(_ bytes: [UInt8]) -> String {
+        var digest = [UInt8](repeating: 0, count: 20)
+        EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha1(), nil)
+        return hex(digest)
+    }
+}

@@ -28,6 +28,10 @@ struct IdleMemory {
     /// After each interval of waiting.
     mutating func look() {
         guard isDue(cpu: ProcessClock.now()) else { return }
+        RestingMemory.release()
+        // For those that let go on threads of their own.
+        usleep(50_000)
+        RestingMemory.releaseThreadCache()
         k3s_trim_malloc()
         // Without /proc there is nothing to win, and nothing lost.
         try? ProgramPages.release()

@@ -251,9 +251,14 @@ struct ControlPlaneRole: Sendable {
         ]
         let events = Task { [api] in await api.expireEvents() }
         let history = Task { [api] in await api.compactHistory() }
+        let deployer = AddonDeployer(
+            api, directory: serverDirectory + "/manifests", disabled: configuration.disabled,
+            node: configuration.nodeName, logger: logger)
+        let addons = Task { await deployer.run() }
         defer {
             events.cancel()
             history.cancel()
+            addons.cancel()
         }
         api.runsControllers = true
         let manager = ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers)

@@ -29,6 +29,8 @@ struct NodeRole: Sendable {
         registries = try Self.loadRegistries(configuration, logger: logger)
         pods = try configuration.network.podNetwork(stateDirectory: configuration.stateDirectory)
         backend = try configuration.network.backendConfiguration(stateDirectory: configuration.stateDirectory)
+        var settings = NodeConfiguration(name: configuration.nodeName, internalIPs: [address])
+        _ = try applyKubeletArguments(&settings)
         do { try KernelSupport.check(KernelRuleset()) } catch { throw StartupError("\(error)") }
     }
 
@@ -103,7 +105,13 @@ struct NodeRole: Sendable {
         }
         defer { importing.cancel() }
         // The warnings are the store's own.
-        let collecting = Task { await images.collectGarbage(ImageGCPolicy()) { _ in } }
+        let (node, notes) = try nodeConfiguration()
+        for note in notes { logger.warning("\(note)") }
+        if let folder = node.staticPodPath, !Files.exists(folder) { try Directories.make(folder, mode: 0o750) }
+        var policy = ImageGCPolicy()
+        (policy.highThreshold, policy.lowThreshold) = (node.imageGCHighPercent, node.imageGCLowPercent)
+        policy.minimumAge = node.imageMinimumAge
+        let collecting = Task { [policy] in await images.collectGarbage(policy) { _ in } }
         defer { collecting.cancel() }
         let control = ControlServer(runtime: runtime, images: images, logger: logger)
         let controlling = Task { [logger] in
@@ -126,23 +134,6 @@ struct NodeRole: Sendable {
         }
         defer { serving.cancel() }
 
-        var node = NodeConfiguration(
-            name: configuration.nodeName, internalIPs: configuration.network.nodeAddresses(primary: address))
-        node.isServer = configuration.isServer
-        node.offersEgress = configuration.offersEgress
-        node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
-        node.labels = configuration.nodeLabels
-        node.taints = configuration.nodeTaints
-        node.externalIPs = configuration.externalIPs
-        node.rootDirectory = configuration.kubeletRoot
-        node.podLogs = configuration.podLogs
-        if configuration.podLogs != "/var/log/pods" { node.containerLogs = configuration.podLogs + "/.containers" }
-        node.clusterDNS = configuration.network.clusterDNS
-        node.clusterDomain = configuration.clusterDomain
-        node.kubernetesVersion = Version.git
-        node.kubeletPort = UInt16(configuration.kubeletPort)
-        node.resolvConf =
-            try configuration.resolvConf ?? ResolvConfChoice.path(generated: agentDirectory + "/etc/resolv.conf")
         let names = try clusterNames()
         defer { names?.server.stop() }
         let metrics = await serveMetrics(of: names)
@@ -163,6 +154,40 @@ struct NodeRole: Sendable {
         let listener = try await serve(kubelet, access)
         defer { Task { await listener.stop() } }
         try await agent.run()
+    }
+
+    /// What the node agent is told; `notes`: what was asked for in vain.
+    private func nodeConfiguration() throws -> (node: NodeConfiguration, notes: [String]) {
+        let agentDirectory = configuration.dataDirectory + "/agent"
+        var node = NodeConfiguration(
+            name: configuration.nodeName, internalIPs: configuration.network.nodeAddresses(primary: address))
+        node.isServer = configuration.isServer
+        node.offersEgress = configuration.offersEgress
+        node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
+        node.labels = configuration.nodeLabels
+        node.taints = configuration.nodeTaints
+        node.externalIPs = configuration.externalIPs
+        node.rootDirectory = configuration.kubeletRoot
+        node.podLogs = configuration.podLogs
+        if configuration.podLogs != "/var/log/pods" { node.containerLogs = configuration.podLogs + "/.containers" }
+        node.clusterDNS = configuration.network.clusterDNS
+        node.clusterDomain = configuration.clusterDomain
+        node.staticPodPath = agentDirectory + "/pod-manifests"
+        node.kubernetesVersion = Version.git
+        node.kubeletPort = UInt16(configuration.kubeletPort)
+        node.imageDirectory = agentDirectory + "/containerd"
+        node.resolvConf =
+            try configuration.resolvConf ?? ResolvConfChoice.path(generated: agentDirectory + "/etc/resolv.conf")
+        let notes = try applyKubeletArguments(&node)
+        return (node, notes)
+    }
+
+    private func applyKubeletArguments(_ node: inout NodeConfiguration) throws -> [String] {
+        do throws(SettingsError) {
+            return try KubeletSettings.apply(configuration.kubeletArguments, to: &node)
+        } catch {
+            throw UsageError("--kubelet-arg: \(error.message)")
+        }
     }
 
     private func podNetwork(_ runtime: Runtime) -> any PodNetworking {

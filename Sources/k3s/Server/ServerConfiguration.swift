@@ -34,6 +34,8 @@ struct ServerConfiguration: Sendable {
     var apiServerArguments: [String]
     /// `--kube-scheduler-arg`, likewise.
     var schedulerArguments: [String]
+    /// `--kubelet-arg`, likewise; checked at start.
+    var kubeletArguments: [String]
     var disabled: Set<String>
     var disableAgent: Bool
     var disableNetworkPolicy: Bool
@@ -92,6 +94,7 @@ struct ServerConfiguration: Sendable {
         secretsEncryption = try Self.encryption(flags)
         apiServerArguments = flags.list("kube-apiserver-arg")
         schedulerArguments = flags.list("kube-scheduler-arg")
+        kubeletArguments = flags.list("kubelet-arg")
         disabled = Set(flags.commaList("disable"))
         disableAgent = flags.bool("disable-agent")
         disableNetworkPolicy = flags.bool("disable-network-policy")

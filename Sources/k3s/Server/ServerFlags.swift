@@ -122,7 +122,7 @@ enum ServerFlags {
         +|flannel-cni-conf|||s||agent/networking|Override default flannel cni config file
         x|vpn-auth||K3S_VPN_AUTH|s||agent/networking|Credentials for the VPN provider
         x|vpn-auth-file||K3S_VPN_AUTH_FILE|s||agent/networking|File containing credentials for the VPN provider
-        -|kubelet-arg|||l||agent/flags|Customized flag for kubelet process
+        +|kubelet-arg|||l||agent/flags|Customized flag for kubelet process
         -|kube-proxy-arg|||l||agent/flags|Customized flag for kube-proxy process
         +|kubelet-root-dir||K3S_KUBELET_ROOT_DIR|s|/var/lib/kubelet|agent/node|Folder for the pods' volumes
         +|pod-log-dir||K3S_POD_LOG_DIR|s|/var/log/pods|agent/node|Folder for the pods' logs

@@ -229,7 +229,7 @@ import Testing
             storage + "volumeattachments",
             #"{"metadata":{"name":"x"},"spec":{"attacher":"A_","nodeName":"","source":{"persistentVolumeName":"V"}}}"#,
             [
-                "spec.attacher: Invalid value: \"A_\"", "spec.nodeName: Required value",
+                "spec.attacher: Invalid value: \"A_\"", "spec.nodeName: Invalid value: \"\"",
                 "spec.source.persistentVolumeName: Invalid value: \"V\"",
             ]
         ),

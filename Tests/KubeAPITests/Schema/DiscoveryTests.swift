@@ -8,7 +8,7 @@ import Testing
         let discovery = Discovery()
         #expect(discovery.apiVersions(serverAddress: "10.0.0.1:6443")["versions"] == ["v1"])
         let groups = discovery.groupList()["groups"].elements
-        #expect(groups.count == 20)
+        #expect(groups.count == 21)
         let autoscaling = groups.first { $0["name"] == "autoscaling" }
         #expect(autoscaling?["versions"].elements.map { $0["version"] } == ["v2", "v1"])
         #expect(autoscaling?["preferredVersion"] == ["groupVersion": "autoscaling/v2", "version": "v2"])
@@ -42,7 +42,7 @@ import Testing
             let document = Discovery().aggregated(legacy: legacy)
             let gvk = GroupVersionKind("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList")
             let decoded = try Schema.shared.decode(document, as: gvk, validation: .strict)
-            #expect(decoded.json["items"].elements.count == (legacy ? 1 : 20))
+            #expect(decoded.json["items"].elements.count == (legacy ? 1 : 21))
         }
         let core = Discovery().aggregated(legacy: true)["items"][0]["versions"][0]
         let pods = try #require(core["resources"].elements.first { $0["resource"] == "pods" })

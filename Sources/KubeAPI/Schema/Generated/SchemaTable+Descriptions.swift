@@ -398,6 +398,9 @@ core/v1.VolumeMount#readOnly	Mount the volume without the right to write.
 core/v1.VolumeMount#recursiveReadOnly	Whether mounts below a read-only one are read-only too.
 core/v1.VolumeMount#subPath	A path inside of the volume, instead of its root.
 core/v1.VolumeMount#subPathExpr	As subPath, with $(NAME) replaced from the environment.
+k3s/v1.Addon	A manifest of a server's manifests directory and what became of it.
+k3s/v1.AddonSpec#checksum	SHA-256 of the manifest that was applied last.
+k3s/v1.AddonSpec#source	The manifest's path on the server.
 meta/v1.LabelSelector	Selects objects by their labels; all parts must match.
 meta/v1.LabelSelector#matchExpressions	Requirements with operators: In, NotIn, Exists, DoesNotExist.
 meta/v1.LabelSelector#matchLabels	Labels with exactly these values.

@@ -24,6 +24,7 @@ extension SchemaTable {
         Package(name: "discovery/v1", group: "discovery.k8s.io", version: "v1", model: "io.k8s.api.discovery.v1", text: discovery_v1),
         Package(name: "events/v1", group: "events.k8s.io", version: "v1", model: "io.k8s.api.events.v1", text: events_v1),
         Package(name: "flowcontrol/v1", group: "flowcontrol.apiserver.k8s.io", version: "v1", model: "io.k8s.api.flowcontrol.v1", text: flowcontrol_v1),
+        Package(name: "k3s/v1", group: "k3s.cattle.io", version: "v1", model: "io.cattle.k3s.v1", text: k3s_v1),
         Package(name: "meta/v1", group: "", version: "v1", model: "io.k8s.apimachinery.pkg.apis.meta.v1", text: meta_v1),
         Package(name: "metrics/v1beta1", group: "metrics.k8s.io", version: "v1beta1", model: "io.k8s.metrics.pkg.apis.metrics.v1beta1", text: metrics_v1beta1),
         Package(name: "networking/v1", group: "networking.k8s.io", version: "v1", model: "io.k8s.api.networking.v1", text: networking_v1),

@@ -94,6 +94,7 @@ flowcontrol/v1	PriorityLevelConfiguration	prioritylevelconfigurations	priorityle
 storagemigration/v1beta1	StorageVersionMigration	storageversionmigrations	storageversionmigration	C			create,delete,deletecollection,get,list,patch,update,watch	status[StorageVersionMigration](get,patch,update))	pCjmmKOkLy4=	no	Name:string|Resource:string
 metrics/v1beta1	NodeMetrics	nodes	nodemetrics	C			get,list			no	Name:string:name|CPU:string|Memory:string|Window:string
 metrics/v1beta1	PodMetrics	pods	podmetrics	N			get,list			no	Name:string:name|CPU:string|Memory:string|Window:string
+k3s/v1	Addon	addons	addon	N			create,delete,deletecollection,get,list,patch,update,watch		tPDZYuNRr1o=	yes	Name:string:name|Source:string|Checksum:string
 """#
     }
 }
