@@ -199,20 +199,43 @@ package struct FieldError: Sendable, Equatable, CustomStringConvertible {
     }
     package var description: String { "\(field): \(detail)" }
 
+    /// A text as Go quotes it (%q), anything else as JSON.
+    private static func text(_ value: JSON) -> String {
+        guard let string = value.string else { return value.text }
+        var out = "\""
+        for scalar in string.unicodeScalars {
+            switch scalar {
+            case "\"": out += "\\\""
+            case "\\": out += "\\\\"
+            case "\n": out += "\\n"
+            case "\r": out += "\\r"
+            case "\t": out += "\\t"
+            default:
+                if scalar.value < 0x20 || scalar.value == 0x7F {
+                    let hex = String(scalar.value, radix: 16)
+                    out += "\\x" + (hex.utf8.count < 2 ? "0" : "") + hex
+                } else {
+                    out.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return out + "\""
+    }
+
     package static func required(_ field: String, _ detail: String = "") -> Self {
         Self(.required, field, detail.isEmpty ? "Required value" : "Required value: \(detail)")
     }
     package static func invalid(_ field: String, _ value: JSON, _ detail: String) -> Self {
-        Self(.invalid, field, "Invalid value: \(value.text)" + (detail.isEmpty ? "" : ": \(detail)"))
+        Self(.invalid, field, "Invalid value: \(text(value))" + (detail.isEmpty ? "" : ": \(detail)"))
     }
     package static func duplicate(_ field: String, _ value: JSON) -> Self {
-        Self(.duplicate, field, "Duplicate value: \(value.text)")
+        Self(.duplicate, field, "Duplicate value: \(text(value))")
     }
     package static func notSupported(_ field: String, _ value: JSON, _ supported: [String]) -> Self {
         let list = supported.map { "\"\($0)\"" }.joined(separator: ", ")
         return Self(
             .notSupported, field,
-            "Unsupported value: \(value.text)" + (list.isEmpty ? "" : ": supported values: \(list)"))
+            "Unsupported value: \(text(value))" + (list.isEmpty ? "" : ": supported values: \(list)"))
     }
     package static func forbidden(_ field: String, _ detail: String) -> Self {
         Self(.forbidden, field, detail.isEmpty ? "Forbidden" : "Forbidden: \(detail)")

@@ -78,6 +78,7 @@ package final class NodeAgent: Sendable {
             }
             group.addTask { await self.pods.followRuntime() }
             group.addTask { await EvictionManager(self.context).run() }
+            group.addTask { await NodeShutdown(self.context).run() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()
         }

@@ -38,6 +38,9 @@ package struct NodeConfiguration: Sendable {
     /// Whether the kernel holds all pods together to what is allocatable.
     package var enforcesAllocatable = true
     package var eviction = EvictionSettings()
+    /// How pods end when the machine goes down.
+    package var shutdown = ShutdownGroups()
+    package var systemBus = "/run/dbus/system_bus_socket"
     /// Percent of the disk from which unused images are removed, and down to which.
     package var imageGCHighPercent: Int64 = 85
     package var imageGCLowPercent: Int64 = 80
@@ -54,6 +57,8 @@ package struct NodeConfiguration: Sendable {
     /// Sysctls that are set per namespace and are no danger to others, beside upstream's safe list.
     package var allowedUnsafeSysctls = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
     package var cpuCFSQuota = true
+    /// Burstable containers may swap by their share (LimitedSwap; cgroup version 2).
+    package var limitsSwap = false
     package var podPidsLimit: Int64 = -1
     /// Where the machine's facts are read; tests point it at fixtures.
     package var proc = "/proc"

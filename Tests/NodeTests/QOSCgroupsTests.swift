@@ -9,13 +9,13 @@ import Testing
 @Suite("Cgroups of the classes of service") struct QOSCgroupsTests {
     @Test func theNodeAndItsClassesHaveLimits() throws {
         let limits = QOSCgroups.limits(
-            allocatable: ["cpu": Quantity(4), "memory": Quantity(8 << 30)], burstableMilliCPU: 1500)
+            node: ["cpu": Quantity(4), "memory": Quantity(8 << 30)], burstableMilliCPU: 1500)
         #expect(limits.map(\.path) == ["kubepods", "kubepods/burstable", "kubepods/besteffort"])
         #expect(limits[0].resources.cpuShares == 4096 && limits[0].resources.memoryLimitBytes == 8 << 30)
         #expect(limits[1].resources.cpuShares == 1536 && limits[1].resources.memoryLimitBytes == nil)
         #expect(limits[2].resources.cpuShares == 2)
         // Without burstable pods the class keeps the least there is.
-        #expect(QOSCgroups.limits(allocatable: [:], burstableMilliCPU: 0)[1].resources.cpuShares == 2)
+        #expect(QOSCgroups.limits(node: [:], burstableMilliCPU: 0)[1].resources.cpuShares == 2)
     }
 
     @Test func sharesOfTheBurstableClassFollowItsPods() async throws {

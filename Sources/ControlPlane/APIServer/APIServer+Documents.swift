@@ -14,8 +14,9 @@ extension APIServer {
         case ("api", 2):
             return try document(resources(GroupVersion("", parts[1])), request)
         case ("apis", 2):
-            guard let group = Discovery(configuration.schema).group(parts[1]) else { throw .pathNotFound() }
+            guard let group = Discovery(configuration.schema).group(parts[1]) else { return .pageNotFound }
             return try document(group, request)
+        case ("apis", 3) where !knows(group: parts[1]): return .pageNotFound
         case ("apis", 3): return try document(resources(GroupVersion(parts[1], parts[2])), request)
         case ("openapi", _): return try openAPI(Array(parts.dropFirst()), request)
         default: return nil

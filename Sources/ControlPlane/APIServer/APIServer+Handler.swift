@@ -24,15 +24,18 @@ extension APIServer {
         let info = RequestInfo(method: request.method, path: request.path, watches: watches)
         let isLong =
             info.isResource && RequestLimiter.isLongRunning(info, follows: Self.isTrue(request.query["follow"]))
+        let given = request.headers["Audit-Id"] ?? ""
+        let auditID = given.isEmpty || given.utf8.count > 64 ? Identifiers.uid() : given
         var trail: AuditTrail?
         var response: HTTPResponse
         var verdict: AuthorizationDecision?
         var flow: FlowSchemaMatcher.Match?
         do throws(APIError) {
             if Int64(request.body.count) > Self.bodyLimit { throw .tooLarge(limit: Self.bodyLimit) }
-            let (user, impersonator) = try await authenticate(request, info, &trail)
+            if !isLong { try checkTimeout(request) }
+            let (user, impersonator) = try await authenticate(request, info, auditID, &trail)
             trail = AuditTrail(
-                configuration.audit, request, info, impersonator ?? user,
+                configuration.audit, request, info, auditID, impersonator ?? user,
                 impersonated: impersonator == nil ? nil : user, configuration.clock)
             // What holds a connection and no seat belongs to no flow, but for watches.
             if !isLong || info.verb == "watch" { flow = flows.match(info, user, registry) }
@@ -50,6 +53,12 @@ extension APIServer {
             response = try served.get()
         } catch {
             response = .status(error, for: request)
+        }
+        if response.status != 101 {
+            response.headers.add("Audit-Id", auditID)
+            if !response.headers.contains("Cache-Control") {
+                response.headers.add("Cache-Control", "no-cache, private")
+            }
         }
         if let flow {
             response.headers.add(FlowSchemaMatcher.schemaHeader, flow.schema)
@@ -85,15 +94,35 @@ extension APIServer {
     }
 
     private func answer(resource info: RequestInfo, _ request: HTTPRequest, _ user: UserInfo) async -> HTTPResponse {
+        if registry.resources[info.gvr] == nil, !info.group.isEmpty, !knows(group: info.group) { return .pageNotFound }
         var response: HTTPResponse
         do throws(APIError) {
             response = try await ResourceRequest(server: self, request: request, info: info, user: user).answer()
         } catch {
             response = .status(error, for: request)
         }
-        if !response.headers.contains("Cache-Control") { response.headers.add("Cache-Control", "no-cache, private") }
+        if info.group.isEmpty, let text = Self.deprecations[info.resource] {
+            response.headers.add("Warning", ResourceRequest.warning(text))
+        }
         return response
     }
+
+    /// How long the client will wait has to be a duration; the server's own limit is shorter than most.
+    private func checkTimeout(_ request: HTTPRequest) throws(APIError) {
+        guard let text = request.query["timeout"], !text.isEmpty, GoDuration.parse(text) == nil else { return }
+        let isNumber = text.utf8.allSatisfy { (48...57).contains($0) }
+        throw .badRequest(
+            "invalid timeout specified in the request URL - time: \(isNumber ? "missing unit in" : "invalid") duration "
+                + JSON.string(text).text)
+    }
+
+    func knows(group: String) -> Bool { registry.resources.all.contains { $0.gvr.group == group } }
+
+    /// Kinds that have successors; whoever asks for them is told.
+    private static let deprecations = [
+        "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+        "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ]
 
     static func isTrue(_ value: String?) -> Bool {
         guard let value else { return false }
@@ -101,7 +130,7 @@ extension APIServer {
     }
 
     private func authenticate(
-        _ request: HTTPRequest, _ info: RequestInfo, _ trail: inout AuditTrail?
+        _ request: HTTPRequest, _ info: RequestInfo, _ auditID: String, _ trail: inout AuditTrail?
     ) async throws(APIError) -> (user: UserInfo, impersonator: UserInfo?) {
         let refusal: APIError
         switch await configuration.authenticator.authenticate(request) {
@@ -116,7 +145,7 @@ extension APIServer {
         }
         attempts.withLock { $0.bad += 1 }
         // Attempts are written too; who it was is not known.
-        trail = AuditTrail(configuration.audit, request, info, UserInfo(""), configuration.clock)
+        trail = AuditTrail(configuration.audit, request, info, auditID, UserInfo(""), configuration.clock)
         throw refusal
     }
 

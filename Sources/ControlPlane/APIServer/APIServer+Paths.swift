@@ -30,8 +30,7 @@ extension APIServer {
                 return await health(kind, check: String(path.dropFirst(prefix.count + 1)), request)
             }
         }
-        if let document = try documents(request) { return document }
-        throw .pathNotFound()
+        return try documents(request) ?? .pageNotFound
     }
 
     // MARK: - Health
@@ -41,7 +40,7 @@ extension APIServer {
         for check in configuration.healthChecks where kind == "readyz" || !check.onlyReadiness { checks.append(check) }
         if !name.isEmpty {
             guard let check = checks.first(where: { $0.name == name }) else {
-                return .status(.pathNotFound())
+                return .pageNotFound
             }
             if let problem = await check.run() {
                 return .text("internal server error: \(problem)\n", status: 500)

@@ -6,7 +6,6 @@ internal import Transport
 /// Source: pkg/registry/core/componentstatus.
 enum ComponentStatus {
     static let resource = GroupVersionResource("", "v1", "componentstatuses")
-    private static let deprecation = "v1 ComponentStatus is deprecated in v1.19+"
 
     static func object(_ name: String, problem: String?) -> KubeObject {
         var object = KubeObject(GroupVersionKind(.core, "ComponentStatus"), name: name)
@@ -23,10 +22,6 @@ enum ComponentStatus {
             .string(object.name), .string(words[condition["status"].string ?? ""] ?? "Unknown"),
             .string(condition["message"].string ?? ""), .string(condition["error"].string ?? ""),
         ]
-    }
-
-    static func warn(_ response: inout HTTPResponse) {
-        response.headers.add("Warning", ResourceRequest.warning(deprecation))
     }
 }
 
@@ -56,7 +51,6 @@ extension ResourceRequest {
             }.map { EncodedObject(bytes: $0.json.encode(), resourceVersion: 0) }
             response = try respond(ListPage(items: items, resourceVersion: 0, continueToken: ""), resource, format)
         }
-        ComponentStatus.warn(&response)
         return response
     }
 }

@@ -17,6 +17,11 @@ struct ResourceRequest: Sendable {
         guard let resource = registry.resources[info.gvr], resource.namespaced || !hasNamespace(resource) else {
             throw .pathNotFound()
         }
+        if resource.namespaced, info.namespace.isEmpty {
+            // Across namespaces there are lists and watches.
+            if !info.name.isEmpty { throw .pathNotFound() }
+            if info.verb != "list", info.verb != "watch" { throw methodNotAllowed() }
+        }
         if !info.subresource.isEmpty { return try await answer(subresourceOf: resource) }
         guard let verb = Verbs(verb: info.verb), resource.info.verbs.contains(verb) else {
             throw methodNotAllowed()

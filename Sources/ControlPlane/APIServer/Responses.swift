@@ -16,6 +16,13 @@ extension HTTPResponse {
         return response
     }
 
+    /// For a path that nobody serves: outside of the API's own groups there are no Status objects.
+    static var pageNotFound: HTTPResponse {
+        var response = HTTPResponse.text("404 page not found\n", status: 404)
+        response.headers.add("X-Content-Type-Options", "nosniff")
+        return response
+    }
+
     private static let protobufFormat: OutputFormat = {
         var format = OutputFormat.json
         format.encoding = .protobuf

@@ -141,16 +141,16 @@ package struct AccessReviews: ReviewHandler {
     /// What of a field selector can be said in the older form: what it cannot, narrows nothing.
     private static func fieldSelector(_ json: JSON) -> FieldSelector? {
         if let raw = json["rawSelector"].string, !raw.isEmpty { return try? FieldSelector(parsing: raw) }
-        let terms = json["requirements"].elements.compactMap { requirement -> String? in
+        let terms = json["requirements"].elements.compactMap { requirement -> FieldSelector.Term? in
             let (key, values) = (requirement["key"].string ?? "", requirement["values"].elements)
             guard values.count == 1, let value = values[0].string else { return nil }
             switch requirement["operator"].string ?? "" {
-            case "In": return "\(key)=\(value)"
-            case "NotIn": return "\(key)!=\(value)"
+            case "In": return .init(key, value)
+            case "NotIn": return .init(key, value, negated: true)
             default: return nil
             }
         }
-        return terms.isEmpty ? nil : try? FieldSelector(parsing: terms.joined(separator: ","))
+        return terms.isEmpty ? nil : FieldSelector(terms)
     }
 
     private static func labelSelector(_ json: JSON) -> LabelSelector? {

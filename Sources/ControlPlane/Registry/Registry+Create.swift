@@ -68,7 +68,8 @@ extension Registry {
             stored = canonical(stored, storedKind)
             var check = Validation()
             validateMetadata(stored, resource, &check)
-            storedKind.strategy.validateCreate(stored, &check)
+            // Of the version that was asked for: some are stricter than the one that is stored.
+            resource.strategy.validateCreate(stored, &check)
             if !check.errors.isEmpty { throw .invalid(resource.gvk, stored.name, check.errors) }
             for warning in storedKind.strategy.warnings(for: stored) { scope.warn(warning) }
             request.object = stored

@@ -122,7 +122,8 @@ extension Registry {
         guard let asked = parameters.resourceVersion, asked > 0 else { return nil }
         let current = store.revision
         if asked > current { throw Self.tooLargeResourceVersion(asked, current: current) }
-        return parameters.match == .exact ? asked : nil
+        // A page of a version that was asked for is of that version, also where nothing more was said.
+        return parameters.match == .exact || parameters.match == nil && parameters.limit > 0 ? asked : nil
     }
 
     private func single(

@@ -31,7 +31,7 @@ extension Registry {
         validateOwners(metadata["ownerReferences"].elements, &check)
         for (i, finalizer) in object.finalizers.enumerated() {
             if let problem = LabelSyntax.keyProblem(finalizer) {
-                check.add(.invalid("metadata.finalizers[\(i)]", .string(finalizer), problem))
+                check.add(.invalid("metadata.finalizers", .string(finalizer), problem))
             } else if !finalizer.contains("/"), !["orphan", "foregroundDeletion", "kubernetes"].contains(finalizer) {
                 check.add(
                     .invalid(
@@ -72,7 +72,11 @@ extension Registry {
         for (i, owner) in owners.enumerated() {
             let path = "metadata.ownerReferences[\(i)]"
             for key in ["apiVersion", "kind", "name", "uid"] where (owner[key].string ?? "").isEmpty {
-                check.add(.invalid("\(path).\(key)", owner[key].isNull ? "" : owner[key], "must not be empty"))
+                let text = key == "apiVersion" ? "version must not be empty" : "must not be empty"
+                check.add(.invalid("\(path).\(key)", owner[key].isNull ? "" : owner[key], text))
+            }
+            if owner["apiVersion"] == "v1", owner["kind"] == "Event" {
+                check.add(.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner"))
             }
             guard owner["controller"].bool == true else { continue }
             let name = owner["name"].string ?? ""

@@ -84,7 +84,8 @@ extension Registry {
             var check = Validation()
             validateMetadata(object, storage, &check)
             validateMetadataUpdate(object, old, &check)
-            storage.strategy.validateUpdate(object, old: old, subresource: subresource, &check)
+            // Of the version that was asked for: some are stricter than the one that is stored.
+            resource.strategy.validateUpdate(object, old: old, subresource: subresource, &check)
             if !check.errors.isEmpty { throw .invalid(resource.gvk, old.name, check.errors) }
             let isChange =
                 !storage.strategy.tracksGeneration || object.metadata["generation"] != old.metadata["generation"]
@@ -157,7 +158,8 @@ extension Registry {
         }
         if resource.namespaced, !new.namespace.isEmpty, new.namespace != namespace {
             throw .badRequest(
-                "the namespace of the object (\(new.namespace)) does not match the namespace on the URL (\(namespace))")
+                "the namespace of the object (\(new.namespace)) does not match the namespace on the request (\(namespace))"
+            )
         }
         if !new.uid.isEmpty, new.uid != old.uid {
             throw .conflict(
@@ -205,7 +207,8 @@ extension Registry {
                 key == "metadata" || key == "status" || key == "apiVersion" || key == "kind" || value == old.json[key]
             } && (old.json.object ?? JSONObject()).keys.allSatisfy { $0 == "status" || !object.json[$0].isNull }
         let marked = object.isBeingDeleted && !old.isBeingDeleted
-        object.metadata["generation"] = .int(max(old.generation, 1) + (same && !marked ? 0 : 1))
+        let counted = resource.strategy.metadataCounted.contains { object.metadata[$0] != old.metadata[$0] }
+        object.metadata["generation"] = .int(max(old.generation, 1) + (same && !marked && !counted ? 0 : 1))
     }
 }
 

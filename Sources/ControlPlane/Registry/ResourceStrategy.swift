@@ -9,6 +9,8 @@ package protocol ResourceStrategy: Sendable {
     var nameRule: NameRule { get }
     /// `metadata.generation` counts changes of anything but metadata and status.
     var tracksGeneration: Bool { get }
+    /// What of the metadata counts as such a change too.
+    var metadataCounted: [String] { get }
     /// Whether an update may come without a resource version.
     var allowsUnconditionalUpdate: Bool { get }
     /// A deletion answers with the object rather than with a Status.
@@ -69,6 +71,7 @@ package struct SelectableField: Sendable {
 extension ResourceStrategy {
     package var nameRule: NameRule { .subdomain }
     package var tracksGeneration: Bool { false }
+    package var metadataCounted: [String] { [] }
     package var allowsUnconditionalUpdate: Bool { true }
     package var returnsDeletedObject: Bool { false }
     package var orphansDependents: Bool { false }
@@ -129,6 +132,6 @@ package struct Validation: Sendable {
             if required { errors.append(.required(path)) }
             return
         }
-        if !allowed.contains(text) { errors.append(.notSupported(path, value, allowed.sorted())) }
+        if !allowed.contains(text) { errors.append(.notSupported(path, value, allowed)) }
     }
 }

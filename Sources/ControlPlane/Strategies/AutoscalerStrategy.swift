@@ -73,20 +73,28 @@ struct AutoscalerStrategy: ResourceStrategy {
         }
         let name = key == "resource" || key == "containerResource" ? source["name"] : source["metric"]["name"]
         let namePath = "\(path).\(key)" + (key == "resource" || key == "containerResource" ? ".name" : ".metric.name")
-        if (name.string ?? "").isEmpty { check.add(.required(namePath, "must specify a metric name")) }
+        let isResource = namePath.hasSuffix("esource.name")
+        if (name.string ?? "").isEmpty {
+            check.add(.required(namePath, "must specify a \(isResource ? "resource" : "metric") name"))
+        } else if let problem = LabelSyntax.pathSegmentProblem(name.string ?? ""), !isResource {
+            check.add(.invalid(namePath, name, problem))
+        }
         if key == "containerResource", (source["container"].string ?? "").isEmpty {
             check.add(.required("\(path).\(key).container", "must specify a container"))
         }
         if key == "object" { reference(source["describedObject"], "\(path).object.describedObject", &check) }
-        target(source["target"], "\(path).\(key).target", &check)
+        target(source["target"], "\(path).\(key).target", of: key, &check)
     }
 
-    private func target(_ target: JSON, _ path: String, _ check: inout Validation) {
+    private func target(_ target: JSON, _ path: String, of kind: String, _ check: inout Validation) {
         let type = target["type"].string ?? ""
         if type.isEmpty {
             check.add(.required("\(path).type", "must specify a metric target type"))
         } else {
-            check.oneOf(target["type"], ["AverageValue", "Utilization", "Value"], "\(path).type")
+            if !["AverageValue", "Utilization", "Value"].contains(type) {
+                check.add(
+                    .invalid("\(path).type", target["type"], "must be either Utilization, Value, or AverageValue"))
+            }
         }
         if let utilization = target["averageUtilization"].int, utilization < 1 {
             check.add(.invalid("\(path).averageUtilization", .int(utilization), "must be greater than 0"))
@@ -96,9 +104,32 @@ struct AutoscalerStrategy: ResourceStrategy {
                 check.add(.invalid("\(path).\(key)", target[key], "must be positive"))
             }
         }
-        if ["value", "averageValue", "averageUtilization"].allSatisfy({ target[$0].isNull }) {
-            check.add(
-                .required("\(path).averageUtilization", "must set either a target raw value or a target utilization"))
+        let (hasValue, hasAverage) = (!target["value"].isNull, !target["averageValue"].isNull)
+        switch kind {
+        case "pods":
+            if !(target["averageValue"].quantity.map { $0 > .zero } ?? false) {
+                check.add(.required("\(path).averageValue", "must specify a positive target averageValue"))
+            }
+        case "object", "external":
+            if !hasValue, !hasAverage {
+                check.add(
+                    .required(
+                        "\(path).averageValue", "must set either a target value for metric or a per-pod target"))
+            } else if hasValue, hasAverage, kind == "external" {
+                check.add(
+                    .forbidden("\(path).value", "may not set both a target value for metric and a per-pod target"))
+            }
+        default:
+            let hasUtilization = !target["averageUtilization"].isNull
+            if !hasUtilization, !hasAverage {
+                check.add(
+                    .required(
+                        "\(path).averageUtilization", "must set either a target raw value or a target utilization"))
+            } else if hasUtilization, hasAverage {
+                check.add(
+                    .forbidden(
+                        "\(path).averageValue", "may not set both a target raw value and a target utilization"))
+            }
         }
     }
 

@@ -66,7 +66,7 @@ enum Catalog {
         case ("autoscaling/v2", "horizontalpodautoscalers"): PlainStrategy(tracksGeneration: true)
         case ("coordination.k8s.io/v1", "leases"): LeaseStrategy()
         case ("discovery.k8s.io/v1", "endpointslices"): EndpointSliceStrategy()
-        case ("events.k8s.io/v1", "events"): EventStrategy()
+        case ("events.k8s.io/v1", "events"): EventStrategy(isStrict: true)
         case ("scheduling.k8s.io/v1", "priorityclasses"): PriorityClassStrategy()
         case ("rbac.authorization.k8s.io/v1", "roles"): RoleStrategy(namespaced: true)
         case ("rbac.authorization.k8s.io/v1", "clusterroles"): RoleStrategy(namespaced: false)

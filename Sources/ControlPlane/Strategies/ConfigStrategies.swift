@@ -9,7 +9,7 @@ enum ConfigData {
         if let problem = keyProblem(key) { check.add(.invalid("\(path)[\(key)]", .string(key), problem)) }
     }
 
-    private static func keyProblem(_ key: String) -> String? {
+    static func keyProblem(_ key: String) -> String? {
         if key.utf8.count > 253 { return "must be no more than 253 bytes" }
         let plain = key.utf8.allSatisfy { byte in
             (97...122).contains(byte) || (65...90).contains(byte) || (48...57).contains(byte) || byte == 45
@@ -208,7 +208,6 @@ struct PodTemplateStrategy: ResourceStrategy {
     var returnsDeletedObject: Bool { true }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        Registry.validateLabels(object["template"]["metadata"]["labels"], "template.labels", &check)
-        PodSpecValidation.check(object["template"]["spec"], "template.spec", &check)
+        PodTemplate.check(object["template"], "template", &check)
     }
 }

@@ -7,6 +7,8 @@ struct ContainerValidation {
     let path: String
     let volumes: Set<String>
     let isInit: Bool
+    /// Whether the pod's users are the node's.
+    var hasHostUsers = true
     /// Seconds that the pod has to end.
     var grace: Int64 = 30
 
@@ -85,18 +87,21 @@ struct ContainerValidation {
         resourceFields.contains(name) || name.hasPrefix("limits.hugepages-") || name.hasPrefix("requests.hugepages-")
     }
 
+    private static let variableText =
+        "a valid environment variable name must consist only of printable ASCII characters other than '='"
+
+    private static func isVariableName(_ name: String) -> Bool {
+        !name.utf8.contains { $0 < 0x20 || $0 > 0x7E || $0 == UInt8(ascii: "=") }
+    }
+
     private func checkEnvironment(_ check: inout Validation) {
         for (i, variable) in container["env"].elements.enumerated() {
             let place = "\(path).env[\(i)]"
             let name = variable["name"].string ?? ""
             if name.isEmpty {
                 check.add(.required("\(place).name"))
-            } else if name.utf8.contains(where: { $0 < 0x20 || $0 > 0x7E || $0 == UInt8(ascii: "=") }) {
-                check.add(
-                    .invalid(
-                        "\(place).name", .string(name),
-                        "a valid environment variable name must consist only of printable ASCII characters other than '='"
-                    ))
+            } else if !Self.isVariableName(name) {
+                check.add(.invalid("\(place).name", .string(name), Self.variableText))
             }
             if !variable["valueFrom"].isNull { checkSource(variable, "\(place).valueFrom", &check) }
         }
@@ -107,6 +112,9 @@ struct ContainerValidation {
                 check.add(.invalid(place, "", "must specify one of: `configMapRef` or `secretRef`"))
             } else if given.count > 1 {
                 check.add(.invalid(place, "", "may not have more than one field specified at a time"))
+            }
+            if let prefix = source["prefix"].string, !prefix.isEmpty, !Self.isVariableName(prefix) {
+                check.add(.invalid("\(place).prefix", .string(prefix), Self.variableText))
             }
             for key in given where (source[key]["name"].string ?? "").isEmpty {
                 check.add(.required("\(place).\(key).name"))
@@ -131,15 +139,7 @@ struct ContainerValidation {
             check.add(.invalid(place, "", "may not have more than one field specified at a time"))
         }
         if given.contains("fieldRef") {
-            let field = source["fieldRef"]["fieldPath"].string ?? ""
-            if field.isEmpty {
-                check.add(.required("\(place).fieldRef.fieldPath"))
-            } else if !Self.environmentFields.contains(field), !Self.isKeyedField(field) {
-                check.add(
-                    .invalid(
-                        "\(place).fieldRef.fieldPath", .string(field),
-                        "error converting fieldPath: field label not supported: \(field)"))
-            }
+            Self.checkField(source["fieldRef"], "\(place).fieldRef", Self.environmentFields, &check)
         }
         if given.contains("resourceFieldRef") {
             let resource = source["resourceFieldRef"]["resource"].string ?? ""
@@ -153,7 +153,34 @@ struct ContainerValidation {
         }
         for key in ["configMapKeyRef", "secretKeyRef"] where given.contains(key) {
             if (source[key]["name"].string ?? "").isEmpty { check.add(.required("\(place).\(key).name")) }
-            if (source[key]["key"].string ?? "").isEmpty { check.add(.required("\(place).\(key).key")) }
+            if let name = source[key]["key"].string, !name.isEmpty {
+                if let problem = ConfigData.keyProblem(name) {
+                    check.add(.invalid("\(place).\(key).key", .string(name), problem))
+                }
+            } else {
+                check.add(.required("\(place).\(key).key"))
+            }
+        }
+    }
+
+    private static let otherFields: Set<String> = [
+        "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid",
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.hostIP",
+        "status.hostIPs", "status.phase", "status.podIP", "status.podIPs",
+    ]
+
+    /// A field of the pod itself: one of those that can be had in this place.
+    static func checkField(_ reference: JSON, _ path: String, _ fields: [String], _ check: inout Validation) {
+        let field = reference["fieldPath"].string ?? ""
+        if field.isEmpty {
+            check.add(.required("\(path).fieldPath"))
+        } else if otherFields.contains(field) {
+            if !fields.contains(field) { check.add(.notSupported("\(path).fieldPath", .string(field), fields)) }
+        } else if !isKeyedField(field) {
+            check.add(
+                .invalid(
+                    "\(path).fieldPath", .string(field),
+                    "error converting fieldPath: field label not supported: \(field)"))
         }
     }
 
@@ -191,6 +218,7 @@ struct ContainerValidation {
             }
             check.oneOf(
                 mount["mountPropagation"], ["Bidirectional", "HostToContainer", "None"], "\(place).mountPropagation")
+            checkRecursive(mount, "\(place).recursiveReadOnly", &check)
             if mount["mountPropagation"].string == "Bidirectional",
                 container["securityContext"]["privileged"].bool != true
             {
@@ -199,6 +227,20 @@ struct ContainerValidation {
                         "\(place).mountPropagation",
                         "Bidirectional mount propagation is available only to privileged containers"))
             }
+        }
+    }
+
+    private func checkRecursive(_ mount: JSON, _ path: String, _ check: inout Validation) {
+        guard let mode = mount["recursiveReadOnly"].string, mode != "Disabled" else { return }
+        guard ["Enabled", "IfPossible"].contains(mode) else {
+            check.add(.notSupported(path, .string(mode), ["Disabled", "Enabled", "IfPossible"]))
+            return
+        }
+        if mount["readOnly"].bool != true {
+            check.add(.forbidden(path, "may only be specified when readOnly is true"))
+        }
+        if let propagation = mount["mountPropagation"].string, propagation != "None" {
+            check.add(.forbidden(path, "may only be specified when mountPropagation is None or not specified"))
         }
     }
 
@@ -216,8 +258,13 @@ struct ContainerValidation {
             for key in [
                 "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold",
             ] { check.nonNegative(probe[key], "\(place).\(key)") }
-            if let seconds = probe["terminationGracePeriodSeconds"].int, seconds <= 0 {
-                check.add(.invalid("\(place).terminationGracePeriodSeconds", .int(seconds), "must be greater than 0"))
+            if let seconds = probe["terminationGracePeriodSeconds"].int {
+                let path = "\(place).terminationGracePeriodSeconds"
+                if kind == "readinessProbe" {
+                    check.add(.invalid(path, .int(seconds), "must not be set for readinessProbes"))
+                } else if seconds <= 0 {
+                    check.add(.invalid(path, .int(seconds), "must be greater than 0"))
+                }
             }
             if kind != "readinessProbe", let threshold = probe["successThreshold"].int, threshold > 1 {
                 check.add(.invalid("\(place).successThreshold", .int(threshold), "must be 1"))
@@ -324,6 +371,11 @@ struct ContainerValidation {
         }
         SecurityValidation.profiles(security, "\(path).securityContext", &check)
         check.oneOf(security["procMount"], ["Default", "Unmasked"], "\(path).securityContext.procMount")
+        if security["procMount"] == "Unmasked", hasHostUsers {
+            check.add(
+                .invalid(
+                    "\(path).securityContext.procMount", "Unmasked", "`hostUsers` must be false to use `Unmasked`"))
+        }
         if security["allowPrivilegeEscalation"].bool == false {
             if security["privileged"].bool == true {
                 check.add(
@@ -357,10 +409,14 @@ enum ResourceRequirementsValidation {
                 }
             }
         }
+        let names = Set(["limits", "requests"].flatMap { (resources[$0].object ?? JSONObject()).keys })
+        if names.contains(where: { $0.hasPrefix("hugepages-") }), !names.contains("cpu"), !names.contains("memory") {
+            check.add(.forbidden(path, "HugePages require cpu or memory"))
+        }
         for (name, value) in resources["requests"].object ?? JSONObject() {
             guard let request = value.string.flatMap({ Quantity($0) }) else { continue }
             if let limit = limits[name].string.flatMap({ Quantity($0) }) {
-                if isExtended(name), request != limit {
+                if isCommitted(name), request != limit {
                     check.add(
                         .invalid(
                             "\(path).requests", value, "must be equal to \(name) limit of \(limit)"))
@@ -368,7 +424,7 @@ enum ResourceRequirementsValidation {
                     check.add(
                         .invalid("\(path).requests", value, "must be less than or equal to \(name) limit of \(limit)"))
                 }
-            } else if isExtended(name) {
+            } else if isCommitted(name) {
                 check.add(.required("\(path).limits", "Limit must be set for non overcommitable resources"))
             }
         }
@@ -378,12 +434,17 @@ enum ResourceRequirementsValidation {
         name.contains("/") && !name.contains("kubernetes.io/")
     }
 
+    /// What a node has no more of than it promises: requests and limits are one.
+    private static func isCommitted(_ name: String) -> Bool { isExtended(name) || name.hasPrefix("hugepages-") }
+
+    static func isStandard(_ name: String) -> Bool {
+        ["cpu", "memory", "ephemeral-storage"].contains(name) || name.hasPrefix("hugepages-")
+    }
+
     private static func checkName(_ name: String, _ place: String, _ check: inout Validation) {
         if let problem = LabelSyntax.keyProblem(name) {
             check.add(.invalid(place, .string(name), problem))
-        } else if !name.contains("/"), !["cpu", "memory", "ephemeral-storage"].contains(name),
-            !name.hasPrefix("hugepages-")
-        {
+        } else if !name.contains("/"), !isStandard(name) {
             check.add(.invalid(place, .string(name), "must be a standard resource for containers"))
         }
     }

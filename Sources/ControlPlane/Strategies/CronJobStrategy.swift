@@ -6,7 +6,9 @@ struct CronJobStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
 
     func warnings(for object: KubeObject) -> [String] {
-        PodWarnings.of(object.spec["jobTemplate"]["spec"]["template"]["spec"], "spec.jobTemplate.spec.template.spec")
+        ObjectWarnings.name(object)
+            + PodWarnings.of(
+                object.spec["jobTemplate"]["spec"]["template"]["spec"], "spec.jobTemplate.spec.template.spec")
     }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {

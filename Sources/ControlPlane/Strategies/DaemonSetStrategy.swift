@@ -75,6 +75,7 @@ struct DaemonSetStrategy: ResourceStrategy {
                 "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable",
                 "collisionCount",
             ] { check.nonNegative(object.status[key], "status.\(key)") }
+            check.collisions(object.status, old.status)
             return
         }
         validateCreate(object, &check)

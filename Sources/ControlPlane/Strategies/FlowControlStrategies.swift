@@ -1,7 +1,7 @@
 internal import Codecs
 internal import KubeAPI
 
-/// Which requests go to which priority level. Stored and checked; this server's own limits are per client.
+/// Which requests go to which priority level; this server's own limits are per client.
 /// Source: pkg/apis/flowcontrol/validation.
 struct FlowSchemaStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
@@ -40,7 +40,7 @@ struct FlowSchemaStrategy: ResourceStrategy {
         }
         for (i, rule) in resources.enumerated() {
             let place = "\(path).resourceRules[\(i)]"
-            list(rule["verbs"], "\(place).verbs", "verbs must contain at least one value", "verbs", &check)
+            verbs(rule["verbs"], "\(place).verbs", &check)
             list(
                 rule["apiGroups"], "\(place).apiGroups", "resource rules must supply at least one api group",
                 "api groups", &check)
@@ -56,10 +56,14 @@ struct FlowSchemaStrategy: ResourceStrategy {
         }
         for (i, rule) in others.enumerated() {
             let place = "\(path).nonResourceRules[\(i)]"
-            list(rule["verbs"], "\(place).verbs", "verbs must contain at least one value", "verbs", &check)
+            verbs(rule["verbs"], "\(place).verbs", &check)
+            let urls = "\(place).nonResourceURLs"
             list(
-                rule["nonResourceURLs"], "\(place).nonResourceURLs",
-                "nonResourceURLs must contain at least one value", "non-resource URLs", &check)
+                rule["nonResourceURLs"], urls, "nonResourceURLs must contain at least one value", "non-resource URLs",
+                &check)
+            for (j, url) in rule["nonResourceURLs"].elements.enumerated() where url != "*" {
+                checkPath(url, "\(urls)[\(j)]", &check)
+            }
         }
     }
 
@@ -70,6 +74,34 @@ struct FlowSchemaStrategy: ResourceStrategy {
         if items.isEmpty { check.add(.required(path, missing)) }
         if items.count > 1, items.contains("*") {
             check.add(.invalid(path, list, "if '*' is present, must not specify other \(what)"))
+        }
+    }
+
+    private static let verbs: Set<String> = [
+        "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch",
+    ]
+
+    private func verbs(_ verbs: JSON, _ path: String, _ check: inout Validation) {
+        list(verbs, path, "verbs must contain at least one value", "verbs", &check)
+        let words = verbs.elements.compactMap(\.string)
+        if !words.contains("*"), !Self.verbs.isSuperset(of: words) {
+            check.add(.invalid(path, verbs, "only supported verbs are allowed"))
+        }
+    }
+
+    private func checkPath(_ url: JSON, _ path: String, _ check: inout Validation) {
+        let text = url.string ?? ""
+        if text == "/" { return }
+        if text.isEmpty {
+            check.add(.invalid(path, "", "must not be empty"))
+            return
+        }
+        if !text.hasPrefix("/") { check.add(.invalid(path, url, "must start with slash")) }
+        if text.utf8.contains(0x20) { check.add(.invalid(path, url, "must not contain white-space")) }
+        if text.contains("//") { check.add(.invalid(path, url, "must not contain double slash")) }
+        let stars = text.utf8.count { $0 == UInt8(ascii: "*") }
+        if stars > 1 || stars == 1 && !text.hasSuffix("/*") {
+            check.add(.invalid(path, url, "wildcard can only do suffix matching"))
         }
     }
 
@@ -128,6 +160,16 @@ struct PriorityLevelStrategy: ResourceStrategy {
         let shares = limited["nominalConcurrencyShares"]
         if (shares.int ?? 0) < 0 {
             check.add(.invalid("spec.limited.nominalConcurrencyShares", shares, "must be a non-negative integer"))
+        }
+        if let percent = limited["lendablePercent"].int, !(0...100).contains(percent) {
+            check.add(
+                .invalid("spec.limited.lendablePercent", .int(percent), "must be between 0 and 100, inclusive"))
+        }
+        if let percent = limited["borrowingLimitPercent"].int, percent < 0 {
+            check.add(
+                .invalid(
+                    "spec.limited.borrowingLimitPercent", .int(percent),
+                    "if specified, must be a non-negative integer"))
         }
         let (response, path) = (limited["limitResponse"], "spec.limited.limitResponse")
         let type = response["type"].string ?? ""

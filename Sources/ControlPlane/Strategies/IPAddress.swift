@@ -1,3 +1,5 @@
+internal import Codecs
+internal import KubeAPI
 internal import Linux
 
 /// An IPv4 or IPv6 address as a number, for ranges and sets.
@@ -38,6 +40,62 @@ struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         guard inet_ntop(AF_INET6, &address, &text, socklen_t(text.count)) != nil else { return "" }
         return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}
+
+extension IPAddress {
+    static let invalidText = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+    private func isWithin(_ prefix: UInt128, bits: Int) -> Bool {
+        let width = isIPv6 ? 128 : 32
+        return value >> UInt128(width - bits) == prefix
+    }
+
+    /// An address to which traffic can be sent from elsewhere. Source: ValidateNonSpecialIP.
+    static func checkReachable(_ address: JSON, _ path: String, _ check: inout Validation) {
+        guard let ip = IPAddress(address.string ?? "") else {
+            check.add(.invalid(path, address.isNull ? "" : address, invalidText))
+            return
+        }
+        func refuse(_ text: String) { check.add(.invalid(path, address, text)) }
+        if ip.value == 0 { refuse("may not be unspecified (\(address.string ?? ""))") }
+        if ip.isIPv6 ? ip.value == 1 : ip.isWithin(127, bits: 8) {
+            refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+        }
+        if ip.isIPv6 ? ip.isWithin(0xFE80 >> 6, bits: 10) : ip.isWithin(0xA9FE, bits: 16) {
+            refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+        }
+        if ip.isIPv6 ? ip.isWithin(0xFF02, bits: 16) : ip.isWithin(0xE00000, bits: 24) {
+            refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+        }
+    }
+}
+
+/// Where a service or an ingress is reached from outside. Source: ValidateLoadBalancerStatus,
+/// ValidateIngressLoadBalancerStatus.
+enum LoadBalancerStatus {
+    static func check(_ status: JSON, modes: Bool, _ check: inout Validation) {
+        for (i, entry) in status["loadBalancer"]["ingress"].elements.enumerated() {
+            let path = "status.loadBalancer.ingress[\(i)]"
+            let (ip, name) = (entry["ip"].string ?? "", entry["hostname"].string ?? "")
+            if !ip.isEmpty, IPAddress(ip) == nil {
+                check.add(.invalid("\(path).ip", .string(ip), IPAddress.invalidText))
+            }
+            if modes {
+                if ip.isEmpty, !entry["ipMode"].isNull {
+                    check.add(.forbidden("\(path).ipMode", "may not be specified when `ip` is not set"))
+                } else {
+                    check.oneOf(entry["ipMode"], ["Proxy", "VIP"], "\(path).ipMode")
+                }
+            }
+            guard !name.isEmpty else { continue }
+            if let problem = LabelSyntax.subdomainProblem(name) {
+                check.add(.invalid("\(path).hostname", .string(name), problem))
+            }
+            if IPAddress(name) != nil {
+                check.add(.invalid("\(path).hostname", .string(name), "must be a DNS name, not an IP address"))
+            }
+        }
     }
 }
 

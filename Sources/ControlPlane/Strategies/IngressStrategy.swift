@@ -6,6 +6,11 @@ struct IngressStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
     private static let classAnnotation = "kubernetes.io/ingress.class"
 
+    func warnings(for object: KubeObject) -> [String] {
+        guard object.annotations[Self.classAnnotation] != nil else { return [] }
+        return ["annotation \"\(Self.classAnnotation)\" is deprecated, please use 'spec.ingressClassName' instead"]
+    }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["loadBalancer": [:]]
     }
@@ -21,7 +26,11 @@ struct IngressStrategy: ResourceStrategy {
     }
 
     func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
-        if subresource.isEmpty { checkSpec(object.spec, &check) }
+        if subresource.isEmpty {
+            checkSpec(object.spec, &check)
+        } else {
+            LoadBalancerStatus.check(object.status, modes: false, &check)
+        }
     }
 
     private func checkSpec(_ spec: JSON, _ check: inout Validation) {
@@ -41,6 +50,9 @@ struct IngressStrategy: ResourceStrategy {
         for (i, tls) in spec["tls"].elements.enumerated() {
             for (j, host) in tls["hosts"].elements.enumerated() {
                 checkHost(host.string ?? "", "spec.tls[\(i)].hosts[\(j)]", &check)
+            }
+            if let name = tls["secretName"].string, !name.isEmpty, let problem = LabelSyntax.subdomainProblem(name) {
+                check.add(.invalid("spec.tls[\(i)].secretName", .string(name), problem))
             }
         }
         if let name = spec["ingressClassName"].string, let problem = LabelSyntax.subdomainProblem(name) {
@@ -155,9 +167,7 @@ struct NetworkPolicyStrategy: ResourceStrategy {
     private func checkPort(_ port: JSON, _ path: String, _ check: inout Validation) {
         check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "\(path).protocol")
         let (first, last) = (port["port"], port["endPort"])
-        if let number = first.int, !(1...65535).contains(number) {
-            check.add(.invalid("\(path).port", first, "must be between 1 and 65535, inclusive"))
-        }
+        if !first.isNull { Ports.checkNameOrNumber(first, "\(path).port", &check) }
         guard let end = last.int else { return }
         if let number = first.int {
             if end < number {
@@ -206,20 +216,32 @@ struct NetworkPolicyStrategy: ResourceStrategy {
 /// Addresses of services as objects. Source: pkg/apis/networking/validation (ValidateIPAddress, ValidateServiceCIDR), KEP-1880.
 struct IPAddressStrategy: ResourceStrategy {
     var nameRule: NameRule { .pathSegment }
-    var tracksGeneration: Bool { true }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        if IPAddress(object.name)?.description != object.name {
-            check.add(
-                .invalid("metadata.name", .string(object.name), "must be an IP address in canonical form"))
+        if let address = IPAddress(object.name) {
+            if address.description != object.name {
+                check.add(
+                    .invalid(
+                        "metadata.name", .string(object.name), "must be in canonical form (\"\(address)\")"))
+            }
+        } else {
+            check.add(.invalid("metadata.name", .string(object.name), IPAddress.invalidText))
         }
         let parent = object.spec["parentRef"]
         if parent.isNull {
             check.add(.required("spec.parentRef"))
             return
         }
-        for key in ["resource", "name"] where (parent[key].string ?? "").isEmpty {
-            check.add(.required("spec.parentRef.\(key)"))
+        for key in ["resource", "name", "namespace"] {
+            let text = parent[key].string ?? ""
+            if text.isEmpty {
+                if key != "namespace" { check.add(.required("spec.parentRef.\(key)")) }
+            } else if let problem = LabelSyntax.pathSegmentProblem(text) {
+                check.add(.invalid("spec.parentRef.\(key)", .string(text), problem))
+            }
+        }
+        if let group = parent["group"].string, !group.isEmpty, let problem = LabelSyntax.subdomainProblem(group) {
+            check.add(.invalid("spec.parentRef.group", .string(group), problem))
         }
     }
 
@@ -229,8 +251,6 @@ struct IPAddressStrategy: ResourceStrategy {
 }
 
 struct ServiceCIDRStrategy: ResourceStrategy {
-    var tracksGeneration: Bool { true }
-
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         let networks = object.spec["cidrs"].elements
         if networks.isEmpty { check.add(.required("spec.cidrs", "at least one CIDR required")) }
@@ -263,6 +283,15 @@ struct ServiceCIDRStrategy: ResourceStrategy {
     }
 
     func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
-        if subresource.isEmpty { check.immutable(object.spec["cidrs"], old.spec["cidrs"], "spec.cidrs") }
+        guard subresource.isEmpty else { return }
+        let (new, before) = (object.spec["cidrs"].elements, old.spec["cidrs"].elements)
+        let isGrowing = before.count == 1 && new.count == 2
+        guard new.count == before.count || isGrowing else {
+            check.immutable(object.spec["cidrs"], old.spec["cidrs"], "spec.cidrs")
+            return
+        }
+        for (i, network) in before.enumerated() { check.immutable(new[i], network, "spec.cidrs[\(i)]") }
+        // A second family may be added.
+        if isGrowing { validateCreate(object, &check) }
     }
 }

@@ -15,7 +15,8 @@ struct JobStrategy: ResourceStrategy {
     }
 
     func warnings(for object: KubeObject) -> [String] {
-        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+        ObjectWarnings.name(object)
+            + PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
     }
 
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
@@ -85,6 +86,10 @@ struct JobStrategy: ResourceStrategy {
         }
         if spec["backoffLimitPerIndex"].isNull, !spec["maxFailedIndexes"].isNull {
             check.add(.required("\(path).backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+        }
+        if let most = spec["maxFailedIndexes"].int, let all = spec["completions"].int, most > all {
+            check.add(
+                .invalid("\(path).maxFailedIndexes", .int(most), "must be less than or equal to completions"))
         }
         if let manager = spec["managedBy"].string {
             if manager.utf8.count > 63 {
@@ -186,7 +191,7 @@ struct JobPolicies {
         } else if action == "FailIndex", spec["backoffLimitPerIndex"].isNull {
             check.add(.invalid("\(path).action", rule["action"], "requires the backoffLimitPerIndex to be set"))
         } else {
-            check.oneOf(rule["action"], ["FailJob", "FailIndex", "Ignore", "Count"], "\(path).action")
+            check.oneOf(rule["action"], ["Count", "FailIndex", "FailJob", "Ignore"], "\(path).action")
         }
         let (codes, conditions) = (rule["onExitCodes"], rule["onPodConditions"].elements)
         if !codes.isNull, !conditions.isEmpty {
@@ -255,6 +260,12 @@ struct JobPolicies {
                     .required(
                         "\(path).rules[\(i)]", "at least one of succeededCount or succeededIndexes must be specified"))
             }
+            if let text = rule["succeededIndexes"].string, let problem = indexProblem(text) {
+                check.add(
+                    .invalid(
+                        "\(path).rules[\(i)].succeededIndexes", .string(text),
+                        "error parsing succeededIndexes: \(problem)"))
+            }
             if let count = rule["succeededCount"].int {
                 check.nonNegative(rule["succeededCount"], "\(path).rules[\(i)].succeededCount")
                 if let all = spec["completions"].int, count > all {
@@ -265,6 +276,38 @@ struct JobPolicies {
                 }
             }
         }
+    }
+}
+
+extension JobPolicies {
+    /// "1,3-5,7": ascending, below the number of completions. Source: validateIndexesFormat.
+    fileprivate func indexProblem(_ text: String) -> String? {
+        if text.isEmpty { return nil }
+        let all = spec["completions"].int ?? 0
+        var last: Int64?
+        for interval in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = interval.split(separator: "-", omittingEmptySubsequences: false)
+            guard ends.count <= 2 else {
+                return
+                    "the fragment \"\(interval)\" violates the requirement that an index interval can have at most two parts separated by '-'"
+            }
+            var first: Int64?
+            for end in ends {
+                guard let number = Int64(end) else {
+                    return "cannot convert string to integer for index: \"\(end)\""
+                }
+                if number >= all { return "too large index: \"\(end)\"" }
+                if let first, number <= first {
+                    return "non-increasing order, previous: \(first), current: \(number)"
+                }
+                if first == nil, let last, number <= last {
+                    return "non-increasing order, previous: \(last), current: \(number)"
+                }
+                first = number
+            }
+            last = first
+        }
+        return nil
     }
 }
 

@@ -32,6 +32,21 @@ struct NamespaceStrategy: ResourceStrategy {
         object.metadata["labels"]["kubernetes.io/metadata.name"] = .string(object.name)
     }
 
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
+        // Sic: upstream names the list here, and its member in an update.
+        for finalizer in object.spec["finalizers"].elements { self.finalizer(finalizer, "spec.finalizers", &check) }
+    }
+
+    private func finalizer(_ finalizer: JSON, _ path: String, _ check: inout Validation) {
+        let text = finalizer.string ?? ""
+        if let problem = LabelSyntax.keyProblem(text) {
+            check.add(.invalid(path, finalizer, problem))
+        } else if text != "kubernetes", !text.contains("/") {
+            check.add(
+                .invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
+        }
+    }
+
     func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
         if subresource == "status" {
             let wanted = object.isBeingDeleted ? "Terminating" : "Active"
@@ -45,15 +60,7 @@ struct NamespaceStrategy: ResourceStrategy {
             }
         }
         for (i, finalizer) in object.spec["finalizers"].elements.enumerated() {
-            let text = finalizer.string ?? ""
-            if let problem = LabelSyntax.keyProblem(text) {
-                check.add(.invalid("spec.finalizers[\(i)]", finalizer, problem))
-            } else if text != "kubernetes", !text.contains("/") {
-                check.add(
-                    .invalid(
-                        "spec.finalizers[\(i)]", finalizer,
-                        "name is neither a standard finalizer name nor is it fully qualified"))
-            }
+            self.finalizer(finalizer, "spec.finalizers[\(i)]", &check)
         }
     }
 

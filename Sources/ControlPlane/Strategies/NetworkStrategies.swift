@@ -8,6 +8,8 @@ struct ServiceStrategy: ResourceStrategy {
     var returnsDeletedObject: Bool { true }
     var selectableFields: [SelectableField] { [SelectableField("spec.clusterIP"), SelectableField("spec.type")] }
 
+    func warnings(for object: KubeObject) -> [String] { ObjectWarnings.service(object) }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["loadBalancer": [:]]
     }
@@ -70,15 +72,43 @@ struct ServiceStrategy: ResourceStrategy {
         }
         checkType(spec, type, headless, &check)
         for (i, address) in spec["externalIPs"].elements.enumerated() {
-            if IPAddress(address.string ?? "") == nil {
-                check.add(
-                    .invalid(
-                        "spec.externalIPs[\(i)]", address,
-                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-            }
+            IPAddress.checkReachable(address, "spec.externalIPs[\(i)]", &check)
         }
+        checkLoadBalancer(spec, type, &check)
+        check.oneOf(
+            spec["trafficDistribution"], ["PreferClose", "PreferSameZone", "PreferSameNode"],
+            "spec.trafficDistribution")
         check.oneOf(spec["externalTrafficPolicy"], ["Cluster", "Local"], "spec.externalTrafficPolicy")
         check.oneOf(spec["internalTrafficPolicy"], ["Cluster", "Local"], "spec.internalTrafficPolicy")
+    }
+
+    /// What only load balancers have.
+    private func checkLoadBalancer(_ spec: JSON, _ type: String, _ check: inout Validation) {
+        let isLoadBalancer = type == "LoadBalancer"
+        let only = "may only be used when `type` is 'LoadBalancer'"
+        // Sic: upstream's path.
+        let ranges = "spec.LoadBalancerSourceRanges"
+        for (i, range) in spec["loadBalancerSourceRanges"].elements.enumerated() {
+            if i == 0, !isLoadBalancer { check.add(.forbidden(ranges, only)) }
+            if IPNetwork(range.string ?? "") == nil {
+                check.add(
+                    .invalid(
+                        "\(ranges)[\(i)]", range, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+            }
+        }
+        for key in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] where !isLoadBalancer && !spec[key].isNull {
+            check.add(.forbidden("spec.\(key)", only))
+        }
+        if isLoadBalancer, let name = spec["loadBalancerClass"].string, let problem = LabelSyntax.keyProblem(name) {
+            check.add(.invalid("spec.loadBalancerClass", .string(name), problem))
+        }
+        let port = spec["healthCheckNodePort"]
+        if port.int ?? 0 != 0, !isLoadBalancer || spec["externalTrafficPolicy"] != "Local" {
+            check.add(
+                .invalid(
+                    "spec.healthCheckNodePort", port,
+                    "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+        }
     }
 
     private func checkType(_ spec: JSON, _ type: String, _ headless: Bool, _ check: inout Validation) {
@@ -130,6 +160,9 @@ struct ServiceStrategy: ResourceStrategy {
             if let problem = Ports.problem(number) { check.add(.invalid("\(path).port", .int(number), problem)) }
             check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "\(path).protocol", required: true)
             if !port["targetPort"].isNull { Ports.checkNameOrNumber(port["targetPort"], "\(path).targetPort", &check) }
+            if let name = port["appProtocol"].string, let problem = LabelSyntax.keyProblem(name) {
+                check.add(.invalid("\(path).appProtocol", .string(name), problem))
+            }
             if !seen.insert("\(proto)/\(number)").inserted {
                 check.add(.duplicate(path, ["protocol": .string(proto), "port": .int(number)]))
             }
@@ -145,9 +178,29 @@ struct ServiceStrategy: ResourceStrategy {
     }
 
     func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
-        guard subresource.isEmpty else { return }
+        guard subresource.isEmpty else {
+            if subresource == "status" { checkStatus(object, &check) }
+            return
+        }
         ServiceFamilies.validateUpdate(object.spec, old: old.spec, &check)
+        let loadBalancer: JSON = "LoadBalancer"
+        if object.spec["type"] == loadBalancer, old.spec["type"] == loadBalancer {
+            check.immutable(
+                object.spec["loadBalancerClass"], old.spec["loadBalancerClass"], "spec.loadBalancerClass",
+                "may not change once set")
+        }
         validateCreate(object, &check)
+    }
+
+    private func checkStatus(_ object: KubeObject, _ check: inout Validation) {
+        if object.spec["type"].string != "LoadBalancer" {
+            if object.status["loadBalancer"]["ingress"].elements.isEmpty { return }
+            check.add(
+                .forbidden(
+                    "status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"))
+        } else {
+            LoadBalancerStatus.check(object.status, modes: true, &check)
+        }
     }
 }
 
@@ -160,12 +213,10 @@ struct EndpointsStrategy: ResourceStrategy {
                 check.add(.required(path, "must specify `addresses` or `notReadyAddresses`"))
             }
             for key in ["addresses", "notReadyAddresses"] {
-                for (j, address) in subset[key].elements.enumerated() where IPAddress(address["ip"].string ?? "") == nil
-                {
-                    check.add(
-                        .invalid(
-                            "\(path).\(key)[\(j)].ip", address["ip"],
-                            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+                for (j, address) in subset[key].elements.enumerated() {
+                    let place = "\(path).\(key)[\(j)]"
+                    IPAddress.checkReachable(address["ip"], "\(place).ip", &check)
+                    EndpointNames.check(address, place, &check)
                 }
             }
             for (j, port) in subset["ports"].elements.enumerated() {
@@ -177,7 +228,27 @@ struct EndpointsStrategy: ResourceStrategy {
                 if subset["ports"].elements.count > 1, (port["name"].string ?? "").isEmpty {
                     check.add(.required("\(path).ports[\(j)].name"))
                 }
+                EndpointNames.checkPort(port, "\(path).ports[\(j)]", &check)
             }
+        }
+    }
+}
+
+/// What endpoints and endpoint slices have in common.
+enum EndpointNames {
+    static func check(_ endpoint: JSON, _ path: String, _ check: inout Validation) {
+        for (key, rule) in [("hostname", NameRule.label), ("nodeName", .subdomain)] {
+            guard let name = endpoint[key].string, !name.isEmpty, let problem = rule.problem(name) else { continue }
+            check.add(.invalid("\(path).\(key)", .string(name), problem))
+        }
+    }
+
+    static func checkPort(_ port: JSON, _ path: String, _ check: inout Validation) {
+        if let name = port["name"].string, !name.isEmpty, let problem = LabelSyntax.labelProblem(name) {
+            check.add(.invalid("\(path).name", .string(name), problem))
+        }
+        if let name = port["appProtocol"].string, let problem = LabelSyntax.keyProblem(name) {
+            check.add(.invalid("\(path).appProtocol", .string(name), problem))
         }
     }
 }
@@ -185,6 +256,7 @@ struct EndpointsStrategy: ResourceStrategy {
 /// Source: pkg/apis/discovery/validation.
 struct EndpointSliceStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
+    var metadataCounted: [String] { ["labels"] }
 
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         let type = object["addressType"]
@@ -206,14 +278,35 @@ struct EndpointSliceStrategy: ResourceStrategy {
                         .invalid(
                             "endpoints[\(i)].addresses[\(j)]", address, "must be a valid \(type.string ?? "IP") address"
                         ))
+                } else if type.string != "FQDN" {
+                    IPAddress.checkReachable(address, "endpoints[\(i)].addresses[\(j)]", &check)
                 }
             }
+            EndpointNames.check(endpoint, "endpoints[\(i)]", &check)
+            Registry.validateLabels(endpoint["deprecatedTopology"], "endpoints[\(i)].deprecatedTopology", &check)
+            hints(endpoint["hints"], "endpoints[\(i)].hints", &check)
         }
         var names: Set<String> = []
         for (i, port) in object["ports"].elements.enumerated() {
             let name = port["name"].string ?? ""
             if !names.insert(name).inserted { check.add(.duplicate("ports[\(i)].name", .string(name))) }
             check.oneOf(port["protocol"], ["SCTP", "TCP", "UDP"], "ports[\(i)].protocol", required: true)
+            EndpointNames.checkPort(port, "ports[\(i)]", &check)
+        }
+    }
+
+    /// For which zones and nodes an endpoint is meant: at most eight of each, named once.
+    private func hints(_ hints: JSON, _ path: String, _ check: inout Validation) {
+        for key in ["forZones", "forNodes"] {
+            let place = "\(path).\(key)"
+            var seen: Set<String> = []
+            for (i, hint) in DeviceRules.members(hints[key], 8, place, &check).enumerated() {
+                let name = hint["name"].string ?? ""
+                if !seen.insert(name).inserted { check.add(.duplicate("\(place)[\(i)].name", .string(name))) }
+                if key == "forZones", let problem = LabelSyntax.valueProblem(name) {
+                    check.add(.invalid("\(place)[\(i)].name", .string(name), problem))
+                }
+            }
         }
     }
 

@@ -34,6 +34,8 @@ struct PersistentVolumeStrategy: ResourceStrategy {
         "volumeMode", "nodeAffinity", "volumeAttributesClassName",
     ]
 
+    func warnings(for object: KubeObject) -> [String] { ObjectWarnings.volume(object) }
+
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["phase": "Pending", "lastPhaseTransitionTime": .string(scope.now.rfc3339)]
     }
@@ -196,6 +198,8 @@ private struct PersistentVolumeSpec {
 /// Claims of storage. Source: pkg/apis/core/validation, pkg/registry/core/persistentvolumeclaim.
 struct PersistentVolumeClaimStrategy: ResourceStrategy {
     var returnsDeletedObject: Bool { true }
+
+    func warnings(for object: KubeObject) -> [String] { ObjectWarnings.claim(object) }
 
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["phase": "Pending"]

@@ -229,9 +229,75 @@ enum PodWarnings {
         "beta.kubernetes.io/instance-type": "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
     ]
 
+    /// Sources of volumes that are gone or going.
+    private static let volumes: [String: String] = [
+        "cephfs": "deprecated in v1.28, non-functional in v1.31+",
+        "flocker": "deprecated in v1.22, non-functional in v1.25+",
+        "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
+        "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
+        "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
+        "quobyte": "deprecated in v1.22, non-functional in v1.25+",
+        "rbd": "deprecated in v1.28, non-functional in v1.31+",
+        "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
+        "storageos": "deprecated in v1.22, non-functional in v1.25+",
+    ]
+
+    /// - Parameter path: of what holds the source.
+    static func volume(_ volume: JSON, _ path: String) -> [String] {
+        (volume.object ?? JSONObject()).members.compactMap { key, value in
+            value.isNull ? nil : volumes[key].map { "\(path).\(key): \($0)" }
+        }
+    }
+
+    static func annotations(_ object: KubeObject) -> [String] {
+        object.annotations.keys.sorted().compactMap { key in
+            let path = "metadata.annotations[\(key)]: "
+            switch key {
+            case "security.alpha.kubernetes.io/sysctls", "security.alpha.kubernetes.io/unsafe-sysctls":
+                return path + "non-functional in v1.11+; use the \"sysctls\" field instead"
+            case "scheduler.alpha.kubernetes.io/critical-pod":
+                return path + "non-functional in v1.16+; use the \"priorityClassName\" field instead"
+            case "seccomp.security.alpha.kubernetes.io/pod":
+                return path + "non-functional in v1.27+; use the \"seccompProfile\" field instead"
+            case _ where key.hasPrefix("container.seccomp.security.alpha.kubernetes.io/"):
+                return path + "non-functional in v1.27+; use the \"seccompProfile\" field instead"
+            case _ where key.hasPrefix("container.apparmor.security.beta.kubernetes.io/"):
+                return path + "deprecated since v1.30; use the \"appArmorProfile\" field instead"
+            default: return nil
+            }
+        }
+    }
+
+    private static let noSelector = ": a null labelSelector results in matching no pod"
+
+    private static func selectors(_ spec: JSON, _ path: String) -> [String] {
+        var found: [String] = []
+        for (i, constraint) in spec["topologySpreadConstraints"].elements.enumerated()
+        where constraint["labelSelector"].isNull {
+            found.append("\(path).topologySpreadConstraints[\(i)].labelSelector" + noSelector)
+        }
+        let (required, preferred) = (
+            "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+        )
+        for kind in ["podAffinity", "podAntiAffinity"] {
+            let place = "\(path).affinity.\(kind)"
+            for (i, term) in spec["affinity"][kind][required].elements.enumerated() where term["labelSelector"].isNull {
+                found.append("\(place).\(required)[\(i)].labelSelector" + noSelector)
+            }
+            for (i, term) in spec["affinity"][kind][preferred].elements.enumerated()
+            where term["podAffinityTerm"]["labelSelector"].isNull {
+                found.append("\(place).\(preferred)[\(i)].podAffinityTerm.labelSelector" + noSelector)
+            }
+        }
+        return found
+    }
+
     /// - Parameter path: of the spec.
     static func of(_ spec: JSON, _ path: String) -> [String] {
-        var found: [String] = []
+        var found = selectors(spec, path)
+        for (i, volume) in spec["volumes"].elements.enumerated() {
+            found += self.volume(volume, "\(path).volumes[\(i)]")
+        }
         for key in (spec["nodeSelector"].object ?? JSONObject()).keys.sorted() {
             if let text = labels[key] { found.append("\(path).nodeSelector[\(key)]: \(text)") }
         }

@@ -27,6 +27,7 @@ struct PodSpecValidation {
                 let place = "\(path).\(key)[\(i)]"
                 ContainerValidation(
                     container: container, path: place, volumes: volumes, isInit: key != "containers",
+                    hasHostUsers: spec["hostUsers"].bool ?? true,
                     grace: spec["terminationGracePeriodSeconds"].int ?? 30
                 ).run(&check)
                 let name = container["name"].string ?? ""
@@ -76,6 +77,11 @@ struct PodSpecValidation {
                     "\(path).shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled"))
         }
         if spec["hostNetwork"].bool == true { checkHostPorts(&check) }
+        if spec["hostUsers"].bool == false {
+            for key in ["hostNetwork", "hostPID", "hostIPC"] where spec[key].bool == true {
+                check.add(.forbidden("\(path).\(key)", "when `hostUsers` is false"))
+            }
+        }
     }
 
     private func checkHostPorts(_ check: inout Validation) {

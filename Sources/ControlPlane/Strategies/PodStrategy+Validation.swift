@@ -50,6 +50,7 @@ extension PodStrategy {
                     "spec.schedulingGates",
                     "only deletion is allowed, but found new scheduling gate '\(gate["name"].string ?? "")'"))
         }
+        if !oldGates.isEmpty { checkGated(new, before, &check) }
         let differing = Self.differences(Self.masked(new, like: before, gated: !oldGates.isEmpty), before)
         guard !differing.isEmpty else { return }
         check.add(
@@ -97,11 +98,50 @@ extension PodStrategy {
         if (old["terminationGracePeriodSeconds"].int ?? 0) < 0, new["terminationGracePeriodSeconds"] == 1 {
             spec["terminationGracePeriodSeconds"] = old["terminationGracePeriodSeconds"]
         }
-        if gated, old["nodeSelector"].stringMap.allSatisfy({ new["nodeSelector"][$0.key].string == $0.value }) {
+        if gated {
             // A gated pod's placement may still be narrowed.
             spec["nodeSelector"] = old["nodeSelector"]
+            let affinity = old["affinity"]["nodeAffinity"]
+            if spec["affinity"]["nodeAffinity"] != affinity {
+                spec["affinity"]["nodeAffinity"] = affinity
+                if old["affinity"].isNull, spec["affinity"].object?.members.allSatisfy({ $0.value.isNull }) ?? true {
+                    spec["affinity"] = .null
+                }
+            }
         }
         return spec
+    }
+
+    /// Selectors and affinities of a pod that waits may be added to (KEP-3838).
+    private func checkGated(_ new: JSON, _ old: JSON, _ check: inout Validation) {
+        if !old["nodeSelector"].stringMap.allSatisfy({ new["nodeSelector"][$0.key].string == $0.value }) {
+            check.add(
+                .invalid(
+                    "spec.nodeSelector", new["nodeSelector"],
+                    "only additions to spec.nodeSelector are allowed (no mutations or deletions)"))
+        }
+        let required = "requiredDuringSchedulingIgnoredDuringExecution"
+        let path = "spec.affinity.nodeAffinity.\(required).nodeSelectorTerms"
+        let terms = { (spec: JSON) in spec["affinity"]["nodeAffinity"][required]["nodeSelectorTerms"].elements }
+        let (now, before) = (terms(new), terms(old))
+        if before.isEmpty { return }
+        guard now.count == before.count else {
+            check.add(
+                .invalid(
+                    path, .array(now), "no additions/deletions to non-empty NodeSelectorTerms list are allowed"))
+            return
+        }
+        for (i, term) in before.enumerated() {
+            let isKept = ["matchExpressions", "matchFields"].allSatisfy { key in
+                Array(now[i][key].elements.prefix(term[key].elements.count)) == term[key].elements
+            }
+            // A term without anything matches no node: adding to it would widen.
+            let isEmpty = term["matchExpressions"].elements.isEmpty && term["matchFields"].elements.isEmpty
+            if !isKept || isEmpty && now[i] != term {
+                check.add(
+                    .invalid("\(path)[\(i)]", now[i], "only additions are allowed (no mutations or deletions)"))
+            }
+        }
     }
 
     static func differences(_ new: JSON, _ old: JSON) -> [String] {
@@ -111,12 +151,29 @@ extension PodStrategy {
         }
     }
 
+    private func checkAddresses(_ list: [JSON], _ check: inout Validation) {
+        var families: [Bool] = []
+        for (i, entry) in list.enumerated() {
+            if let address = IPAddress(entry["ip"].string ?? "") {
+                families.append(address.isIPv6)
+            } else {
+                check.add(.invalid("status.podIPs[\(i)]", entry["ip"], IPAddress.invalidText))
+            }
+        }
+        if families.count > 1, families.count > 2 || families[0] == families[1] {
+            check.add(
+                .invalid("status.podIPs", .array(list), "may specify no more than one IP for each IP family"))
+        }
+        DeviceRules.unique(list, "status.podIPs", &check) { $0 }
+    }
+
     private func validateStatus(_ object: KubeObject, _ old: KubeObject, _ check: inout Validation) {
         if let name = object.status["nominatedNodeName"].string, !name.isEmpty,
             let problem = LabelSyntax.subdomainProblem(name)
         {
             check.add(.invalid("status.nominatedNodeName", .string(name), problem))
         }
+        checkAddresses(object.status["podIPs"].elements, &check)
         let before = old.status["qosClass"]
         if !before.isNull { check.immutable(object.status["qosClass"], before, "status.qosClass") }
     }

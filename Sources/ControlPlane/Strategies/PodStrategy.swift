@@ -14,7 +14,9 @@ struct PodStrategy: ResourceStrategy {
         ]
     }
 
-    func warnings(for object: KubeObject) -> [String] { PodWarnings.of(object.spec, "spec") }
+    func warnings(for object: KubeObject) -> [String] {
+        ObjectWarnings.name(object, ofPod: true) + PodWarnings.annotations(object) + PodWarnings.of(object.spec, "spec")
+    }
 
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
         object.json["status"] = ["phase": "Pending", "qosClass": .string(PodQOS.of(object.spec))]

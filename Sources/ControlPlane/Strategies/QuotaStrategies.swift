@@ -166,7 +166,13 @@ struct LimitRangeStrategy: ResourceStrategy {
         var names: Set<String> = []
         for key in ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"] {
             for (name, _) in limit[key].object ?? JSONObject() {
-                ResourceNames.check(name, "\(path).\(key)[\(name)]", &check)
+                let place = "\(path).\(key)[\(name)]"
+                ResourceNames.check(name, place, &check)
+                if type == "Pod" || type == "Container", !name.contains("/"),
+                    !ResourceRequirementsValidation.isStandard(name)
+                {
+                    check.add(.invalid(place, .string(name), "must be a standard resource for containers"))
+                }
                 names.insert(name)
             }
         }
@@ -175,7 +181,10 @@ struct LimitRangeStrategy: ResourceStrategy {
             func order(_ low: String, _ high: String, field: String) {
                 guard let a = amount(low, name), let b = amount(high, name), a > b else { return }
                 let (lower, higher) = (limit[low][name].string ?? "", limit[high][name].string ?? "")
-                let words = ["min": "min", "max": "max", "default": "default", "defaultRequest": "default request"]
+                let words = [
+                    "min": "min", "max": "max", "default": low == "defaultRequest" ? "default limit" : "default",
+                    "defaultRequest": "default request",
+                ]
                 check.add(
                     .invalid(
                         "\(path).\(field)[\(name)]", .string(field == low ? lower : higher),
@@ -241,8 +250,37 @@ struct PodDisruptionBudgetStrategy: ResourceStrategy {
             for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
                 check.nonNegative(object.status[key], "status.\(key)")
             }
+            Conditions.check(object.status["conditions"], "status.conditions", &check)
         } else {
             validateCreate(object, &check)
+        }
+    }
+}
+
+/// `conditions` of a status as metav1.Condition has them. Source: ValidateConditions of apimachinery.
+enum Conditions {
+    static func check(_ conditions: JSON, _ path: String, _ check: inout Validation) {
+        var seen: Set<String> = []
+        for (i, condition) in conditions.elements.enumerated() {
+            let (place, type) = ("\(path)[\(i)]", condition["type"].string ?? "")
+            if !seen.insert(type).inserted { check.add(.duplicate("\(place).type", .string(type))) }
+            if let problem = LabelSyntax.keyProblem(type) {
+                check.add(.invalid("\(place).type", .string(type), problem))
+            }
+            let status = condition["status"].string ?? ""
+            if !["False", "True", "Unknown"].contains(status) {
+                check.add(.notSupported("\(place).status", .string(status), ["False", "True", "Unknown"]))
+            }
+            check.nonNegative(condition["observedGeneration"], "\(place).observedGeneration")
+            if condition["lastTransitionTime"].isNull {
+                check.add(.required("\(place).lastTransitionTime", "must be set"))
+            }
+            let reason = condition["reason"].string ?? ""
+            if reason.isEmpty { check.add(.required("\(place).reason", "must be set")) }
+            if reason.utf8.count > 1024 { check.add(.tooLong("\(place).reason", limit: 1024)) }
+            if (condition["message"].string ?? "").utf8.count > 32768 {
+                check.add(.tooLong("\(place).message", limit: 32768))
+            }
         }
     }
 }

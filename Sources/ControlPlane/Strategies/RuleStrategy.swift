@@ -13,6 +13,8 @@ enum FieldRule: Sendable {
     /// "acme.io/foo"
     case domainPath(String)
     case quantity(String)
+    /// Texts by text, none of whose keys is empty.
+    case keyed(String)
     /// Stays as it was made: "field is immutable".
     case immutable(String)
     /// Stays as it was made, in other words.
@@ -69,6 +71,10 @@ struct RuleStrategy: ResourceStrategy {
                 if let amount = value.quantity, amount < .zero {
                     check.add(.invalid(path, value, "must be greater than or equal to 0"))
                 }
+            case .keyed(let path):
+                if Self.value(object, path).object?.keys.contains("") == true {
+                    check.add(.invalid(path, "", "field can not be empty."))
+                }
             case .immutable, .fixed: continue
             }
         }
@@ -119,7 +125,7 @@ enum SimpleKinds {
             RuleStrategy(
                 [
                     .required("driverName"), .name("driverName", .subdomain),
-                    .required("parameters", "must contain at least one key/value pair"),
+                    .required("parameters", "must contain at least one key/value pair"), .keyed("parameters"),
                     .fixed("driverName", "updates to driverName are forbidden."),
                     .fixed("parameters", "updates to parameters are forbidden."),
                 ], returnsDeletedObject: true)

@@ -6,7 +6,8 @@ struct StatefulSetStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
 
     func warnings(for object: KubeObject) -> [String] {
-        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+        ObjectWarnings.name(object)
+            + PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
     }
 
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
@@ -84,7 +85,8 @@ struct StatefulSetStrategy: ResourceStrategy {
             check.counts(
                 object.status, of: "replicas",
                 ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
-                besides: ["observedGeneration", "collisionCount"])
+                besides: ["observedGeneration", "collisionCount"], ready: "status.readyReplicas")
+            check.collisions(object.status, old.status)
         }
         guard subresource.isEmpty else { return }
         validateCreate(object, &check)

@@ -16,7 +16,9 @@ enum VolumeValidation {
                 check.add(.duplicate("\(place).name", .string(name)))
             }
             var sources = 0
-            for (kind, source) in volume.object ?? JSONObject() where kind != "name" {
+            // The first that upstream looks at is the one that counts.
+            let members = (volume.object ?? JSONObject()).members.filter { $0.key != "name" }
+            for (kind, source) in members.filter({ $0.key == "emptyDir" }) + members.filter({ $0.key != "emptyDir" }) {
                 sources += 1
                 if sources > 1 {
                     check.add(.forbidden("\(place).\(kind)", "may not specify more than 1 volume type"))
@@ -64,6 +66,7 @@ enum VolumeValidation {
         case "projected":
             mode(source["defaultMode"], "\(path).defaultMode", &check)
             projected(source["sources"].elements, "\(path).sources", &check)
+            checkPaths(source["sources"].elements, path, &check)
         case "ephemeral":
             let claim = source["volumeClaimTemplate"]
             if claim.isNull {
@@ -78,6 +81,11 @@ enum VolumeValidation {
                 if let problem = LabelSyntax.subdomainProblem(driver.lowercased()) {
                     check.add(.invalid("\(path).driver", .string(driver), problem))
                 }
+            }
+            if kind == "csi", !source["nodePublishSecretRef"].isNull,
+                (source["nodePublishSecretRef"]["name"].string ?? "").isEmpty
+            {
+                check.add(.required("\(path).nodePublishSecretRef.name"))
             }
             if kind == "image" {
                 check.oneOf(source["pullPolicy"], ["Always", "IfNotPresent", "Never"], "\(path).pullPolicy")
@@ -109,6 +117,9 @@ enum VolumeValidation {
     private static func projected(_ sources: [JSON], _ path: String, _ check: inout Validation) {
         for (i, source) in sources.enumerated() {
             let place = "\(path)[\(i)]"
+            if (source.object ?? JSONObject()).members.count(where: { !$0.value.isNull }) > 1 {
+                check.add(.forbidden(place, "may not specify more than 1 volume type"))
+            }
             for key in ["configMap", "secret"] where !source[key].isNull {
                 if (source[key]["name"].string ?? "").isEmpty { check.add(.required("\(place).\(key).name")) }
                 items(source[key], "\(place).\(key)", &check)
@@ -130,6 +141,21 @@ enum VolumeValidation {
         }
     }
 
+    /// No two sources of a projected volume may write one file.
+    private static func checkPaths(_ sources: [JSON], _ path: String, _ check: inout Validation) {
+        var seen: Set<String> = []
+        for source in sources {
+            for (kind, part) in source.object ?? JSONObject() {
+                var paths = part["items"].elements.compactMap { $0["path"].string }
+                if kind != "configMap", kind != "secret", kind != "downwardAPI" { paths += [part["path"].string ?? ""] }
+                for name in paths where !name.isEmpty && !seen.insert(name).inserted {
+                    let value = part["name"].string ?? name
+                    check.add(.invalid(path, .string(value), "conflicting duplicate paths"))
+                }
+            }
+        }
+    }
+
     private static func items(_ source: JSON, _ path: String, _ check: inout Validation) {
         mode(source["defaultMode"], "\(path).defaultMode", &check)
         for (i, item) in source["items"].elements.enumerated() {
@@ -141,21 +167,13 @@ enum VolumeValidation {
     }
 
     private static func downward(_ items: [JSON], _ path: String, _ check: inout Validation) {
-        let fields = ["metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels", "metadata.annotations"]
+        let fields = ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"]
         for (i, item) in items.enumerated() {
             let place = "\(path)[\(i)]"
             file(item["path"], "\(place).path", &check)
             mode(item["mode"], "\(place).mode", &check)
             if !item["fieldRef"].isNull {
-                let field = item["fieldRef"]["fieldPath"].string ?? ""
-                if field.isEmpty {
-                    check.add(.required("\(place).fieldRef.fieldPath"))
-                } else if !fields.contains(field), !ContainerValidation.isKeyedField(field) {
-                    check.add(
-                        .invalid(
-                            "\(place).fieldRef.fieldPath", .string(field),
-                            "error converting fieldPath: field label not supported: \(field)"))
-                }
+                ContainerValidation.checkField(item["fieldRef"], "\(place).fieldRef", fields, &check)
             } else if !item["resourceFieldRef"].isNull {
                 let (field, place) = (item["resourceFieldRef"], "\(place).resourceFieldRef")
                 for key in ["containerName", "resource"] where (field[key].string ?? "").isEmpty {

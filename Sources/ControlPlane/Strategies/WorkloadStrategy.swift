@@ -8,6 +8,7 @@ struct WorkloadStrategy: ResourceStrategy {
     let kind: Kind
 
     var tracksGeneration: Bool { true }
+    var metadataCounted: [String] { kind == .deployment ? ["annotations"] : [] }
     /// The oldest kind keeps the oldest behaviour.
     var orphansDependents: Bool { kind == .replicationController }
     var selectableFields: [SelectableField] {
@@ -15,7 +16,8 @@ struct WorkloadStrategy: ResourceStrategy {
     }
 
     func warnings(for object: KubeObject) -> [String] {
-        PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
+        ObjectWarnings.name(object)
+            + PodWarnings.of(object.spec["template"]["spec"], "spec.template.spec")
     }
 
     func prepareForCreate(_ object: inout KubeObject, _ scope: RequestScope) {
@@ -68,6 +70,7 @@ struct WorkloadStrategy: ResourceStrategy {
                 object.status, of: "replicas",
                 ["updatedReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"],
                 besides: ["unavailableReplicas", "observedGeneration", "collisionCount"])
+            if kind == .deployment { check.collisions(object.status, old.status) }
         default: break
         }
     }
@@ -97,7 +100,10 @@ enum PodTemplate {
 
 extension Validation {
     /// Numbers of a status: none is negative, and no part of a whole is more than the whole; what is available is ready.
-    mutating func counts(_ status: JSON, of whole: String, _ parts: [String], besides others: [String] = []) {
+    mutating func counts(
+        _ status: JSON, of whole: String, _ parts: [String], besides others: [String] = [],
+        ready: String = "readyReplicas"
+    ) {
         for key in [whole] + parts + others { nonNegative(status[key], "status.\(key)") }
         let all = status[whole].int ?? 0
         for key in parts {
@@ -105,8 +111,14 @@ extension Validation {
             add(.invalid("status.\(key)", .int(number), "cannot be greater than status.\(whole)"))
         }
         if let available = status["availableReplicas"].int, available > status["readyReplicas"].int ?? 0 {
-            add(.invalid("status.availableReplicas", .int(available), "cannot be greater than readyReplicas"))
+            add(.invalid("status.availableReplicas", .int(available), "cannot be greater than \(ready)"))
         }
+    }
+
+    /// How often a name was taken already only ever grows.
+    mutating func collisions(_ status: JSON, _ old: JSON) {
+        guard let before = old["collisionCount"].int, status["collisionCount"].int ?? -1 < before else { return }
+        add(.invalid("status.collisionCount", status["collisionCount"], "cannot be decremented"))
     }
 }
 

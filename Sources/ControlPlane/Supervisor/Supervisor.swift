@@ -16,10 +16,14 @@ package struct SupervisorSettings: Sendable {
     package var advertised: String
     /// Whether `--agent-token` was given: then `token rotate` leaves that one alone.
     package var hasAgentToken: Bool
+    /// Of this server, also where it runs no node.
+    package var nodeName: String
 
     package init(
-        directory: String, ownNode: String?, config: JSON, advertised: String, hasAgentToken: Bool
+        directory: String, ownNode: String?, config: JSON, advertised: String, hasAgentToken: Bool,
+        nodeName: String = ""
     ) {
+        self.nodeName = nodeName.isEmpty ? ownNode ?? "" : nodeName
         (self.directory, self.ownNode, self.config) = (directory, ownNode, config)
         (self.advertised, self.hasAgentToken) = (advertised, hasAgentToken)
     }
@@ -51,17 +55,20 @@ package final class Supervisor: Sendable {
     let credentials: Mutex<ClusterCredentials>
     /// Makes a connection for `CONNECT`.
     let dial: @Sendable (_ host: String, _ port: UInt16) async throws -> any ByteStream
+    /// nil: the server knows of none.
+    let encryption: SecretsEncryption?
     private let ready = Mutex(false)
     private let underWay = Mutex((reading: 0, changing: 0))
 
     package init(
         settings: SupervisorSettings, pki: ClusterPKI, credentials: ClusterCredentials, api: APIServer,
-        passwords: NodePasswords, tunnels: NodeTunnels, logger: Logger,
+        passwords: NodePasswords, tunnels: NodeTunnels, logger: Logger, encryption: SecretsEncryption? = nil,
         dial: @escaping @Sendable (_ host: String, _ port: UInt16) async throws -> any ByteStream
     ) {
         (self.settings, self.pki, self.api) = (settings, pki, api)
         (self.passwords, self.tunnels, self.logger, self.dial) = (passwords, tunnels, logger, dial)
         self.credentials = Mutex(credentials)
+        self.encryption = encryption
     }
 
     /// Whether the core controllers run (`/v1-k3s/readyz`).
@@ -107,6 +114,14 @@ package final class Supervisor: Sendable {
             try Self.only("PUT", request)
             try rotate(request)
             return HTTPResponse(status: 200)
+        case "cert/cacerts":
+            try permit(["k3s:server"], request)
+            try Self.only("PUT", request)
+            try replaceAuthorities(request)
+            return HTTPResponse(status: 204)
+        case "encrypt/status", "encrypt/config":
+            try permit(["k3s:server"], request)
+            return try await encrypt(name, request)
         case "server-bootstrap":
             try permit(["k3s:server"], request)
             throw .badRequest("etcd disabled")

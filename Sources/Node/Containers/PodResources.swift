@@ -6,6 +6,17 @@ internal import KubeAPI
 package enum PodResources {
     static let period: UInt64 = 100_000
 
+    /// What of the node counts for the limits of its containers.
+    package struct Machine: Sendable, Equatable {
+        package var memory: Int64 = 0
+        package var swap: Int64 = 0
+        /// memorySwap.swapBehavior LimitedSwap.
+        package var limitsSwap = false
+        package var cpuCFSQuota = true
+        package var pidsLimit: Int64 = -1
+        package init() {}
+    }
+
     package static func shares(milliCPU: Int64) -> UInt64 {
         milliCPU <= 0 ? 2 : UInt64(min(max(milliCPU * 1024 / 1000, 2), 262_144))
     }
@@ -37,19 +48,30 @@ package enum PodResources {
     }
 
     package static func container(
-        _ container: ContainerSpec, of pod: Pod, memoryCapacity: Int64, cpuCFSQuota: Bool
+        _ container: ContainerSpec, of pod: Pod, on machine: Machine
     ) -> ContainerResources {
         var resources = ContainerResources()
         let request = container.request("cpu")?.milliValue ?? 0
         resources.cpuShares = shares(milliCPU: request)
-        if cpuCFSQuota, let limit = container.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
+        if machine.cpuCFSQuota, let limit = container.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
             resources.cpuQuotaMicroseconds = quota
             resources.cpuPeriodMicroseconds = period
         }
         if let limit = container.limit("memory")?.value, limit > 0 { resources.memoryLimitBytes = limit }
         resources.hugePages = hugePages(container)
-        resources.oomScoreAdj = oomScoreAdjustment(pod, container, memoryCapacity: memoryCapacity)
+        resources.oomScoreAdj = oomScoreAdjustment(pod, container, memoryCapacity: machine.memory)
+        if machine.limitsSwap { resources.swapLimitBytes = swap(container, of: pod, on: machine) }
         return resources
+    }
+
+    /// The share of the machine's swap that the container's request is of its memory; only burstable containers get any.
+    /// Source: kuberuntime_container_linux.go, calcSwapForBurstablePods (KEP-2400).
+    static func swap(_ container: ContainerSpec, of pod: Pod, on machine: Machine) -> Int64 {
+        let request = container.request("memory")?.value ?? 0
+        guard pod.qosClass == .burstable, !pod.isCritical, request > 0, machine.memory > 0,
+            container.limit("memory")?.value != request
+        else { return 0 }
+        return Int64(clamping: Int128(request) * Int128(machine.swap) / Int128(machine.memory))
     }
 
     /// "hugepages-2Mi" in the kernel's name of the size, "2MB"; nil: the container asks for none.
@@ -63,15 +85,17 @@ package enum PodResources {
         return sizes.isEmpty ? nil : sizes
     }
 
-    package static func pod(_ pod: Pod, cpuCFSQuota: Bool, pidsLimit: Int64) -> ContainerResources {
+    package static func pod(_ pod: Pod, on machine: Machine) -> ContainerResources {
         var resources = ContainerResources()
         resources.cpuShares = shares(milliCPU: pod.request("cpu").milliValue)
-        if cpuCFSQuota, let limit = pod.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
+        if machine.cpuCFSQuota, let limit = pod.limit("cpu"), let quota = quota(milliCPU: limit.milliValue) {
             resources.cpuQuotaMicroseconds = quota
             resources.cpuPeriodMicroseconds = period
         }
         if let limit = pod.limit("memory")?.value, limit > 0 { resources.memoryLimitBytes = limit }
-        if pidsLimit > 0 { resources.pidsLimit = pidsLimit }
+        if machine.pidsLimit > 0 { resources.pidsLimit = machine.pidsLimit }
+        // The containers' limits count.
+        if machine.limitsSwap { resources.swapLimitBytes = -1 }
         return resources
     }
 }

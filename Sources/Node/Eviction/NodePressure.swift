@@ -4,11 +4,28 @@ import Synchronization
 
 /// What the node is short of, for its status and for who asks to be admitted.
 package final class NodePressure: Sendable {
-    private let state = Mutex<(conditions: Set<String>, changed: (@Sendable () -> Void)?)>(([], nil))
+    private struct State {
+        var conditions: Set<String> = []
+        var isShuttingDown = false
+        var changed: (@Sendable () -> Void)?
+    }
+    private let state = Mutex(State())
 
     package init() {}
 
     package var conditions: Set<String> { state.withLock { $0.conditions } }
+
+    /// The machine is going down: nobody may come any more.
+    var isShuttingDown: Bool {
+        get { state.withLock { $0.isShuttingDown } }
+        set {
+            let changed = state.withLock { state in
+                state.isShuttingDown = newValue
+                return state.changed
+            }
+            changed?()
+        }
+    }
 
     func onChange(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.changed = body } }
 
@@ -22,6 +39,9 @@ package final class NodePressure: Sendable {
 
     /// nil: the pod may come. Source: eviction_manager.go, Admit.
     func refusal(_ pod: Pod) -> PodStatusBuilder.Verdict? {
+        if isShuttingDown {
+            return PodStatusBuilder.Verdict("NodeShutdown", "Pod was rejected as the node is shutting down.")
+        }
         let conditions = conditions
         guard !conditions.isEmpty, !pod.isCritical else { return nil }
         if conditions == ["MemoryPressure"] {

@@ -84,6 +84,12 @@ package struct PodPlanner {
         }
     }
 
+    /// After some exit code at least.
+    private static func mayRestart(_ container: ContainerSpec, of pod: Pod) -> Bool {
+        container.isSidecar || !container.json["restartPolicyRules"].elements.isEmpty
+            || (container.json["restartPolicy"].string ?? pod.restartPolicy.rawValue) != "Never"
+    }
+
     private mutating func run() {
         let sandbox = state.sandbox
         if sandbox?.isReady != true {
@@ -164,7 +170,7 @@ package struct PodPlanner {
             switch record.state {
             case .running where record.sandbox == state.sandbox?.id:
                 if stopIfUnhealthy(container, record) {
-                    if pod.restartPolicy != .never { alive += 1 }
+                    if Self.mayRestart(container, of: pod) { alive += 1 }
                 } else {
                     alive += 1
                 }
@@ -188,7 +194,7 @@ package struct PodPlanner {
     private mutating func stopIfUnhealthy(_ container: ContainerSpec, _ record: ContainerRecord) -> Bool {
         let name = container.name
         let kind = container.kind == .initial ? "Init container" : "Container"
-        let restarts = container.isSidecar || pod.restartPolicy != .never
+        let restarts = Self.mayRestart(container, of: pod)
         let suffix = restarts ? ", will be restarted" : ""
         let cause: PodPlan.Stop.Cause
         let message: String

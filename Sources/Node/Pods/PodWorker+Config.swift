@@ -60,8 +60,7 @@ extension PodWorker {
             RuntimeLabels.terminationMessagePolicy: container.fallsBackToLogs ? "FallbackToLogsOnError" : "File",
         ]
         config.resources = PodResources.container(
-            container, of: pod, memoryCapacity: context.resources.allocatable["memory"]?.value ?? 0,
-            cpuCFSQuota: configuration.cpuCFSQuota)
+            container, of: pod, on: context.resources.machine)
         config.security = try SecurityContext.merged(
             pod, container, seccompRoot: configuration.rootDirectory + "/seccomp")
         config.mounts = try mounts(container, pod, attempt: attempt, lookup)

@@ -100,10 +100,9 @@ extension PodWorker {
 
     /// The pod's cgroup is first wide enough for both states, then each container changes, then the pod's is made to fit.
     private func apply(_ pod: Pod, _ changed: [ContainerSpec]) async throws(RuntimeError) {
-        let configuration = context.configuration
-        let old = PodResources.pod(
-            given(pod), cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
-        let new = PodResources.pod(pod, cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
+        let machine = context.resources.machine
+        let old = PodResources.pod(given(pod), on: machine)
+        let new = PodResources.pod(pod, on: machine)
         if let sandbox = sandboxID {
             var wide = new
             wide.memoryLimitBytes = Self.wider(old.memoryLimitBytes, new.memoryLimitBytes)
@@ -121,9 +120,7 @@ extension PodWorker {
                 } else {
                     try await context.runtime.updateResources(
                         id,
-                        PodResources.container(
-                            container, of: pod, memoryCapacity: context.resources.allocatable["memory"]?.value ?? 0,
-                            cpuCFSQuota: configuration.cpuCFSQuota))
+                        PodResources.container(container, of: pod, on: machine))
                 }
             }
             allocated[container.name] = Self.resources(container)

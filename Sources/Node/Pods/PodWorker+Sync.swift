@@ -33,7 +33,7 @@ extension PodWorker {
             stage = .terminating
             return again()
         }
-        await refreshSandbox(pod)
+        guard await refreshSandbox(pod) else { return }
         let pod = await resize(pod)
         let plan = plan(pod)
         if plan.isFinished {
@@ -127,16 +127,24 @@ extension PodWorker {
 
     // MARK: Sandbox
 
-    /// A sandbox that was adopted has its addresses in the network's books.
-    private func refreshSandbox(_ pod: Pod) async {
-        guard let sandbox = state.sandbox, sandbox.isReady, sandbox.addresses.isEmpty else { return }
+    /// A sandbox that was adopted has its addresses in the network's books. False: that cannot be known yet.
+    private func refreshSandbox(_ pod: Pod) async -> Bool {
+        guard let sandbox = state.sandbox, sandbox.isReady, sandbox.addresses.isEmpty else { return true }
         if pod.hostNetwork {
             state.sandbox?.addresses = context.configuration.internalIPs
         } else {
             let addresses = await context.network.addresses(sandbox: sandbox.id)
-            state.sandbox?.addresses =
-                addresses.isEmpty ? pod.status["podIPs"].elements.compactMap { $0["ip"].string } : addresses
+            let known = addresses.isEmpty ? pod.status["podIPs"].elements.compactMap { $0["ip"].string } : addresses
+            state.sandbox?.addresses = known
+            guard known.isEmpty, isAdopted else { return true }
+            guard await context.network.notReadyReason() == nil else {
+                wake(after: .seconds(1), for: "address")
+                return false
+            }
+            // The network's books have no such sandbox: another takes its place.
+            state.sandbox?.isReady = false
         }
+        return true
     }
 
     private func createSandbox(_ pod: Pod, attempt: UInt32) async -> Bool {
@@ -165,6 +173,7 @@ extension PodWorker {
                 }
             }
             state.sandbox = record
+            isAdopted = false
             try writeHostFiles(pod)
             return !Task.isCancelled
         } catch {
@@ -211,6 +220,7 @@ extension PodWorker {
         config.name = pod.name
         config.namespace = pod.namespace
         config.attempt = attempt
+        try checkDomainName(pod)
         config.hostname =
             pod.hostNetwork && pod.spec["hostnameOverride"].string == nil
             ? configuration.hostname : HostFiles.systemHostname(pod, clusterDomain: configuration.clusterDomain)
@@ -231,8 +241,7 @@ extension PodWorker {
             }
         }
         config.cgroupParent = PodResources.cgroupParent(pod.qosClass)
-        config.resources = PodResources.pod(
-            pod, cpuCFSQuota: configuration.cpuCFSQuota, pidsLimit: configuration.podPidsLimit)
+        config.resources = PodResources.pod(pod, on: context.resources.machine)
         do throws(SysError) {
             try Directories.make(config.logDirectory, mode: 0o755)
             try Directories.make(context.volumes.podDirectory(pod.uid), mode: 0o750)
@@ -240,6 +249,17 @@ extension PodWorker {
             throw RuntimeError(.io, error.description)
         }
         return config
+    }
+
+    /// The kernel's names of a node have 64 bytes; a shorter one than was asked for would be another name.
+    private func checkDomainName(_ pod: Pod) throws(RuntimeError) {
+        guard pod.spec["setHostnameAsFQDN"].bool == true, !pod.hostNetwork else { return }
+        let name = HostFiles.systemHostname(pod, clusterDomain: context.configuration.clusterDomain)
+        guard name.utf8.count > 64 else { return }
+        throw RuntimeError(
+            .invalid,
+            "failed to construct FQDN from Pod hostname and cluster domain, FQDN \(name) is too long "
+                + "(64 characters is the max, \(name.utf8.count) characters requested)")
     }
 
     /// Stops a sandbox, takes it off the network and forgets it.

@@ -34,6 +34,8 @@ actor PodWorker {
     /// The API no longer has the pod (or never had: an orphan of the runtime).
     var isGone = false
     var state = PodRuntimeState()
+    /// An earlier process made the sandbox; it may have ended before it put it on the network.
+    var isAdopted = false
     var waiting: [String: PodStatusBuilder.Waiting] = [:]
     var verdict: PodStatusBuilder.Verdict?
     var backOffs: [String: BackOff] = [:]
@@ -80,6 +82,7 @@ actor PodWorker {
         state.sandbox = sandbox
         state.containers = containers.sorted { ($0.createdAt, $0.attempt) < ($1.createdAt, $1.attempt) }
         if sandbox != nil { stage = .running }
+        isAdopted = sandbox != nil
     }
 
     func update(_ object: EncodedObject) {

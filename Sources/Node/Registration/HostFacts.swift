@@ -8,6 +8,7 @@ package struct HostFacts: Sendable, Equatable {
     package var memoryBytes: Int64 = 0
     package var swapBytes: Int64 = 0
     package var diskBytes: Int64 = 0
+    package var maximumProcesses: Int64 = 32_768
     package var hugePages: [String: Int64] = [:]
     package var machineID = ""
     package var systemUUID = ""
@@ -29,6 +30,9 @@ package struct HostFacts: Sendable, Equatable {
             if words[0] == "SwapTotal:" { facts.swapBytes = amount * 1024 }
         }
         facts.diskBytes = diskSpace(disk)?.total ?? 0
+        if let limit = Files.line(proc + "/sys/kernel/pid_max").flatMap({ Int64($0) }) {
+            facts.maximumProcesses = limit
+        }
         for name in Directories.names(sys + "/kernel/mm/hugepages") where name.hasPrefix("hugepages-") {
             guard let kilobytes = Int64(name.dropFirst(10).dropLast(2)),
                 let count = Files.line("\(sys)/kernel/mm/hugepages/\(name)/nr_hugepages").flatMap({ Int64($0) })

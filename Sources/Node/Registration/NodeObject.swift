@@ -36,6 +36,23 @@ package struct NodeObject {
         return allocatable
     }
 
+    /// What the kernel holds all pods together to: the thresholds of eviction are no part of it, as pods are to be ended
+    /// by the node before the kernel does it.
+    var enforced: [String: Quantity] {
+        guard configuration.enforcesAllocatable else { return capacity }
+        var amounts = capacity
+        for reserved in [configuration.kubeReserved, configuration.systemReserved] {
+            for (name, amount) in reserved where name != "pid" {
+                amounts[name] = max((amounts[name] ?? .zero) - amount, .zero)
+            }
+        }
+        let processes = [configuration.kubeReserved, configuration.systemReserved].compactMap { $0["pid"] }
+        if !processes.isEmpty {
+            amounts["pid"] = max(Quantity(facts.maximumProcesses) - processes.reduce(.zero, +), Quantity(1))
+        }
+        return amounts
+    }
+
     package var labels: [String: String] {
         var labels = [
             "kubernetes.io/hostname": configuration.hostname, "kubernetes.io/arch": facts.architecture,

@@ -39,6 +39,11 @@ package final class NodeRegistration: Sendable {
         let facts = HostFacts.read(
             proc: configuration.proc, sys: configuration.sys, etc: configuration.etc, disk: configuration.rootDirectory)
         state.withLock { $0.facts = facts }
+        var machine = PodResources.Machine()
+        (machine.memory, machine.swap) = (facts.memoryBytes, facts.swapBytes)
+        machine.limitsSwap = configuration.limitsSwap
+        (machine.cpuCFSQuota, machine.pidsLimit) = (configuration.cpuCFSQuota, configuration.podPidsLimit)
+        context.resources.set(capacity: object.capacity, enforced: object.enforced, machine: machine)
         context.resources.set(allocatable: object.allocatable)
         context.resources.set(labels: configuration.labels.merging(object.labels) { mine, _ in mine })
     }
@@ -123,9 +128,10 @@ package final class NodeRegistration: Sendable {
     // MARK: Status
 
     private func status(old: JSON) async -> JSON {
-        let problem = await context.network.notReadyReason().map {
+        let network = await context.network.notReadyReason().map {
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
         }
+        let problem = context.pressure.isShuttingDown ? "node is shutting down" : network
         // The 50 largest images, as upstream reports them.
         let images = await context.runtime.images.images().sorted { ($1.sizeBytes, $0.id) < ($0.sizeBytes, $1.id) }
             .prefix(50).map {

@@ -104,12 +104,11 @@ extension KubeletServer {
                     }
                 })
         }
-        let allocatable = context.resources.allocatable
         text += "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores gauge\n"
-        text += "machine_cpu_cores \(allocatable["cpu"]?.value ?? 0)\n"
+        text += "machine_cpu_cores \(context.resources.capacity["cpu"]?.value ?? 0)\n"
         text +=
             "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE machine_memory_bytes gauge\n"
-        text += "machine_memory_bytes \(allocatable["memory"]?.value ?? 0)\n"
+        text += "machine_memory_bytes \(context.resources.machine.memory)\n"
         return text
     }
 }

@@ -68,7 +68,7 @@ extension KubeletServer {
                 boot = Int64(words[1]) ?? 0
             }
         }
-        let total = context.resources.allocatable["memory"]?.value ?? 0
+        let total = context.resources.machine.memory
         let available = HostFacts.availableMemory(proc: proc) ?? 0
         return (busy * 10_000_000, max(total - available, 0), available, boot)
     }

@@ -88,6 +88,29 @@ extension KubeletSettings {
         Option("node-labels", "") { (node, value) throws(SettingsError) in
             for (key, label) in try value.map() { node.labels[key] = label }
         },
+        Option("memory-swap-behavior", "memorySwap") { (node, value) throws(SettingsError) in
+            let behavior = value.json.object == nil ? value.json.string : value.json["swapBehavior"].string
+            switch behavior ?? "" {
+            case "", "NoSwap": node.limitsSwap = false
+            case "LimitedSwap": node.limitsSwap = true
+            default: throw SettingsError("\(value.json.text) is not NoSwap or LimitedSwap")
+            }
+        },
+        Option("", "shutdownGracePeriod") { (node, value) throws(SettingsError) in
+            node.shutdown.period = try value.duration()
+        },
+        Option("", "shutdownGracePeriodCriticalPods") { (node, value) throws(SettingsError) in
+            node.shutdown.critical = try value.duration()
+        },
+        Option("", "shutdownGracePeriodByPodPriority") { (node, value) throws(SettingsError) in
+            node.shutdown.byPriority = []
+            for group in value.json.elements {
+                guard let priority = group["priority"].int, let seconds = group["shutdownGracePeriodSeconds"].int,
+                    (0...86_400).contains(seconds)
+                else { throw SettingsError("\(group.text): priority and shutdownGracePeriodSeconds are expected") }
+                node.shutdown.byPriority.append(ShutdownGroups.Group(priority: priority, seconds: seconds))
+            }
+        },
         // What is always so, or is so whatever it says.
         Option("fail-swap-on", "failSwapOn") { (_, value) throws(SettingsError) in _ = try value.flag() },
         Option("config-version", "apiVersion") { (_, _) throws(SettingsError) in },

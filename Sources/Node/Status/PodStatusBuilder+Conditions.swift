@@ -10,6 +10,8 @@ extension PodStatusBuilder {
         if verdict != nil { return "Failed" }
         var pendingInit = false
         var failedInit = false
+        // For good, by its own rules or the pod's.
+        var lostInit = false
         let initialized = statuses.contains { !$0["containerID"].isNull }
         for (container, status) in zip(pod.initContainers, initStatuses) {
             let ended = status["state"]["terminated"]
@@ -17,9 +19,11 @@ extension PodStatusBuilder {
                 if !initialized, status["started"].bool != true { pendingInit = true }
             } else if !ended.isNull {
                 if ended["exitCode"].int != 0 { failedInit = true }
+                if ended["exitCode"].int != 0, !restarts(container) { lostInit = true }
             } else if !status["lastState"]["terminated"].isNull, status["state"]["running"].isNull {
                 if status["lastState"]["terminated"]["exitCode"].int != 0 {
                     failedInit = true
+                    if !restarts(container) { lostInit = true }
                 } else {
                     pendingInit = true
                 }
@@ -31,8 +35,10 @@ extension PodStatusBuilder {
         var running = 0
         var stopped = 0
         var succeeded = 0
-        for status in statuses {
+        var coming = 0
+        for (container, status) in zip(pod.containers, statuses) {
             let state = status["state"]
+            if state["running"].isNull, !isTerminated, restarts(container) { coming += 1 }
             if !state["running"].isNull {
                 running += 1
             } else if !state["terminated"].isNull {
@@ -44,7 +50,7 @@ extension PodStatusBuilder {
                 waiting += 1
             }
         }
-        if failedInit, pod.restartPolicy == .never { return "Failed" }
+        if lostInit { return "Failed" }
         if isTerminated {
             if !failedInit, !pendingInit, waiting == 0, stopped == succeeded { return "Succeeded" }
             // A pod deleted before it ran stays Pending until it is gone, one that ran has failed.
@@ -54,11 +60,17 @@ extension PodStatusBuilder {
         if waiting > 0 { return "Pending" }
         if running > 0 { return "Running" }
         if stopped > 0 {
-            if pod.restartPolicy == .always { return "Running" }
+            if coming > 0 || pod.restartPolicy == .always { return "Running" }
             if stopped == succeeded { return "Succeeded" }
             return pod.restartPolicy == .never ? "Failed" : "Running"
         }
         return "Pending"
+    }
+
+    /// Whether an ended container starts again, by its own rules or the pod's.
+    private func restarts(_ container: ContainerSpec) -> Bool {
+        guard let record = state.latest(container.name), record.hasExited else { return false }
+        return PodPlanner.restarts(container, of: pod, after: record)
     }
 
     // MARK: Conditions

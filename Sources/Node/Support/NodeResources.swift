@@ -6,6 +6,9 @@ import Synchronization
 package final class NodeResources: Sendable {
     private struct State {
         var allocatable: [String: Quantity] = [:]
+        var capacity: [String: Quantity] = [:]
+        var enforced: [String: Quantity] = [:]
+        var machine = PodResources.Machine()
         var given: [String: [String: Quantity]] = [:]
         /// (address, protocol, port) of host ports, by pod.
         var ports: [String: [HostPort]] = [:]
@@ -32,6 +35,16 @@ package final class NodeResources: Sendable {
         state.withLock { $0.allocatable = allocatable }
         tell()
     }
+    /// What there is, what all pods together are held to, and what counts for the limits of containers.
+    package func set(
+        capacity: [String: Quantity], enforced: [String: Quantity], machine: PodResources.Machine
+    ) {
+        state.withLock { ($0.capacity, $0.enforced, $0.machine) = (capacity, enforced, machine) }
+        tell()
+    }
+    package var capacity: [String: Quantity] { state.withLock { $0.capacity } }
+    package var enforced: [String: Quantity] { state.withLock { $0.enforced } }
+    package var machine: PodResources.Machine { state.withLock { $0.machine } }
     package func set(labels: [String: String]) { state.withLock { $0.labels = labels } }
     package var allocatable: [String: Quantity] { state.withLock { $0.allocatable } }
     package var labels: [String: String] { state.withLock { $0.labels } }

@@ -28,15 +28,18 @@ final class QOSCgroups: Sendable {
         update()
     }
 
-    /// By path; a class without pods keeps the least shares.
+    /// By path; a class without pods keeps the least shares. `node`: what all pods may use.
     static func limits(
-        allocatable: [String: Quantity], burstableMilliCPU: Int64
+        node amounts: [String: Quantity], burstableMilliCPU: Int64, limitsSwap: Bool = false
     ) -> [(path: String, resources: ContainerResources)] {
         var node = ContainerResources()
-        if let cpu = allocatable["cpu"] { node.cpuShares = PodResources.shares(milliCPU: cpu.milliValue) }
-        if let memory = allocatable["memory"], memory.value > 0 { node.memoryLimitBytes = memory.value }
+        if let cpu = amounts["cpu"] { node.cpuShares = PodResources.shares(milliCPU: cpu.milliValue) }
+        if let memory = amounts["memory"], memory.value > 0 { node.memoryLimitBytes = memory.value }
         var burstable = ContainerResources()
         burstable.cpuShares = PodResources.shares(milliCPU: burstableMilliCPU)
+        if let processes = amounts["pid"], processes.value > 0 { node.pidsLimit = processes.value }
+        // Otherwise nobody below may swap, whatever it is allowed.
+        if limitsSwap { node.swapLimitBytes = -1 }
         var bestEffort = ContainerResources()
         bestEffort.cpuShares = 2
         return [("kubepods", node), ("kubepods/burstable", burstable), ("kubepods/besteffort", bestEffort)]
@@ -60,9 +63,11 @@ final class QOSCgroups: Sendable {
     }
 
     private func apply() async {
-        let allocatable = resources.allocatable
-        guard !allocatable.isEmpty else { return }
-        for (path, limits) in Self.limits(allocatable: allocatable, burstableMilliCPU: resources.burstableMilliCPU)
+        let amounts = resources.enforced
+        guard !amounts.isEmpty else { return }
+        let wanted = Self.limits(
+            node: amounts, burstableMilliCPU: resources.burstableMilliCPU, limitsSwap: resources.machine.limitsSwap)
+        for (path, limits) in wanted
         where state.withLock({ $0.applied[path] }) != limits {
             do throws(RuntimeError) {
                 try await runtime.updateCgroup(path, limits)

@@ -1,4 +1,5 @@
 import CZlib
+import Linux
 
 package struct ZlibError: Error, Equatable, CustomStringConvertible {
     package var description: String
@@ -127,5 +128,27 @@ package enum Gzip {
     package static func compress(_ bytes: [UInt8]) throws(ZlibError) -> [UInt8] {
         var deflater = try Deflater(.gzip, level: 6)
         return deflater.compress(bytes[...], flush: .finish)
+    }
+
+    /// A file of any size, in pieces; the new one has the same mode.
+    package static func compress(file source: String, to target: String) throws {
+        let input = try FileDescriptor.open(source, O_RDONLY | O_CLOEXEC)
+        let mode = UInt32(try Files.status(source).st_mode & 0o777)
+        let output = try FileDescriptor.open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode: mode)
+        var deflater = try Deflater(.gzip, level: 6)
+        var piece = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = piece.withUnsafeMutableBytes { read(input.raw, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SysError(errno, "read", path: source) }
+            var rest = deflater.compress(piece[..<count], flush: count == 0 ? .finish : .none)[...]
+            while !rest.isEmpty {
+                let written = rest.withUnsafeBytes { write(output.raw, $0.baseAddress, $0.count) }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { throw SysError(errno, "write", path: target) }
+                rest = rest.dropFirst(written)
+            }
+            if count == 0 { return }
+        }
     }
 }

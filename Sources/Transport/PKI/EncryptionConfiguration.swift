@@ -64,8 +64,9 @@ package struct EncryptionConfiguration: Sendable {
         var keys: [Key?] = []
         for (i, key) in settings["keys"].elements.enumerated() {
             let place = "\(place).\(name).keys[\(i)]"
-            guard let name = key["name"].string, !name.isEmpty, !name.contains(":") else {
-                throw .malformed(what: path, reason: "\(place).name: expected a name without colons")
+            // k3s's names have times in them, with colons.
+            guard let name = key["name"].string, !name.isEmpty else {
+                throw .malformed(what: path, reason: "\(place).name: expected a name")
             }
             let sizes = algorithm == .aescbc ? [16, 24, 32] : [32]
             guard let secret = key["secret"].string.flatMap({ Base64.decode($0) }), sizes.contains(secret.count) else {
@@ -76,21 +77,6 @@ package struct EncryptionConfiguration: Sendable {
         }
         if keys.isEmpty { throw .malformed(what: path, reason: "\(place).\(name).keys: expected at least one") }
         return keys
-    }
-
-    /// A configuration with a new key for Secrets, as k3s writes it.
-    package static func generate(_ algorithm: String) throws(PKIError) -> [UInt8] {
-        guard let known = Algorithm(rawValue: algorithm) else {
-            throw .malformed(what: "encryption provider \"\(algorithm)\"", reason: "expected aescbc or secretbox")
-        }
-        let secret = Base64.encode(try SecureRandom.bytes(32))
-        let keys: JSON = ["keys": [["name": .string(known.rawValue + "key"), "secret": .string(secret)]]]
-        let provider: JSON = .object(JSONObject(members: [(key: known.rawValue, value: keys)]))
-        let json: JSON = [
-            "kind": "EncryptionConfiguration", "apiVersion": "apiserver.config.k8s.io/v1",
-            "resources": [["resources": ["secrets"], "providers": [provider, ["identity": [:]]]]],
-        ]
-        return json.encode()
     }
 
     // MARK: - Values

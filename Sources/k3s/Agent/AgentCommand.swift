@@ -28,7 +28,11 @@ enum AgentCommand {
             Terminal.error("Error: \(error)")
             return 1
         }
-        let logger = ServerCommand.logger(debug: configuration.node.debug)
+        let logger: Logger
+        do { logger = try configuration.node.logging.logger() } catch {
+            Terminal.error("Error: \(error)")
+            return 1
+        }
         for note in notes { logger.warning("\(note)") }
         k3s_tune_malloc()
         let restarts = Mutex(false)

@@ -17,13 +17,16 @@ enum Root {
            \(Version.git) (\(String(cString: k3s_commit())))
 
         COMMANDS:
-           server        Run management server
-           agent         Run node agent
-           check-config  Run config check
-           crictl        Run crictl
-           ctr           Run ctr
-           token         Manage tokens
-           help, h       Shows a list of commands or help for one command
+           server           Run management server
+           agent            Run node agent
+           check-config     Run config check
+           crictl           Run crictl
+           ctr              Run ctr
+           token            Manage tokens
+           certificate      Manage K3s certificates
+           secrets-encrypt  Control secrets encryption and keys rotation
+           completion       Install shell completion script
+           help, h          Shows a list of commands or help for one command
 
         GLOBAL OPTIONS:
            --help, -h     show help
@@ -31,6 +34,10 @@ enum Root {
         """
 
     static func run(_ arguments: [String]) -> Int32 {
+        if arguments.last == CompletionCommand.flag {
+            for word in CompletionCommand.candidates(arguments.dropLast()) { print(word) }
+            return 0
+        }
         guard let command = arguments.first else {
             print(help)
             return 0
@@ -41,12 +48,16 @@ enum Root {
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "token": return TokenCommand.run(Array(arguments.dropFirst()))
+        case "certificate": return CertificateCommand.run(Array(arguments.dropFirst()))
+        case "completion": return CompletionCommand.run(Array(arguments.dropFirst()))
+        case "secrets-encrypt": return SecretsEncryptCommand.run(Array(arguments.dropFirst()))
         case "check-config":
             return CheckConfigCommand.run(
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
             if let topic = arguments.dropFirst().first,
-                ["server", "agent", "check-config", "crictl", "ctr", "token"].contains(topic)
+                ["server", "agent", "check-config", "crictl", "ctr", "token", "certificate", "secrets-encrypt"]
+                    .contains(topic)
             {
                 return run([topic, "--help"])
             }

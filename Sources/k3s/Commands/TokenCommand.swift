@@ -195,8 +195,8 @@ struct TokenCommand: Sendable {
                 "GET", Self.secrets + "?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken")
             let tokens = answer["items"].elements.compactMap { BootstrapToken(secret: KubeObject($0)) }
             switch output {
-            case "json": print(JSON.array(tokens.map(Self.json)).encode().text)
-            case "yaml": print(YAML.encode(.array(tokens.map(Self.json))).text, terminator: "")
+            case "json": print(JSON.array(tokens.map(Self.json)).encode().utf8Text)
+            case "yaml": print(YAML.encode(.array(tokens.map(Self.json))).utf8Text, terminator: "")
             default: print(Self.table(tokens, now: SystemClock().now()))
             }
         }
@@ -235,49 +235,11 @@ struct TokenCommand: Sendable {
         print(
             "\u{1B}[33mWARNING\u{1B}[0m: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot."
         )
-        var text = values.string("token") ?? ""
-        if text.isEmpty {
-            text = try Files.readString(dataDirectory + "/server/token", limit: 64 << 10)[...].trimmingSpaces()
-        }
-        let token = try ClusterToken(parsing: text)
-        let address = values.string("server") ?? "https://127.0.0.1:6443"
-        let new = values.string("new-token") ?? ""
-        try CommandTask.run { group in
-            var url = try HTTPURL(address)
-            guard url.isTLS else { throw UsageError("only https:// URLs are supported, invalid scheme: \(address)") }
-            url.target = "/cacerts"
-            let blind = HTTPClient(
-                group: group, tls: try TLSClientContext(TLSClientConfiguration(trust: .insecure)))
-            let ca = try await blind.get(url).body.collect(upTo: 1 << 20)
-            let hash = try ClusterToken.hash(ofCA: ca)
-            guard token.caHash.isEmpty || token.caHash == hash else {
-                throw UsageError(
-                    "token CA hash does not match the Cluster CA certificate hash: \(token.caHash) != \(hash)")
-            }
-            guard case .password(_, let password) = token.credentials else {
-                throw UsageError("the server token is needed, not a bootstrap token")
-            }
-            let client = HTTPClient(
-                group: group, tls: try TLSClientContext(TLSClientConfiguration(trust: .authorities(pem: ca))))
-            url.target = "/v1-k3s/token"
-            var request = HTTPClientRequest("PUT", url, body: JSON.object(["newToken": .string(new)]).encode())
-            request.headers = [
-                "Authorization": "Basic " + Base64.encode(Array("server:\(password)".utf8)),
-                "Content-Type": "application/json",
-            ]
-            let response = try await client.execute(request)
-            let body = try await response.body.collect(upTo: 1 << 20)
-            guard response.status == 200 else {
-                let message = (try? JSON.parse(body))?["message"].string ?? ""
-                throw UsageError("\(url): \(response.status) \(httpReasonPhrase(response.status)): \(message)")
-            }
-        }
+        let request = try SupervisorRequest(values, dataDirectory: dataDirectory)
+        let body = JSON.object(["newToken": .string(values.string("new-token") ?? "")])
+        _ = try request.send("PUT", "/v1-k3s/token", body.encode())
         print("Token rotated, restart k3s nodes with new token")
     }
-}
-
-extension [UInt8] {
-    fileprivate var text: String { String(decoding: self, as: UTF8.self) }
 }
 
 /// Durations as Go's time package writes them.
@@ -306,6 +268,14 @@ enum GoDuration {
         }
         guard total < 9e18 else { return nil }
         return .nanoseconds(Int64(isNegative ? -total : total))
+    }
+
+    /// `8759h59m52s`
+    static func text(seconds: Int64) -> String {
+        let (size, sign) = (abs(seconds), seconds < 0 ? "-" : "")
+        if size < 60 { return "\(sign)\(size)s" }
+        if size < 3600 { return "\(sign)\(size / 60)m\(size % 60)s" }
+        return "\(sign)\(size / 3600)h\(size / 60 % 60)m\(size % 60)s"
     }
 
     /// As kubectl and kubeadm shorten them: `23h`. Source: k8s.io/apimachinery/pkg/util/duration ShortHumanDuration.

@@ -23,6 +23,7 @@ struct ControlPlaneRole: Sendable {
     private let passwords: NodePasswords
     private let listener: HTTPServer
     private let serverDirectory: String
+    private let encryption: SecretsEncryption
     private let nodeAddress: String
     private let schedulerProfiles: [SchedulerProfile]
 
@@ -44,13 +45,20 @@ struct ControlPlaneRole: Sendable {
         parameters.advertiseAddress = configuration.advertiseAddress
         parameters.clusterDomain = configuration.clusterDomain
         parameters.lifetime = Self.certificateLifetime(logger)
+        let rotated = try AuthorityRotation.complete(server: serverDirectory)
+        if !rotated.isEmpty { logger.info("Using new CA certificates and keys: \(rotated.joined(separator: ", "))") }
         pki = try ClusterPKI.prepare(directory: serverDirectory + "/tls", parameters: parameters)
         let credentials = try ClusterCredentials.prepare(
             serverDirectory: serverDirectory, token: configuration.token, agentToken: configuration.agentToken,
             ca: pki.server.pem)
 
         var options = StoreOptions()
-        options.cipher = try SecretsEncryption.prepare(serverDirectory, provider: configuration.secretsEncryption)
+        do {
+            encryption = try SecretsEncryption(server: serverDirectory, provider: configuration.secretsEncryption)
+        } catch {
+            throw StartupError("--secrets-encryption: \(error)")
+        }
+        options.cipher = encryption
         options.onDiskTrouble = { [logger] in logger.error("datastore: \($0)") }
         do throws(StoreError) {
             store = try LogStore.sqlite(path: serverDirectory + "/db/state.db", options: options)
@@ -122,10 +130,10 @@ struct ControlPlaneRole: Sendable {
             directory: serverDirectory, ownNode: configuration.disableAgent ? nil : configuration.nodeName,
             config: configuration.cluster.json(configuration, advertised: advertised),
             advertised: "\(advertised.isEmpty ? "127.0.0.1" : advertised):\(configuration.port)",
-            hasAgentToken: configuration.agentToken != nil)
+            hasAgentToken: configuration.agentToken != nil, nodeName: configuration.nodeName)
         supervisor = Supervisor(
             settings: settings, pki: pki, credentials: credentials, api: api, passwords: passwords, tunnels: tunnels,
-            logger: logger, dial: { try await nodes.connection($0, $1) })
+            logger: logger, encryption: encryption, dial: { try await nodes.connection($0, $1) })
 
         let certificate = try ListenerCertificate.prepare(
             pki: pki, names: try Certificate.load(pki.path("serving-kube-apiserver.crt"))[0].alternativeNames.all,
@@ -238,6 +246,7 @@ struct ControlPlaneRole: Sendable {
                 nodeMasks: configuration.network.nodeMasks),
             NodeDepartureController(client: client, passwords: passwords, tunnels: supervisor.tunnels),
             TokenCleaner(client: client, clock: clock),
+            EncryptionAnnotator(client: client, encryption: encryption, node: configuration.nodeName),
             VolumeBinder(client: client, clock: clock), EphemeralClaims(client: client, clock: clock),
             VolumeProtection(client: client), ClaimProtection(client: client), AttributesProtection(client: client),
             ServiceAddressController(client: client, allocator: api.allocator),
@@ -263,6 +272,12 @@ struct ControlPlaneRole: Sendable {
         api.runsControllers = true
         let manager = ControllerManager(client: client, clock: clock, logger: logger, controllers: controllers)
         api.addMetrics { manager.metrics }
+        let certificates = ServiceCertificates(dataDirectory: configuration.dataDirectory)
+        api.addMetrics { [clock] in
+            let all = certificates.services + [ServiceCertificates.authorities]
+            return CertificateReport.metrics(
+                (try? CertificateReport.read(certificates, services: all, now: clock.now())) ?? [])
+        }
         await manager.run()
         api.runsControllers = false
     }

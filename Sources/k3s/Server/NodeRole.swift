@@ -107,6 +107,10 @@ struct NodeRole: Sendable {
         // The warnings are the store's own.
         let (node, notes) = try nodeConfiguration()
         for note in notes { logger.warning("\(note)") }
+        // Pods go before the node does; what the kernel refuses (no CAP_SYS_RESOURCE) is no reason to stop.
+        do throws(SysError) { try Files.overwrite("/proc/self/oom_score_adj", "-999") } catch {
+            logger.debug("oom_score_adj stays as it is: \(error)")
+        }
         if let folder = node.staticPodPath, !Files.exists(folder) { try Directories.make(folder, mode: 0o750) }
         var policy = ImageGCPolicy()
         (policy.highThreshold, policy.lowThreshold) = (node.imageGCHighPercent, node.imageGCLowPercent)
@@ -148,6 +152,11 @@ struct NodeRole: Sendable {
                 return server
             }, configuration: node, logger: logger)
 
+        let monitor = CertificateMonitor(
+            client: access.clients.kubelet, clock: SystemClock(), node: configuration.nodeName,
+            dataDirectory: configuration.dataDirectory)
+        let monitoring = Task { await monitor.run() }
+        defer { monitoring.cancel() }
         let kubelet = KubeletServer(agent)
         access.connect(kubelet.handler)
         access.connectPods { [agent] in await agent.hasPod(at: $0, port: $1) }

@@ -32,17 +32,16 @@ enum ServerCommand {
             Terminal.error("Error: \(error)")
             return 1
         }
-        let logger = Self.logger(debug: configuration.debug)
+        let logger: Logger
+        do { logger = try configuration.logging.logger() } catch {
+            Terminal.error("Error: \(error)")
+            return 1
+        }
         for note in notes { logger.warning("\(note)") }
         k3s_tune_malloc()
         return Foreground.run(logger: logger) {
             try await Server(configuration: configuration, logger: logger).run()
         }
-    }
-
-    static func logger(debug: Bool) -> Logger {
-        let level: Logger.Level = debug ? .debug : .info
-        return Logger(label: "k3s") { _ in LineLogHandler(level: level) }
     }
 
     static func hostname() -> String {

@@ -60,7 +60,7 @@ struct ServerConfiguration: Sendable {
     var stateDirectory: String
     var cgroupRoot: String
     var kubeletPort: Int
-    var debug: Bool
+    var logging: LogSettings
 
     static let components: Set<String> = [
         "coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes",
@@ -123,7 +123,7 @@ struct ServerConfiguration: Sendable {
         stateDirectory = try Self.absolute(flags.string("state-dir") ?? "/run/k3s", "state-dir")
         cgroupRoot = flags.string("cgroup-root") ?? "/"
         kubeletPort = try Self.port(flags.string("kubelet-port") ?? "10250", "kubelet-port")
-        debug = flags.bool("debug")
+        logging = try LogSettings(flags)
         if !isRoot, !isServer {
             throw UsageError("agent must run as root: running containers needs additional privilege")
         }

@@ -8,10 +8,10 @@ enum ServerFlags {
     private static let table: StaticString = """
         +|config|c|K3S_CONFIG_FILE|s|/etc/rancher/k3s/config.yaml|config|Load configuration from FILE
         +|debug||K3S_DEBUG|b||logging|Turn on debug logs
-        -|v|||s|0|logging|Number for the log level verbosity
-        -|vmodule|||s||logging|Comma-separated list of FILE_PATTERN=LOG_LEVEL settings for file-filtered logging
-        -|log|l||s||logging|Log to file
-        -|alsologtostderr|||b||logging|Log to standard error as well as file (if set)
+        +|v|||s|0|logging|Number for the log level verbosity
+        +|vmodule|||s||logging|Comma-separated list of FILE_PATTERN=LOG_LEVEL settings for file-filtered logging
+        +|log|l||s||logging|Log to file
+        +|alsologtostderr|||b||logging|Log to standard error as well as file (if set)
         +|bind-address|||s|0.0.0.0|listener|k3s bind address
         +|https-listen-port|||s|6443|listener|HTTPS listen port
         h|supervisor-port||K3S_SUPERVISOR_PORT|s|0|listener|Supervisor listen port

@@ -121,7 +121,7 @@ import Transport
             "namespaces \"default\" is forbidden: this namespace may not be deleted"
         ),
         ("DELETE", "/api/v1/namespaces", "", 405, "MethodNotAllowed", "the server does not allow this method"),
-        ("GET", "/nowhere", "", 404, "NotFound", "the server could not find the requested resource"),
+        ("GET", "/api/v1/nowhere", "", 404, "NotFound", "the server could not find the requested resource"),
         (
             "GET", "/api/v1/namespaces/default/nodes", "", 404, "NotFound",
             "the server could not find the requested resource"

@@ -112,6 +112,9 @@ import Transport
         #expect(try await names(version + "&resourceVersionMatch=NotOlderThan") == ["a", "b"])
         #expect(try await names(version) == ["a", "b"])
         #expect(try await names("resourceVersion=0&resourceVersionMatch=NotOlderThan") == ["a", "b"])
+        #expect(try await names(version + "&limit=9") == ["a"], "a page of a version is of that version")
+        #expect(try await names(version + "&limit=9&resourceVersionMatch=NotOlderThan") == ["a", "b"])
+        #expect(try await names("resourceVersion=0&limit=9") == ["a", "b"])
         // A page of an older state goes on in that state.
         let page = try await cluster.call(
             "GET", Self.maps + "?limit=1&resourceVersionMatch=Exact&resourceVersion=\(cluster.store.revision)")
@@ -124,6 +127,125 @@ import Transport
         try await cluster.store.compact(to: cluster.store.revision)
         let gone = try await cluster.call("GET", Self.maps + "?\(version)&resourceVersionMatch=Exact")
         #expect(gone.code == 410 && gone.reason == "Expired")
+    }
+
+    // MARK: - Headers and paths
+
+    @Test func everyAnswerHasItsIdentifier() async throws {
+        let cluster = try await Cluster()
+        for path in ["/version", "/readyz", "/api/v1/pods", "/api/v1/namespaces/default/pods/none", "/none"] {
+            let answer = try await cluster.call("GET", path)
+            #expect(answer.headers["Audit-Id"]?.utf8.count == 36, "\(path)")
+            #expect(answer.headers.values("Cache-Control") == ["no-cache, private"], "\(path)")
+            let own = try await cluster.call("GET", path, headers: ["Audit-Id": "mine"])
+            #expect(own.headers.values("Audit-Id") == ["mine"], "\(path)")
+        }
+    }
+
+    /// Within the API's groups what is not there is a Status, elsewhere a page.
+    @Test func unknownPathsAreNotFound() async throws {
+        let cluster = try await Cluster()
+        for path in ["/none", "/apis/none.test", "/apis/none.test/v1", "/apis/none.test/v1/things", "/readyz/none"] {
+            let answer = try await cluster.call("GET", path)
+            #expect(answer.code == 404 && answer.text == "404 page not found\n", "\(path): \(answer.text)")
+            #expect(answer.headers["Content-Type"] == "text/plain; charset=utf-8")
+            #expect(answer.headers["X-Content-Type-Options"] == "nosniff")
+        }
+        for path in ["/api/v1/things", "/api/v9/pods", "/apis/apps/v9", "/apis/apps/v1/things", "/api/v1/pods/x"] {
+            let answer = try await cluster.call("GET", path)
+            #expect(answer.code == 404 && answer.reason == "NotFound", "\(path): \(answer.text)")
+            #expect(answer.message == "the server could not find the requested resource", "\(path)")
+        }
+    }
+
+    @Test func timeoutsAreDurations() async throws {
+        let cluster = try await Cluster()
+        for (text, why) in [("soon", "invalid duration \"soon\""), ("5", "missing unit in duration \"5\"")] {
+            let answer = try await cluster.call("GET", Self.maps + "?timeout=" + text)
+            #expect(answer.code == 400)
+            #expect(answer.message == "invalid timeout specified in the request URL - time: " + why)
+        }
+        for text in ["34s", "1m30s", "0s", ""] {
+            #expect(try await cluster.call("GET", Self.maps + "?timeout=" + text).code == 200, "\(text)")
+        }
+    }
+
+    // MARK: - Warnings
+
+    @Test func kindsWithSuccessorsWarn() async throws {
+        let cluster = try await Cluster()
+        let texts = [
+            "/api/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+            "/api/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ]
+        for (path, text) in texts {
+            let answer = try await cluster.call("GET", path)
+            #expect(answer.headers.values("Warning") == ["299 - \"\(text)\""])
+        }
+        #expect(try await cluster.call("GET", "/api/v1/pods").headers["Warning"] == nil)
+    }
+
+    static let doubtful: [(String, JSON, String)] = [
+        (
+            "services", ["spec": ["clusterIP": "None", "externalIPs": ["1.2.3.4"]]],
+            "spec.externalIPs is ignored for headless services"
+        ),
+        (
+            "services", ["spec": ["ports": [["port": 80]], "externalName": "a.test"]],
+            "spec.externalName is ignored when spec.type is not \\\"ExternalName\\\""
+        ),
+        (
+            "services", ["spec": ["ports": [["port": 80]], "trafficDistribution": "PreferClose"]],
+            "spec.trafficDistribution: \\\"PreferClose\\\" is deprecated; use \\\"PreferSameZone\\\""
+        ),
+        (
+            "persistentvolumeclaims",
+            [
+                "spec": ["accessModes": ["ReadWriteOnce"], "resources": ["requests": ["storage": "1500m"]]]
+            ], "spec.resources.requests[storage]: fractional byte value \\\"1500m\\\" is invalid, must be an integer"
+        ),
+        (
+            "pods",
+            [
+                "spec": [
+                    "containers": [["name": "c", "image": "i"]],
+                    "volumes": [["name": "v", "rbd": ["image": "i", "monitors": ["m"]]]],
+                ]
+            ], "spec.volumes[0].rbd: deprecated in v1.28, non-functional in v1.31+"
+        ),
+        (
+            "pods",
+            [
+                "spec": [
+                    "containers": [["name": "c", "image": "i"]],
+                    "topologySpreadConstraints": [
+                        ["maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"]
+                    ],
+                ]
+            ],
+            "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod"
+        ),
+    ]
+
+    @Test(arguments: doubtful)
+    func whatIsDoubtfulWarns(_ resource: String, _ body: JSON, _ text: String) async throws {
+        let cluster = try await Cluster()
+        var body = body
+        body["metadata"] = ["name": "x"]
+        let answer = try await cluster.call("POST", "/api/v1/namespaces/default/" + resource, body)
+        #expect(answer.code == 201, "\(answer.text)")
+        #expect(answer.headers.values("Warning") == ["299 - \"\(text)\""])
+    }
+
+    @Test func namesThatAreNoHostNamesWarn() async throws {
+        let cluster = try await Cluster()
+        let made = try await cluster.call(
+            "POST", "/api/v1/namespaces/default/pods",
+            ["metadata": ["name": "a.b"], "spec": ["containers": [["name": "c", "image": "i"]]]])
+        #expect(
+            made.headers["Warning"]?.contains(
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
+                    + "recommended: [a lowercase RFC 1123 label must consist of") == true, "\(made.headers)")
     }
 
     // MARK: - Forms

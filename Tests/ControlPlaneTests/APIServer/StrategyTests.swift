@@ -241,9 +241,10 @@ import Testing
         #expect(core.json["reportingComponent"] == "c" && core.json["kind"] == "Event")
         let watch = try await cluster.watch(newer + "?watch=1&resourceVersion=\(cluster.store.revision)")
         _ = try await cluster.call(
-            "PATCH", newer + "/f", ["deprecatedCount": 2], type: "application/merge-patch+json")
+            "PATCH", newer + "/f", ["series": ["count": 2, "lastObservedTime": "2026-01-01T00:00:02.000000Z"]],
+            type: "application/merge-patch+json")
         let event = await watch.events(1)[0]
-        #expect(event["type"] == "MODIFIED" && event["object"]["deprecatedCount"] == 2)
+        #expect(event["type"] == "MODIFIED" && event["object"]["series"]["count"] == 2)
         watch.cancel()
     }
 

@@ -1,6 +1,7 @@
 import Codecs
 import ControlPlane
 import KubeAPI
+import Synchronization
 import Testing
 
 @Suite struct AccessReviewTests {
@@ -159,5 +160,45 @@ import Testing
         #expect(
             answer.json["status"]["userInfo"] == ["username": "jane", "groups": ["dev", "system:authenticated"]],
             "\(answer.text)")
+    }
+
+    /// Remembers what it was asked.
+    private final class Listener: Authorizer {
+        let heard = Mutex<[AuthorizationAttributes]>([])
+        func authorize(_ attributes: AuthorizationAttributes) async -> AuthorizationDecision {
+            heard.withLock { $0.append(attributes) }
+            return .deny(reason: "")
+        }
+    }
+
+    @Test func selectorsReachTheAuthorizer() async throws {
+        let listener = Listener()
+        let cluster = try await Cluster {
+            $0.reviews = AccessReviews(
+                authorizer: listener, rules: { _, _ in [] }, authenticateToken: { _, _ in nil })
+        }
+        func ask(_ field: JSON, _ label: JSON) async throws -> AuthorizationAttributes? {
+            var attributes: JSON = ["verb": "list", "resource": "pods"]
+            if !field.isNull { attributes["fieldSelector"] = field }
+            if !label.isNull { attributes["labelSelector"] = label }
+            let answer = try await review(
+                cluster, "subjectaccessreviews", ["user": "jane", "resourceAttributes": attributes])
+            #expect(answer.code == 201, "\(answer.text)")
+            return listener.heard.withLock { $0.last }
+        }
+        let raw = try await ask(["rawSelector": "spec.nodeName=n"], ["rawSelector": "a=b"])
+        #expect(raw?.fieldSelector?.text == "spec.nodeName=n" && raw?.labelSelector?.text == "a=b")
+        let terms = try await ask(
+            [
+                "requirements": [
+                    ["key": "spec.nodeName", "operator": "In", "values": ["n"]],
+                    ["key": "status.phase", "operator": "NotIn", "values": ["Failed"]],
+                    ["key": "other", "operator": "Exists"], ["key": "new", "operator": "Near", "values": ["x"]],
+                ]
+            ], ["requirements": [["key": "a", "operator": "Exists"], ["key": "b", "operator": "Near"]]])
+        #expect(terms?.fieldSelector?.text == "spec.nodeName=n,status.phase!=Failed")
+        #expect(terms?.labelSelector?.text == "a")
+        let none = try await ask(.null, .null)
+        #expect(none?.fieldSelector == nil && none?.labelSelector == nil)
     }
 }

@@ -73,7 +73,7 @@ import Testing
                 #""replicas":-1,"ordinals":{"start":-1},"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Maybe"}"#),
             [
                 "spec.replicas: Invalid value: -1", "spec.ordinals.start: Invalid value: -1",
-                "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Maybe\": supported values: \"Delete\", \"Retain\"",
+                "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Maybe\": supported values: \"Retain\", \"Delete\"",
             ]
         ),
         (

@@ -67,7 +67,7 @@ import Testing
         (
             networking + "ipaddresses", #"{"metadata":{"name":"10.0.0.01"},"spec":{}}"#,
             [
-                "metadata.name: Invalid value: \"10.0.0.01\": must be an IP address in canonical form",
+                "metadata.name: Invalid value: \"10.0.0.01\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
                 "spec.parentRef: Required value",
             ]
         ),

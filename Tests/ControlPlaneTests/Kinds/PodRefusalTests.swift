@@ -269,8 +269,13 @@ import Transport
                     ]
                 ],
                 "topologySpreadConstraints": [
-                    ["maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2],
-                    ["maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"],
+                    [
+                        "maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2,
+                        "labelSelector": [:],
+                    ],
+                    [
+                        "maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": [:],
+                    ],
                 ], "dnsConfig": ["searches": ["_tcp.x.test", "."], "options": [["name": "ndots", "value": "2"]]],
                 "securityContext": ["sysctls": [["name": "net.ipv4.conf.eth0/1.arp_ignore", "value": "1"]]],
                 "volumes": [["name": "e", "emptyDir": [:]], ["name": "i", "image": ["reference": "r"]]],

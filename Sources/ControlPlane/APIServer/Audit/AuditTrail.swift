@@ -18,17 +18,16 @@ struct AuditTrail: Sendable {
     /// nil: the request is not written.
     /// - Parameter impersonated: whom `user` acts for.
     init?(
-        _ log: AuditLog?, _ request: HTTPRequest, _ info: RequestInfo, _ user: UserInfo,
+        _ log: AuditLog?, _ request: HTTPRequest, _ info: RequestInfo, _ id: String, _ user: UserInfo,
         impersonated: UserInfo? = nil, _ clock: any KubeClock
     ) {
         guard let log else { return nil }
         decision = log.policy.decide(info, user)
         guard decision.level != .none else { return nil }
         (self.log, self.request, self.info, self.clock) = (log, request, info, clock)
-        let given = request.headers["Audit-Id"] ?? ""
         var event: JSON = [
             "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": .string(decision.level.rawValue),
-            "auditID": .string(given.isEmpty || given.utf8.count > 64 ? Identifiers.uid() : given), "stage": "",
+            "auditID": .string(id), "stage": "",
             "requestURI": .string(request.rawPath + (request.rawQuery.isEmpty ? "" : "?" + request.rawQuery)),
             "verb": .string(info.verb), "user": user.json, "sourceIPs": [.string(request.remoteAddress)],
         ]

@@ -130,10 +130,11 @@ package struct DeploymentController: Controller {
             return
         }
         if rollout.deployment.revision != rollout.deploymentRevision {
+            // Through the status: it is no change of what was asked for.
             rollout.deployment = try await client.patch(
                 .deployments, namespace: rollout.deployment.namespace, name: rollout.deployment.name,
                 ["metadata": ["annotations": [Rollout.revisionKey: .string(String(rollout.deploymentRevision))]]],
-                type: .merge, subresource: nil)
+                type: .merge, subresource: "status")
         }
     }
 
