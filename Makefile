@@ -1,9 +1,11 @@
 # k3s in Swift. `make run` and `make test` install what they need (Debian 12, as root); the Swift toolchain must be there.
 SWIFT ?= swift
 # Fully static, non-PIE, for size, unused and equal code dropped: docs/footprint.md says what each saves.
+# Exclusive access is checked in debug builds, in which all unit tests run: here the checks cost size and 1 % of a request.
 # Functions that run at rest lie together (hack/text-order), so that few pages of the program stay in memory.
 ORDER := $(CURDIR)/bin/functions.txt
-RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xlinker --gc-sections \
+RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize \
+	-Xswiftc -enforce-exclusivity=unchecked -Xlinker --gc-sections \
 	-Xlinker --icf=all -Xlinker --wrap=_swift_stdlib_getScalarName -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --section-ordering-file=$(ORDER) \
 	-Xcc -DK3S_STATIC_LINK -Xswiftc -use-ld=$(CURDIR)/bin/unretained-ld
 

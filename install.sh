@@ -348,8 +348,9 @@ if command -v ip >/dev/null 2>&1; then
     ip netns show 2>/dev/null | sed -n 's/^\(cni-[^ ]*\).*/\1/p' | while read -r name; do
         ip netns delete "$name"
     done
-    ip -o link show master cni0 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | while read -r interface; do
-        ip link delete "$interface"
+    # Not asked of ip: busybox's, which its shell prefers, knows no masters.
+    for port in /sys/class/net/cni0/brif/*; do
+        [ ! -e "$port" ] || ip link delete "$(basename "$port")"
     done
     for interface in cni0 flannel.1 flannel-v6.1 kube-ipvs0 flannel-wg flannel-wg-v6; do
         ip link delete "$interface" 2>/dev/null

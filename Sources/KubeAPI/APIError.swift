@@ -199,28 +199,8 @@ package struct FieldError: Sendable, Equatable, CustomStringConvertible {
     }
     package var description: String { "\(field): \(detail)" }
 
-    /// A text as Go quotes it (%q), anything else as JSON.
-    private static func text(_ value: JSON) -> String {
-        guard let string = value.string else { return value.text }
-        var out = "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": out += "\\\""
-            case "\\": out += "\\\\"
-            case "\n": out += "\\n"
-            case "\r": out += "\\r"
-            case "\t": out += "\\t"
-            default:
-                if scalar.value < 0x20 || scalar.value == 0x7F {
-                    let hex = String(scalar.value, radix: 16)
-                    out += "\\x" + (hex.utf8.count < 2 ? "0" : "") + hex
-                } else {
-                    out.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        return out + "\""
-    }
+    /// A text as Go quotes it, anything else as JSON.
+    private static func text(_ value: JSON) -> String { value.string.map { GoText.quoted($0) } ?? value.text }
 
     package static func required(_ field: String, _ detail: String = "") -> Self {
         Self(.required, field, detail.isEmpty ? "Required value" : "Required value: \(detail)")

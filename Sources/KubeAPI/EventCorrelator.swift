@@ -18,6 +18,9 @@ package struct EventSubject: Sendable, Hashable {
         (self.uid, self.fieldPath, self.resourceVersion) = (uid, fieldPath, resourceVersion)
     }
 
+    /// As kubelets name their node: the name for its UID.
+    package static func node(_ name: String) -> Self { Self(kind: "Node", namespace: "", name: name, uid: name) }
+
     /// `fieldPath`: the part of the object that is meant, e.g. "spec.containers{app}".
     package init(_ object: KubeObject, fieldPath: String = "") {
         self.init(

@@ -15,9 +15,13 @@ package final class EventRecorder: Sendable {
     package func event(
         _ object: KubeObject, type: EventType = .normal, reason: String, fieldPath: String = "", _ message: String
     ) async {
-        if let write = correlate(EventSubject(object, fieldPath: fieldPath), type, reason, message) {
-            await send(write)
-        }
+        await event(EventSubject(object, fieldPath: fieldPath), type: type, reason: reason, message)
+    }
+
+    package func event(
+        _ subject: EventSubject, type: EventType = .normal, reason: String, _ message: String
+    ) async {
+        if let write = correlate(subject, type, reason, message) { await send(write) }
     }
 
     /// For those who write later: what is to be sent, if anything.

@@ -263,7 +263,8 @@ def test_openrc(openrc, shell):
 def test_killall_ends_pods_and_network_and_leaves_data(view, shell):
     view.install(shell)
     view.log()
-    view.run("mkdir -p /var/lib/rancher/k3s/server '/var/lib/kubelet/pods/u/volumes/with space' /run/k3s/containerd && "
+    view.run("mount -t sysfs none /sys && "  # of this network namespace
+             "mkdir -p /var/lib/rancher/k3s/server '/var/lib/kubelet/pods/u/volumes/with space' /run/k3s/containerd && "
              "mount -t tmpfs none '/var/lib/kubelet/pods/u/volumes/with space' && mount -t tmpfs none /run/k3s/containerd && "
              "touch /var/lib/rancher/k3s/server/token; "
              "ip link add cni0 type bridge; ip link add v1 type veth peer name v2; ip link set v1 master cni0; "

@@ -30,7 +30,7 @@ def nothing_stored(space):
 @pytest.mark.parametrize(
     "build, part",
     [
-        pytest.param(lambda n: {"metadata": {"name": "long", "finalizers": ["Bad Name"] * n}}, "metadata.finalizers[0]", id="finalizers"),
+        pytest.param(lambda n: {"metadata": {"name": "long", "finalizers": ["Bad Name"] * n}}, "metadata.finalizers: Invalid", id="finalizers"),
         pytest.param(lambda n: {"metadata": {"name": "long", "ownerReferences": [{}] * n}}, "metadata.ownerReferences[0]", id="owners"),
         pytest.param(lambda n: {"metadata": {"name": "long", "labels": {f"-{i}": "" for i in range(n)}}}, "metadata.labels", id="labels"),
     ],

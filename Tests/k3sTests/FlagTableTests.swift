@@ -134,19 +134,21 @@ import Testing
         """
 
     private static let agent = """
-        config debug v vmodule log alsologtostderr token token-file server data-dir node-name with-node-id node-
-        label node-taint image-credential-provider-bin-dir image-credential-provider-config selinux lb-server-
-        port protect-kernel-defaults container-runtime-endpoint default-runtime image-service-endpoint pause-
-        image snapshotter private-registry disable-default-registry-endpoint nonroot-devices airgap-extra-
-        registry node-ip bind-address node-external-ip node-internal-dns node-external-dns resolv-conf flannel-
-        iface flannel-conf flannel-cni-conf kubelet-arg kube-proxy-arg enable-pprof rootless prefer-bundled-bin
-        docker vpn-auth vpn-auth-file disable-apiserver-lb
+        config debug v vmodule log alsologtostderr token token-file server data-dir node-name with-node-id
+        node-label node-taint image-credential-provider-bin-dir image-credential-provider-config selinux
+        lb-server-port protect-kernel-defaults container-runtime-endpoint default-runtime image-service-endpoint
+        pause-image snapshotter private-registry disable-default-registry-endpoint nonroot-devices
+        airgap-extra-registry node-ip bind-address node-external-ip node-internal-dns node-external-dns resolv-conf
+        flannel-iface flannel-conf flannel-cni-conf kubelet-arg kube-proxy-arg enable-pprof rootless
+        prefer-bundled-bin docker vpn-auth vpn-auth-file disable-apiserver-lb
         """
 
     private static func words(_ text: String) -> [String] { text.split { " \n".contains($0) }.map(String.init) }
 
     /// What only we have: places that tests and other machines need.
-    private static let own: Set<String> = ["state-dir", "cgroup-root", "kubelet-root-dir", "pod-log-dir", "kubelet-port"]
+    private static let own: Set<String> = [
+        "state-dir", "cgroup-root", "kubelet-root-dir", "pod-log-dir", "kubelet-port",
+    ]
 
     private static func kind(_ flag: Flag) -> String {
         switch flag.kind {
@@ -225,7 +227,8 @@ import Testing
             func code(_ text: String) -> String { text.isEmpty ? "" : "`\(text)`" }
             let help = flag.help.split(separator: "|").joined(separator: "\\|")
             text += "| `--\(flag.name)`\(short) | \(code(flag.environment.joined(separator: ", ")))"
-            text += " | \(code(flag.defaultText)) | \(help)\(Self.kind(flag) == "l" ? "; may be repeated" : "")\(state) |\n"
+            text +=
+                " | \(code(flag.defaultText)) | \(help)\(Self.kind(flag) == "l" ? "; may be repeated" : "")\(state) |\n"
         }
         return text
     }

@@ -35,7 +35,7 @@ times=()
 [ "$architecture" != armv7 ] || times=(-Xcc -D_TIME_BITS=64)
 in_root sh -c 'cd /build/k3s && export K3S_LINKER=ld.lld && exec swift build "$@"' build -c release --scratch-path "$scratch" \
     --disable-automatic-resolution --skip-update --swift-sdks-path /build/sdks --swift-sdk "$architecture" \
-    --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize -Xswiftc -Xfrontend -Xswiftc -function-sections \
-    -Xcc -DK3S_STATIC_LINK "${times[@]}" "${linker[@]}" --product k3s "$@"
+    --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize \
+    -Xswiftc -enforce-exclusivity=unchecked -Xswiftc -Xfrontend -Xswiftc -function-sections -Xcc -DK3S_STATIC_LINK "${times[@]}" "${linker[@]}" --product k3s "$@"
 in_root llvm-objcopy --strip-all -R .comment "/build/k3s/$scratch/release/k3s" "/build/k3s/bin/k3s-$architecture"
 ls -l "bin/k3s-$architecture"

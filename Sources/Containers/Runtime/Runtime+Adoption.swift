@@ -91,23 +91,36 @@ extension Runtime {
 
     /// The connection broke while we run: the shim was killed, or it found us not reading.
     private func shimClosed() {
-        let stopped = state.withLock { state in
+        let starts = state.withLock { state in
             state.shim = nil
-            return state.stopped
+            // A connection that breaks while it is made is the business of who makes it.
+            guard !state.stopped, !state.isReconnecting else { return false }
+            state.isReconnecting = true
+            return true
         }
         settleAll()
-        if stopped { return }
+        guard starts else { return }
         logger.warning("the connection to the container shim broke, connecting again")
-        Task {
-            for attempt in 0..<60 {
-                if attempt > 0 { try? await Task.sleep(for: .seconds(1)) }
-                if state.withLock({ $0.stopped }) { return }
-                do throws(RuntimeError) {
-                    let processes = try await connect()
-                    await adopt(processes)
-                    return
-                } catch { logger.error("\(error)") }
-            }
+        Task { await reconnect() }
+    }
+
+    /// As long as it takes: without the shim there are no containers.
+    private func reconnect() async {
+        var failures = 0
+        while !state.withLock({ $0.stopped }) {
+            do throws(RuntimeError) {
+                let processes = try await connect()
+                await adopt(processes)
+                let isBack = state.withLock { state in
+                    // It may have broken again meanwhile.
+                    guard state.shim?.isClosed == false else { return false }
+                    state.isReconnecting = false
+                    return true
+                }
+                if isBack { return }
+            } catch { logger.error("\(error)") }
+            failures += 1
+            try? await Task.sleep(for: .seconds(min(failures, 10)))
         }
     }
 

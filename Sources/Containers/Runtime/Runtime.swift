@@ -29,6 +29,8 @@ package final class Runtime: ContainerRuntime {
         /// Events before the first subscriber; bounded.
         var backlog: [ContainerEvent] = []
         var shim: ShimClient?
+        /// Somebody is at it already.
+        var isReconnecting = false
         var stopped = false
         /// Of sandboxes that are being made: their records come later.
         var claimedIDs: Set<UInt32> = []

@@ -90,6 +90,8 @@ package final class ShimClient: Sendable {
         if reply.message.error != 0 { throw SysError(reply.message.error, "upgrade shim") }
     }
 
+    var isClosed: Bool { state.withLock { $0.closed } }
+
     package func close() {
         socket.close()
         finish()

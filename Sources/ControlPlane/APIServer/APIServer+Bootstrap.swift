@@ -73,6 +73,10 @@ extension APIServer {
             ],
         ]
         try await ensure(client, .services, service)
+        // A server for this machine alone: on the loopback pods would find themselves, and endpoints there are refused.
+        var check = Validation()
+        IPAddress.checkReachable(.string(address.description), "", &check)
+        guard check.errors.isEmpty else { return }
         let port: JSON = ["name": "https", "protocol": "TCP", "port": .int(Int64(configuration.advertisePort))]
 
         var endpoints = KubeObject(GroupVersionKind(.core, "Endpoints"), name: "kubernetes", namespace: "default")

@@ -101,6 +101,8 @@ package struct AccessReviews: ReviewHandler {
         throw .invalid(GroupVersionKind("authorization.k8s.io", "v1", kind), object.name, check.errors)
     }
 
+    private static let knownOperators: Set<String> = ["In", "NotIn", "Exists", "DoesNotExist"]
+
     private static func checkSelector(_ selector: JSON, _ path: String, isLabel: Bool, _ check: inout Validation) {
         let (raw, requirements) = (selector["rawSelector"].string ?? "", selector["requirements"].elements)
         if !raw.isEmpty, !requirements.isEmpty {
@@ -114,20 +116,9 @@ package struct AccessReviews: ReviewHandler {
         }
         for (i, requirement) in requirements.enumerated() {
             let place = "\(path).requirements[\(i)]"
-            let values = requirement["values"].elements
-            switch requirement["operator"].string ?? "" {
-            case "In", "NotIn":
-                if values.isEmpty {
-                    check.add(.required("\(place).values", "must be specified when `operator` is 'In' or 'NotIn'"))
-                }
-            case "Exists", "DoesNotExist":
-                if !values.isEmpty {
-                    check.add(
-                        .forbidden(
-                            "\(place).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
-                }
             // Newer clients may know operators that this server does not: they only narrow what is asked.
-            default: break
+            if knownOperators.contains(requirement["operator"].string ?? "") {
+                Selectors.requirement(requirement, place, &check)
             }
             let key = requirement["key"].string ?? ""
             if isLabel, let problem = LabelSyntax.keyProblem(key) {
@@ -156,7 +147,7 @@ package struct AccessReviews: ReviewHandler {
     private static func labelSelector(_ json: JSON) -> LabelSelector? {
         if let raw = json["rawSelector"].string, !raw.isEmpty { return try? LabelSelector(parsing: raw) }
         let known = json["requirements"].elements.filter {
-            ["In", "NotIn", "Exists", "DoesNotExist"].contains($0["operator"].string ?? "")
+            knownOperators.contains($0["operator"].string ?? "")
         }
         return known.isEmpty ? nil : try? LabelSelector(json: ["matchExpressions": .array(known)])
     }

@@ -269,8 +269,7 @@ package final class SecretsEncryption: ValueCipher, Sendable {
         defer { state.withLock { $0.isActive = false } }
         let events = EventRecorder(client: work.client, clock: work.clock, component: "secrets-reencrypt")
         func tell(_ reason: String, _ text: String, _ type: EventType = .normal) async {
-            let subject = EventSubject(kind: "Node", namespace: "", name: work.node, uid: work.node)
-            if let write = events.correlate(subject, type, reason, text) { await events.send(write) }
+            await events.event(.node(work.node), type: type, reason: reason, text)
         }
         do {
             let count = try await Self.rewriteAll(work.store) {

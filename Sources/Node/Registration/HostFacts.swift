@@ -61,12 +61,7 @@ package struct HostFacts: Sendable, Equatable {
 
     /// Bytes of the file system behind `path` (or the nearest parent that exists), in all and free.
     package static func diskSpace(_ path: String) -> (total: Int64, free: Int64)? {
-        var at = path
-        while !Files.exists(at), at != "/", at != "." { at = Path.parent(at) }
-        var info = statvfs()
-        guard statvfs(at, &info) == 0 else { return nil }
-        let block = Int64(clamping: info.f_frsize)
-        return (Int64(clamping: info.f_blocks) * block, Int64(clamping: info.f_bavail) * block)
+        fileSystem(path).map { ($0.bytes.capacity, $0.bytes.available) }
     }
 
     package static func availableMemory(proc: String) -> Int64? {

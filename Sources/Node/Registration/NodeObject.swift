@@ -107,28 +107,24 @@ package struct NodeObject {
 
     /// Upstream's four, in its order and words.
     package static func conditions(notReady: String?, pressure: Set<String>) -> [Condition] {
-        [
-            pressure.contains("MemoryPressure")
-                ? Condition(
-                    type: "MemoryPressure", isTrue: true, reason: "KubeletHasInsufficientMemory",
-                    message: "kubelet has insufficient memory available")
-                : Condition(
-                    type: "MemoryPressure", isTrue: false, reason: "KubeletHasSufficientMemory",
-                    message: "kubelet has sufficient memory available"),
-            pressure.contains("DiskPressure")
-                ? Condition(
-                    type: "DiskPressure", isTrue: true, reason: "KubeletHasDiskPressure",
-                    message: "kubelet has disk pressure")
-                : Condition(
-                    type: "DiskPressure", isTrue: false, reason: "KubeletHasNoDiskPressure",
-                    message: "kubelet has no disk pressure"),
-            pressure.contains("PIDPressure")
-                ? Condition(
-                    type: "PIDPressure", isTrue: true, reason: "KubeletHasInsufficientPID",
-                    message: "kubelet has insufficient PID available")
-                : Condition(
-                    type: "PIDPressure", isTrue: false, reason: "KubeletHasSufficientPID",
-                    message: "kubelet has sufficient PID available"),
+        func condition(
+            _ type: String, under: (reason: String, message: String), else fine: (reason: String, message: String)
+        ) -> Condition {
+            let isTrue = pressure.contains(type)
+            let said = isTrue ? under : fine
+            return Condition(type: type, isTrue: isTrue, reason: said.reason, message: said.message)
+        }
+        return [
+            condition(
+                "MemoryPressure",
+                under: ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+                else: ("KubeletHasSufficientMemory", "kubelet has sufficient memory available")),
+            condition(
+                "DiskPressure", under: ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+                else: ("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
+            condition(
+                "PIDPressure", under: ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+                else: ("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
             notReady.map { Condition(type: "Ready", isTrue: false, reason: "KubeletNotReady", message: $0) }
                 ?? Condition(
                     type: "Ready", isTrue: true, reason: "KubeletReady", message: "kubelet is posting ready status"),

@@ -81,14 +81,14 @@ struct LogFollower: Sendable {
             return
         }
         // Before the first look, so that nothing falls between it and the wait.
-        let watch = try DirectoryWatch(Path.parent(target.path))
+        let watch = try DirectoryWatch([Path.parent(target.path)], [.shallow, .writes])
         defer { watch.close() }
         let (signals, signal) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let subscription = directory.onChange(of: target.container) { signal.yield() }
         defer { directory.cancel(subscription) }
         let watching = Task {
             while !Task.isCancelled {
-                do throws(SysError) { try await watch.next() } catch { return }
+                do throws(SysError) { try await watch.wait() } catch { return }
                 signal.yield()
             }
         }

@@ -137,28 +137,3 @@ extension [UInt8] {
         return try result.get()
     }
 }
-
-/// Tells that something in a directory was written, made or renamed (inotify); with `changes` that the set of its
-/// files or the contents of one, once it is closed, are others. One waiter.
-final class DirectoryWatch: Sendable {
-    private let events: AsyncFD
-
-    init(_ path: String, changes: Bool = false) throws(SysError) {
-        let raw = inotify_init1(Int32(IN_NONBLOCK) | Int32(IN_CLOEXEC))
-        guard raw >= 0 else { throw SysError(errno, "inotify_init") }
-        let descriptor = FileDescriptor(owning: raw)
-        let mask =
-            changes
-            ? IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
-            : IN_MODIFY | IN_CREATE | IN_MOVED_TO
-        guard inotify_add_watch(raw, path, UInt32(mask)) >= 0 else {
-            throw SysError(errno, "inotify_add_watch", path: path)
-        }
-        events = try AsyncFD(descriptor)
-    }
-
-    /// Returns after the next event; at once where some have come since.
-    func next() async throws(SysError) { _ = try await events.read(limit: 4096) }
-
-    func close() { events.close() }
-}

@@ -1,5 +1,6 @@
 internal import Codecs
 internal import Linux
+internal import Transport
 
 /// Why the bus does not do what is asked.
 struct DBusError: Error, CustomStringConvertible {
@@ -30,7 +31,7 @@ actor DBusConnection {
 
     /// Says who this is and becomes a member of the bus.
     func join() async throws(DBusError) {
-        let user = "\(getuid())".utf8.map { Hex.pair($0) }.joined()
+        let user = hex("\(getuid())".utf8)
         try await send(Array("\u{0}AUTH EXTERNAL \(user)\r\n".utf8))
         try await expect("OK ")
         try await send(Array("NEGOTIATE_UNIX_FD\r\n".utf8))
@@ -127,11 +128,5 @@ actor DBusConnection {
         descriptors += passed.prefix(Int(max(count, 0)))
         guard size > 0 else { throw DBusError("the bus has closed the connection") }
         received += chunk.prefix(Int(size))
-    }
-}
-
-enum Hex {
-    static func pair(_ byte: UInt8) -> String {
-        (byte < 16 ? "0" : "") + String(byte, radix: 16)
     }
 }

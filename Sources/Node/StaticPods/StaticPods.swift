@@ -49,7 +49,7 @@ final class StaticPods: Sendable {
     private func followFiles() async {
         while !Task.isCancelled {
             let isDirectory = Files.isDirectory(path)
-            let watch = try? DirectoryWatch(isDirectory ? path : Path.parent(path), changes: true)
+            let watch = try? DirectoryWatch([isDirectory ? path : Path.parent(path)], .shallow)
             guard let watch else {
                 // The folder is not there, or there is no inotify: as often as upstream looks.
                 await context.clock.sleep(for: .seconds(20))
@@ -59,7 +59,7 @@ final class StaticPods: Sendable {
             await scan()
             do throws(SysError) {
                 while !Task.isCancelled, Files.isDirectory(path) == isDirectory {
-                    try await watch.next()
+                    try await watch.wait()
                     await scan()
                 }
             } catch {

@@ -9,7 +9,6 @@ extension EventSubject {
             kind: "Pod", namespace: pod.namespace, name: pod.name, uid: pod.uid, fieldPath: container?.fieldPath ?? "",
             resourceVersion: pod.object.metadata["resourceVersion"].string ?? "")
     }
-    package static func node(_ name: String) -> Self { Self(kind: "Node", namespace: "", name: name, uid: name) }
 }
 
 /// The node's events. Never blocks its callers; where the API is away for long, new events are dropped.

@@ -64,10 +64,9 @@ struct CertificateMonitor: Sendable {
         }
     }
 
-    /// Events are of 1,024 bytes at most; the reference is the kubelet's for its own.
+    /// Events are of 1,024 bytes at most.
     private func tell(_ reason: String, _ message: String, type: EventType = .warning) async {
         let short = message.utf8.count > 1000 ? String(message.prefix(990)) + "..." : message
-        let subject = EventSubject(kind: "Node", namespace: "", name: node, uid: node)
-        if let write = events.correlate(subject, type, reason, short) { await events.send(write) }
+        await events.event(.node(node), type: type, reason: reason, short)
     }
 }

@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 import Synchronization
 import Transport
@@ -20,6 +21,7 @@ final class LogFile: Sendable {
     /// What the file takes the place of.
     private let target: Int32
     private let state: Mutex<State>
+    private let tidying = Mutex(())
 
     private static let shared = Mutex<LogFile?>(nil)
     static var current: LogFile? { shared.withLock { $0 } }
@@ -83,17 +85,16 @@ final class LogFile: Sendable {
 
     /// "2026-01-02T15-04-05.000"
     private static func stamp(_ now: Int64) -> String {
-        var seconds = time_t(now / 1_000_000_000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let thousandths = String(1000 + now / 1_000_000 % 1000).dropFirst()
-        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
-            + "\(two(parts.tm_hour))-\(two(parts.tm_min))-\(two(parts.tm_sec)).\(thousandths)"
+        String(Timestamp(nanoseconds: now).rfc3339Micro.prefix(23).map { $0 == ":" ? "-" : $0 })
     }
 
     /// Compresses what was moved away, and deletes what is too old or too much.
     func tidy(_ old: String, now: Int64 = WallClock.now()) {
+        // One at a time: a file and its half-made compressed form would count as two.
+        tidying.withLock { _ in compress(old, now) }
+    }
+
+    private func compress(_ old: String, _ now: Int64) {
         do {
             try Gzip.compress(file: old, to: old + ".gz")
             try Files.remove(old)

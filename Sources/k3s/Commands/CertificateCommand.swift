@@ -48,30 +48,7 @@ struct CertificateCommand {
     let logger: Logger
 
     static func run(_ arguments: [String]) -> Int32 {
-        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
-        guard let verb = arguments.first, !["--help", "-h", "help", "h"].contains(verb) else {
-            print(help)
-            return 0
-        }
-        let flags: [Flag]
-        switch verb {
-        case "check": flags = commonFlags + checkFlags
-        case "rotate": flags = commonFlags
-        case "rotate-ca": flags = SupervisorRequest.flags + authorityFlags
-        default:
-            Terminal.error("No help topic for '\(verb)'")
-            return 1
-        }
-        var logger = Logger(label: "k3s") { _ in LineLogHandler(level: .info) }
-        do {
-            let parser = FlagParser(flags: flags)
-            let values = try parser.parse(Array(arguments.dropFirst()), environment: environment)
-            if values.wantsHelp {
-                print(
-                    "NAME:\n   k3s certificate \(verb)\n\nUSAGE:\n   k3s certificate \(verb) [OPTIONS]\n\n"
-                        + parser.help())
-                return 0
-            }
+        VerbCommand.run("certificate", arguments, help: help, flags: flags) { verb, values, environment, logger in
             logger = try LogSettings(values).logger()
             let directory = SupervisorRequest.dataDirectory(values, environment: environment)
             let command = CertificateCommand(
@@ -81,10 +58,15 @@ struct CertificateCommand {
             case "rotate": try command.rotate(now: SystemClock().now())
             default: try command.rotateAuthorities(SupervisorRequest(values, dataDirectory: directory))
             }
-            return 0
-        } catch {
-            logger.critical("\(error)")
-            return 1
+        }
+    }
+
+    private static func flags(_ verb: String) -> [Flag]? {
+        switch verb {
+        case "check": commonFlags + checkFlags
+        case "rotate": commonFlags
+        case "rotate-ca": SupervisorRequest.flags + authorityFlags
+        default: nil
         }
     }
 

@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 
 /// `k3s completion`: scripts for bash and zsh, and what they ask: the words that may come next.

@@ -64,24 +64,10 @@ enum SecretsEncryptCommand {
     }
 
     static func run(_ arguments: [String]) -> Int32 {
-        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
-        guard let name = arguments.first, !["--help", "-h", "help", "h"].contains(name) else {
-            print(help)
-            return 0
-        }
-        guard let verb = verb(name) else {
-            Terminal.error("No help topic for '\(name)'")
-            return 1
-        }
-        do {
-            let parser = FlagParser(flags: SupervisorRequest.flags + verb.flags)
-            let values = try parser.parse(Array(arguments.dropFirst()), environment: environment)
-            if values.wantsHelp {
-                print(
-                    "NAME:\n   k3s secrets-encrypt \(name)\n\nUSAGE:\n   k3s secrets-encrypt \(name) [OPTIONS]\n\n"
-                        + parser.help())
-                return 0
-            }
+        VerbCommand.run(
+            "secrets-encrypt", arguments, help: help, flags: { verb($0).map { SupervisorRequest.flags + $0.flags } }
+        ) { name, values, environment, _ in
+            guard let verb = verb(name) else { return }
             if let extra = values.arguments.first { throw UsageError("unexpected argument: \(extra)") }
             let form = (values.string("output") ?? "text").lowercased()
             guard ["text", "json"].contains(form) else { throw UsageError("invalid output format \(form)") }
@@ -101,10 +87,6 @@ enum SecretsEncryptCommand {
             } catch {
                 throw UsageError("see server log for details: \(error)")
             }
-            return 0
-        } catch {
-            Logger(label: "k3s") { _ in LineLogHandler(level: .info) }.critical("\(error)")
-            return 1
         }
     }
 

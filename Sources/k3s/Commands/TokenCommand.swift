@@ -54,33 +54,11 @@ struct TokenCommand: Sendable {
     let dataDirectory: String
 
     static func run(_ arguments: [String]) -> Int32 {
-        let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
-        guard let verb = arguments.first, !["--help", "-h", "help", "h"].contains(verb) else {
-            print(help)
-            return 0
-        }
-        let flags: [Flag]
-        switch verb {
-        case "create": flags = commonFlags + createFlags
-        case "delete", "generate": flags = commonFlags
-        case "list": flags = commonFlags + listFlags
-        case "rotate": flags = commonFlags + rotateFlags
-        default:
-            Terminal.error("No help topic for '\(verb)'")
-            return 1
-        }
-        do {
-            let parser = FlagParser(flags: flags)
-            let values = try parser.parse(Array(arguments.dropFirst()), environment: environment)
-            if values.wantsHelp {
-                print("NAME:\n   k3s token \(verb)\n\nUSAGE:\n   k3s token \(verb) [options]\n\n" + parser.help())
-                return 0
-            }
-            let home = environment("HOME") ?? "/"
+        VerbCommand.run("token", arguments, help: help, usage: "[options]", flags: flags) {
+            verb, values, environment, _ in
             let command = TokenCommand(
                 values: values, kubeconfig: KubeconfigFile.path(values.string("kubeconfig"), environment: environment),
-                dataDirectory: values.string("data-dir")
-                    ?? (geteuid() == 0 ? "/var/lib/rancher/k3s" : home + "/.rancher/k3s"))
+                dataDirectory: SupervisorRequest.dataDirectory(values, environment: environment))
             switch verb {
             case "create": try command.create()
             case "delete": try command.delete()
@@ -88,10 +66,16 @@ struct TokenCommand: Sendable {
             case "list": try command.list()
             default: try command.rotate()
             }
-            return 0
-        } catch {
-            Logger(label: "k3s") { _ in LineLogHandler(level: .info) }.critical("\(error)")
-            return 1
+        }
+    }
+
+    private static func flags(_ verb: String) -> [Flag]? {
+        switch verb {
+        case "create": commonFlags + createFlags
+        case "delete", "generate": commonFlags
+        case "list": commonFlags + listFlags
+        case "rotate": commonFlags + rotateFlags
+        default: nil
         }
     }
 

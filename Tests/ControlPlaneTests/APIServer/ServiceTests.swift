@@ -145,6 +145,15 @@ import Testing
         #expect(slice["endpoints"][0]["addresses"] == ["192.0.2.10"] && slice["ports"][0]["port"] == 6443)
     }
 
+    /// `--advertise-address 127.0.0.1`: a server for its own machine starts, though nobody can be sent there.
+    @Test func aServerOnTheLoopbackHasNoEndpoints() async throws {
+        let cluster = try await Cluster { try $0.advertise("127.0.0.1", port: 6443) }
+        try await cluster.server.bootstrap()
+        let service = try await cluster.client.get(.services, namespace: "default", name: "kubernetes")
+        #expect(service.spec["clusterIP"] == "10.43.0.1")
+        #expect(try await cluster.client.list(.endpointSlices).items.isEmpty)
+    }
+
     @Test func eventsGoAfterAnHour() async throws {
         let cluster = try await Cluster()
         let task = Task { await cluster.server.expireEvents() }

@@ -53,7 +53,7 @@ package struct AddonDeployer: Sendable {
                 try Directories.make(directory, mode: 0o700)
                 // Watched before it is read: no change is missed.
                 let linked = try AddonFile.all(directory).linked
-                let watch = try DirectoryWatch([directory] + linked, attributes: true)
+                let watch = try DirectoryWatch([directory] + linked, .attributes)
                 defer { watch.close() }
                 try await pass(&memory)
                 guard try await changed(watch, memory) else { continue }

@@ -119,11 +119,12 @@ struct ObjectSetApply: Sendable {
     }
 
     private func apply(_ object: KubeObject, _ resource: ServedResource) async throws(APIError) {
-        do throws(APIError) {
+        func patch() async throws(APIError) {
             _ = try await client.patch(
                 resource.gvr, namespace: object.namespace, name: object.name, object.json, type: .apply,
                 subresource: nil)
-        } catch {
+        }
+        do throws(APIError) { try await patch() } catch {
             // Kinds with fields that stay as they were made are made anew.
             guard Self.replaced.contains(object.kind), error.code == 422, error.message.contains("immutable") else {
                 throw error
@@ -131,9 +132,7 @@ struct ObjectSetApply: Sendable {
             try await client.delete(
                 resource.gvr, namespace: object.namespace, name: object.name,
                 options: DeleteOptions(propagation: .background))
-            _ = try await client.patch(
-                resource.gvr, namespace: object.namespace, name: object.name, object.json, type: .apply,
-                subresource: nil)
+            try await patch()
         }
     }
 
