@@ -194,6 +194,28 @@ package final class NodeAuthorizer: Authorizer {
             return anyPod(Grant(node: node, kind: .claim, namespace: namespace, name: claim), registry)
         default:
             return anyPod(Grant(node: node, kind: kind, namespace: a.namespace, name: a.name), registry)
+                || kind == .secret && isOfVolume(node, a, registry)
+        }
+    }
+
+    /// Whether a CSI volume of a pod of the node needs the secret there. Source: plugin/pkg/auth/authorizer/node/graph.go.
+    private func isOfVolume(_ node: String, _ a: AuthorizationAttributes, _ registry: Registry) -> Bool {
+        guard let volumes = registry.resources[.persistentVolumes],
+            let range = try? registry.store.range(prefix: volumes.prefix(namespace: nil))
+        else { return false }
+        return range.entries.contains { entry in
+            guard RawJSON.text(of: ["spec", "csi", "driver"], in: entry.value) != nil,
+                let volume = try? KubeObject(decoding: entry)
+            else { return false }
+            let claim = volume.spec["claimRef"]
+            return ["nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"].contains { field in
+                let reference = volume.spec["csi"][field]
+                return reference["name"].string == a.name && reference["namespace"].string == a.namespace
+            }
+                && anyPod(
+                    Grant(
+                        node: node, kind: .claim, namespace: claim["namespace"].string ?? "",
+                        name: claim["name"].string ?? ""), registry)
         }
     }
 

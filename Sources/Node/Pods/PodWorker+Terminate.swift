@@ -36,7 +36,10 @@ extension PodWorker {
         } catch {
             context.logger.warning("pod \(key): \(error.eventMessage)")
             record(pod, .warning, "FailedUnMount", error.eventMessage)
-            return wake(after: .seconds(2), for: "unmount")
+            // Who waits for a driver is woken by its registration.
+            let delay = min(Duration.seconds(2) * (1 << min(volumeFailures, 6)), .seconds(122))
+            volumeFailures += 1
+            return wake(after: delay, for: "unmount")
         }
         volumes = [:]
         stage = .terminated

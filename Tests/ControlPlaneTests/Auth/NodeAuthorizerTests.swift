@@ -21,6 +21,27 @@ import Transport
         return await bench.kubelets.authorize(attributes).isAllowed
     }
 
+    @Test func aNodeReadsTheSecretsOfItsPodsVolumes() async throws {
+        let bench = try await SupervisorBench()
+        let spec: JSON = ["volumes": [["name": "d", "persistentVolumeClaim": ["claimName": "claim"]]]]
+        _ = try await bench.client.create(.pods, bench.pod("one", on: "a", spec))
+        var volume = KubeObject(GroupVersionKind("", "v1", "PersistentVolume"), name: "pv")
+        volume.spec = [
+            "capacity": ["storage": "1Gi"], "accessModes": ["ReadWriteOnce"],
+            "claimRef": ["namespace": "default", "name": "claim"],
+            "csi": [
+                "driver": "disk.csi.test", "volumeHandle": "h",
+                "nodeStageSecretRef": ["namespace": "vault", "name": "key"],
+                "controllerPublishSecretRef": ["namespace": "vault", "name": "root"],
+            ],
+        ]
+        _ = try await bench.client.create(.persistentVolumes, volume)
+        #expect(await may(bench, "a", "get", "secrets", namespace: "vault", name: "key"))
+        #expect(await !may(bench, "b", "get", "secrets", namespace: "vault", name: "key"))
+        #expect(await !may(bench, "a", "get", "secrets", namespace: "vault", name: "root"))
+        #expect(await !may(bench, "a", "get", "secrets", namespace: "default", name: "key"))
+    }
+
     @Test func aNodeReadsWhatItsPodsReferTo() async throws {
         let bench = try await SupervisorBench()
         let spec: JSON = [
