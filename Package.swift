@@ -67,10 +67,12 @@ let package = Package(
                 "Linux", "GRPC",
                 log,
             ]),
+        // The command line client, over the API side alone.
+        module("Kubectl", ["Codecs", "KubeAPI", "Transport", "Linux", "CShims", nioCore, nioPosix]),
         .executableTarget(
             name: "k3s",
             dependencies: [
-                "Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
+                "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
                 "ClusterDNS", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),
@@ -116,6 +118,7 @@ let package = Package(
         tests("GRPC", ["Codecs", "Linux"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),
+        tests("Kubectl", ["Codecs", "KubeAPI", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix, log]),
         tests(

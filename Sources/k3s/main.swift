@@ -1,7 +1,9 @@
 import Containers
 import Linux
 
-let arguments = Array(CommandLine.arguments.dropFirst())
+// Linked under the name of a tool that is in here, the program is that tool.
+let tool = ["kubectl", "crictl", "ctr"].first { CommandLine.arguments.first?.split(separator: "/").last == $0[...] }
+let arguments = (tool.map { [$0] } ?? []) + CommandLine.arguments.dropFirst()
 // The pods' parent is a role of the same binary; it starts before anything else is set up, so that it stays small.
 if CNIPlugin.isAsked { exit(CNIPlugin.run()) }
 exit(arguments.first == ShimMain.role ? ShimMain.run(arguments: arguments) : Root.run(arguments))

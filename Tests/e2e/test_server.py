@@ -132,4 +132,6 @@ def test_configuration_file(own_node, tmp_path):
 def test_health(node):
     for path in ("healthz", "livez", "readyz"):
         wait_until(path, lambda path=path: node.kubectl("get", "--raw", "/" + path).stdout == "ok")
-    assert "[+]" in node.kubectl("get", "--raw", "/readyz?verbose").stdout
+    checks = node.kubectl("get", "--raw", "/readyz?verbose").stdout
+    assert "[+]poststarthook/rbac/bootstrap-roles ok" in checks and "[+]shutdown ok" in checks
+    assert node.kubectl("get", "--raw", "/livez/poststarthook/bootstrap-controller").stdout == "ok"

@@ -18,6 +18,9 @@ extension APIServer {
         case "/version", "/version/": return .json(configuration.version.json.encode())
         case "/metrics":
             return HTTPResponse(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", metrics())
+        case "/metrics/slis":
+            return HTTPResponse(
+                status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", await healthMetrics())
         case "/.well-known/openid-configuration", "/openid/v1/jwks":
             guard let tokens = configuration.tokens else { throw .pathNotFound() }
             return path == "/openid/v1/jwks"
@@ -35,9 +38,25 @@ extension APIServer {
 
     // MARK: - Health
 
+    private func checks(_ kind: String) -> [HealthCheck] {
+        [HealthCheck("ping") { nil }, HealthCheck("log") { nil }, datastoreCheck]
+            + configuration.healthChecks.filter { kind == "readyz" || !$0.onlyReadiness }
+    }
+
+    /// As they are at this moment.
+    private func healthMetrics() async -> [UInt8] {
+        var out = RequestMetrics.head("kubernetes_healthcheck", "gauge", "Result of every health check")
+        for kind in ["healthz", "livez", "readyz"] {
+            for check in checks(kind) {
+                out += "kubernetes_healthcheck{name=\"\(check.name)\",type=\"\(kind)\"} "
+                out += await check.run() == nil ? "1\n" : "0\n"
+            }
+        }
+        return Array(out.utf8)
+    }
+
     private func health(_ kind: String, check name: String, _ request: HTTPRequest) async -> HTTPResponse {
-        var checks = [HealthCheck("ping") { nil }, HealthCheck("log") { nil }, datastoreCheck]
-        for check in configuration.healthChecks where kind == "readyz" || !check.onlyReadiness { checks.append(check) }
+        let checks = checks(kind)
         if !name.isEmpty {
             guard let check = checks.first(where: { $0.name == name }) else {
                 return .pageNotFound

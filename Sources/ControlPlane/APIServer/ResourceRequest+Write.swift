@@ -21,10 +21,31 @@ extension ResourceRequest {
         let format = try OutputFormat(request)
         let scope = try scope()
         let object = try decodeBody(as: resource.gvk, validation: try fieldValidation(), scope: scope)
-        let (stored, _) = try await registry.update(
-            resource, namespace: info.namespace, name: info.name, subresource: subresource, scope
-        ) { _ throws(APIError) in object }
-        return try respond(stored, resource, format, scope: scope)
+        do throws(APIError) {
+            let (stored, _) = try await registry.update(
+                resource, namespace: info.namespace, name: info.name, subresource: subresource, scope
+            ) { _ throws(APIError) in object }
+            return try respond(stored, resource, format, scope: scope)
+        } catch {
+            guard error.isNotFound, subresource.isEmpty, resource.isCreatedByUpdate else { throw error }
+        }
+        let (stored, _) = try await createByUpdate(resource, object, scope)
+        return try respond(stored, status: 201, resource, format, scope: scope)
+    }
+
+    /// An update of what is not there, where the kind allows it.
+    private func createByUpdate(
+        _ resource: ServedResource, _ update: KubeObject, _ scope: RequestScope
+    ) async throws(APIError) -> (stored: EncodedObject, object: KubeObject) {
+        var object = update
+        try registry.checkIdentity(object, old: KubeObject(["metadata": [:]]), resource, info.namespace, info.name)
+        object.resourceVersion = 0
+        // Whoever may change what is there need not be allowed to add to it.
+        var attempt = info
+        attempt.verb = "create"
+        let decision = await configuration.authorizer.authorize(attempt.attributes(of: user))
+        guard decision.isAllowed else { throw APIServer.forbidden(attempt, user, decision.reason) }
+        return try await registry.create(resource, namespace: info.namespace, object, scope)
     }
 
     /// The body as a patch; the format is the content type.

@@ -25,16 +25,37 @@ extension Controller {
 }
 
 extension KubeClient {
-    /// Writes the status that an object's controller has worked out, where it differs from the one that was read;
-    /// whatever else has changed meanwhile, the status is the controller's.
+    /// Writes the status that an object's controller has worked out, where it differs from the one that was read. What
+    /// else has changed in the object meanwhile is no hindrance; a status that somebody else has written is a conflict.
     func writeStatus(
         _ status: JSON, of object: KubeObject, _ resource: GroupVersionResource
     ) async throws(APIError) {
         guard status != object.status else { return }
-        var updated = object
-        updated.status = status
-        updated.resourceVersion = 0
-        _ = try await updateStatus(resource, updated)
+        _ = try await changeStatus(of: object, resource) { current throws(APIError) in
+            if current.status != object.status { throw .modified(resource, object.name) }
+            current.status = status
+        }
+    }
+
+    /// Changes something in an object's status and leaves what others write there: where one was faster, the change is made
+    /// to what is there then.
+    func changeStatus(
+        of object: KubeObject, _ resource: GroupVersionResource, _ change: (inout KubeObject) throws(APIError) -> Void
+    ) async throws(APIError) -> KubeObject {
+        var current = object
+        var attempt = 1
+        while true {
+            var changed = current
+            try change(&changed)
+            do throws(APIError) {
+                return try await updateStatus(resource, changed)
+            } catch {
+                if !error.isConflict || attempt == 5 { throw error }
+                current = try await get(resource, namespace: object.namespace, name: object.name)
+                if current.uid != object.uid { throw error }
+                attempt += 1
+            }
+        }
     }
 }
 

@@ -37,10 +37,12 @@ extension Registry {
             try checkIdentity(new, old: old, resource, namespace, name)
             let asked = new.resourceVersion
             if asked != 0, asked != entry.modRevision { throw .modified(resource.gvr, name) }
-            if asked == 0, !resource.strategy.allowsUnconditionalUpdate {
+            if asked == 0, !resource.allowsUnconditionalUpdate {
+                // Sic: the plural, and the number as upstream prints it.
                 throw .invalid(
-                    resource.gvk, name,
-                    [.init(.invalid, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")])
+                    GroupVersionKind(resource.gvr.groupVersion, resource.gvr.resource), name,
+                    [.init(.invalid, "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")]
+                )
             }
             let owners =
                 managed
@@ -145,7 +147,7 @@ extension Registry {
         return EncodedObject(bytes: written.value, resourceVersion: written.modRevision)
     }
 
-    private func checkIdentity(
+    func checkIdentity(
         _ new: KubeObject, old: KubeObject, _ resource: ServedResource, _ namespace: String, _ name: String
     ) throws(APIError) {
         try checkKind(new, resource)

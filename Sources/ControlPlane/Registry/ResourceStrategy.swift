@@ -11,8 +11,6 @@ package protocol ResourceStrategy: Sendable {
     var tracksGeneration: Bool { get }
     /// What of the metadata counts as such a change too.
     var metadataCounted: [String] { get }
-    /// Whether an update may come without a resource version.
-    var allowsUnconditionalUpdate: Bool { get }
     /// A deletion answers with the object rather than with a Status.
     var returnsDeletedObject: Bool { get }
     /// What becomes of dependents when the request does not say.
@@ -72,7 +70,6 @@ extension ResourceStrategy {
     package var nameRule: NameRule { .subdomain }
     package var tracksGeneration: Bool { false }
     package var metadataCounted: [String] { [] }
-    package var allowsUnconditionalUpdate: Bool { true }
     package var returnsDeletedObject: Bool { false }
     package var orphansDependents: Bool { false }
     package var selectableFields: [SelectableField] { [] }

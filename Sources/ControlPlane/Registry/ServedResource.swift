@@ -13,6 +13,10 @@ package final class ServedResource: Sendable {
     /// Set where this is another version's face of a kind that is stored elsewhere.
     let view: ResourceView?
     let hasStatus: Bool
+    /// Whether an update may come without a resource version.
+    let allowsUnconditionalUpdate: Bool
+    /// Whether an update makes an object that is not there.
+    let isCreatedByUpdate: Bool
     /// False for a view.
     package var isStored: Bool { view == nil }
 
@@ -20,8 +24,21 @@ package final class ServedResource: Sendable {
         (self.info, self.strategy, self.view) = (info, strategy, view)
         (gvr, gvk, namespaced) = (info.gvr, info.gvk, info.namespaced)
         hasStatus = info.subresource("status") != nil
+        allowsUnconditionalUpdate = !Self.conditional.contains(info.gvr.resource)
+        isCreatedByUpdate = Self.createdByUpdate.contains(info.gvr.resource)
         prefix = "/registry/" + (view?.storage ?? info.gvr).groupResource + "/"
     }
+
+    private static let conditional: Set<String> = [
+        "apiservices", "csidrivers", "csinodes", "csistoragecapacities", "customresourcedefinitions", "leases",
+        "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations",
+        "poddisruptionbudgets", "runtimeclasses", "validatingadmissionpolicies", "validatingadmissionpolicybindings",
+        "validatingwebhookconfigurations", "volumeattachments",
+    ]
+    private static let createdByUpdate: Set<String> = [
+        "clusterrolebindings", "clusterroles", "endpoints", "events", "leases", "limitranges", "rolebindings",
+        "roles", "runtimeclasses", "services",
+    ]
 
     func key(_ namespace: String, _ name: String) -> String {
         namespaced ? prefix + namespace + "/" + name : prefix + name

@@ -118,12 +118,10 @@ extension Scheduler {
     }
 
     private func withdraw(_ key: ObjectKey) async throws(APIError) {
-        guard var pod = try await client.getIfPresent(.pods, namespace: key.namespace, name: key.name),
+        guard let pod = try await client.getIfPresent(.pods, namespace: key.namespace, name: key.name),
             !pod.status["nominatedNodeName"].isNull
         else { return }
-        pod.status["nominatedNodeName"] = .null
-        pod.resourceVersion = 0
-        _ = try await client.updateStatus(.pods, pod)
+        _ = try await client.changeStatus(of: pod, .pods) { $0.status["nominatedNodeName"] = .null }
     }
 
     /// Victims end gracefully, with a condition that tells why.
@@ -135,18 +133,18 @@ extension Scheduler {
         for (namespace, ids) in wanted.sorted(by: { $0.key < $1.key }) {
             for item in try await client.list(.pods, namespace: namespace).items {
                 guard let known = item.decodeMetadata(), ids.contains(PodID(known.uid)) else { continue }
-                var pod = try item.decode()
+                let pod = try item.decode()
                 if pod.isBeingDeleted { continue }
-                var conditions = pod.status["conditions"]
-                setCondition(
-                    &conditions, type: "DisruptionTarget", status: "True", reason: "PreemptionByScheduler",
-                    message:
-                        "\(preemptor.spec["schedulerName"].string ?? name): preempting to accommodate a higher "
-                        + "priority pod", now: clock.now())
-                pod.status["conditions"] = conditions
-                pod.resourceVersion = 0
                 do throws(APIError) {
-                    _ = try await client.updateStatus(.pods, pod)
+                    _ = try await client.changeStatus(of: pod, .pods) { pod in
+                        var conditions = pod.status["conditions"]
+                        setCondition(
+                            &conditions, type: "DisruptionTarget", status: "True", reason: "PreemptionByScheduler",
+                            message:
+                                "\(preemptor.spec["schedulerName"].string ?? name): preempting to accommodate a higher "
+                                + "priority pod", now: clock.now())
+                        pod.status["conditions"] = conditions
+                    }
                     try await client.delete(
                         .pods, namespace: namespace, name: pod.name, options: DeleteOptions(uid: pod.uid))
                 } catch {

@@ -137,8 +137,6 @@ struct SecretStrategy: ResourceStrategy {
 
 /// Leases: a renewal that changes nothing else may reach the disk later.
 struct LeaseStrategy: ResourceStrategy {
-    var allowsUnconditionalUpdate: Bool { false }
-
     func validateCreate(_ object: KubeObject, _ check: inout Validation) {
         if let seconds = object.spec["leaseDurationSeconds"].int, seconds <= 0 {
             check.add(.invalid("spec.leaseDurationSeconds", .int(seconds), "must be greater than 0"))

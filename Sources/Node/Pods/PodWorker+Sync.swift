@@ -12,7 +12,10 @@ extension PodWorker {
         let admission = Admission(
             node: context.configuration.name, labels: context.resources.labels,
             allowedSysctls: context.configuration.allowedUnsafeSysctls)
-        if let refusal = context.pressure.refusal(pod) ?? admission.refusal(pod) ?? context.resources.admit(pod) {
+        var refusal = context.pressure.refusal(pod) ?? admission.refusal(pod)
+        if refusal == nil { refusal = await context.devices.admit(pod) }
+        if let refusal = refusal ?? context.resources.admit(pod) {
+            context.devices.release(uid)
             verdict = PodStatusBuilder.Verdict(refusal.reason, "Pod was rejected: " + refusal.message)
             verdict?.isRejection = true
             record(pod, .warning, refusal.reason, refusal.message)

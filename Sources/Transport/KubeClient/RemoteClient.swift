@@ -21,13 +21,15 @@ package struct RemoteClient: KubeClient {
     /// Bytes of one answer (a page, an object).
     static let answerLimit = 64 << 20
     /// Seconds for the header of an answer, and between two pieces of it.
-    private static let patience = 30.0
+    private let patience: Double
 
     /// - Parameters:
     ///   - server: address and port; its path is not used.
     ///   - userAgent: `<program>/<version>`: the server takes the program as the name of who owns what is written.
-    package init(http: HTTPClient, server: HTTPURL, tls: TLSClientContext?, userAgent: String) {
-        (self.http, self.server, self.tls) = (http, server, tls)
+    package init(
+        http: HTTPClient, server: HTTPURL, tls: TLSClientContext?, userAgent: String, patience: Double = 30
+    ) {
+        (self.http, self.server, self.tls, self.patience) = (http, server, tls, patience)
         headers = ["Accept": "application/json", "User-Agent": userAgent]
     }
 
@@ -212,7 +214,7 @@ package struct RemoteClient: KubeClient {
             request.body = body
             request.headers["Content-Type"] = type
         }
-        request.bodyPauseTimeout = Self.patience
+        request.bodyPauseTimeout = patience
         let response = try await execute(request)
         guard (200...299).contains(response.status) else { throw await failure(response) }
         do {
@@ -228,7 +230,7 @@ package struct RemoteClient: KubeClient {
         var request = HTTPClientRequest(method, url, headers: headers)
         request.tls = tls
         request.connectTimeout = 10
-        request.headerTimeout = Self.patience
+        request.headerTimeout = patience
         return request
     }
 

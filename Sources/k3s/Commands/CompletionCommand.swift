@@ -101,7 +101,7 @@ enum CompletionCommand {
 
     /// Commands with what follows them.
     private static let verbs: [(command: String, verbs: [String])] = [
-        ("server", []), ("agent", []), ("check-config", []), ("crictl", []), ("ctr", []),
+        ("server", []), ("agent", []), ("check-config", []), ("kubectl", []), ("crictl", []), ("ctr", []),
         ("token", ["create", "delete", "generate", "list", "rotate"]),
         ("certificate", ["check", "rotate", "rotate-ca"]),
         (

@@ -1,5 +1,6 @@
 import CShims
 import KubeAPI
+import Kubectl
 import Linux
 
 /// What `k3s` does with its first argument. Helpers of the runtime come before anything else is set up.
@@ -20,6 +21,7 @@ enum Root {
            server           Run management server
            agent            Run node agent
            check-config     Run config check
+           kubectl          Run kubectl
            crictl           Run crictl
            ctr              Run ctr
            token            Manage tokens
@@ -45,6 +47,7 @@ enum Root {
         switch command {
         case "server": return ServerCommand.run(Array(arguments.dropFirst()))
         case "agent": return AgentCommand.run(Array(arguments.dropFirst()))
+        case "kubectl": return Kubectl.run(Array(arguments.dropFirst()))
         case "crictl": return CrictlCommand.run(Array(arguments.dropFirst()))
         case "ctr": return CtrCommand.run(Array(arguments.dropFirst()))
         case "token": return TokenCommand.run(Array(arguments.dropFirst()))
@@ -56,8 +59,11 @@ enum Root {
                 Array(arguments.dropFirst()), environment: { name in getenv(name).map { String(cString: $0) } })
         case "help", "h":
             if let topic = arguments.dropFirst().first,
-                ["server", "agent", "check-config", "crictl", "ctr", "token", "certificate", "secrets-encrypt"]
-                    .contains(topic)
+                [
+                    "server", "agent", "check-config", "kubectl", "crictl", "ctr", "token", "certificate",
+                    "secrets-encrypt",
+                ]
+                .contains(topic)
             {
                 return run([topic, "--help"])
             }

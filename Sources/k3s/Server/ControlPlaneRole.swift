@@ -16,6 +16,7 @@ struct ControlPlaneRole: Sendable {
     let store: LogStore
     let api: APIServer
     let nodes: LocalNodes
+    private let hooks = StartHooks()
     private let clock = SystemClock()
     private let tokens: ServiceAccountTokens
     private let rbac: RBACAuthorizer
@@ -116,6 +117,7 @@ struct ControlPlaneRole: Sendable {
         try server.setServiceNetworks(configuration.network.serviceCIDRs)
         let advertised = configuration.advertiseAddress ?? nodeAddress
         if !advertised.isEmpty { try server.advertise(advertised, port: UInt16(configuration.port)) }
+        server.healthChecks = hooks.checks
         api = APIServer(store: store, configuration: server)
         tokens.attach(api.registry)
         joining.attach(api.registry)
@@ -214,7 +216,9 @@ struct ControlPlaneRole: Sendable {
     func run() async throws {
         let client = client
         try await api.bootstrap()
+        hooks.finish(StartHooks.bootstrap)
         try await BootstrapPolicy.reconcile(client)
+        hooks.finish([StartHooks.roles])
         for object in BootstrapPolicy.defaultClusterRoles() { rbac.observe(.clusterRoles, object, deleted: false) }
         for object in BootstrapPolicy.defaultClusterRoleBindings() {
             rbac.observe(.clusterRoleBindings, object, deleted: false)
@@ -248,6 +252,7 @@ struct ControlPlaneRole: Sendable {
             TokenCleaner(client: client, clock: clock),
             EncryptionAnnotator(client: client, encryption: encryption, node: configuration.nodeName),
             VolumeBinder(client: client, clock: clock), EphemeralClaims(client: client, clock: clock),
+            AttachDetach(client: client, clock: clock),
             VolumeProtection(client: client), ClaimProtection(client: client), AttributesProtection(client: client),
             ServiceAddressController(client: client, allocator: api.allocator),
             ServiceCIDRController(client: client, clock: clock, allocator: api.allocator),
@@ -284,6 +289,7 @@ struct ControlPlaneRole: Sendable {
 
     /// Ends connections and closes the store: what was acknowledged is on disk.
     func stop() async {
+        hooks.stop()
         await listener.stop(within: 0.2)
         await store.close()
     }

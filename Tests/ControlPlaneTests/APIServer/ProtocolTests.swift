@@ -289,6 +289,24 @@ import Transport
         #expect(try await cluster.call("GET", "/readyz?exclude=backend").text == "ok")
     }
 
+    @Test func aServerIsHealthyWhenItsStartHooksAreDone() async throws {
+        let hooks = StartHooks()
+        let cluster = try await Cluster { $0.healthChecks = hooks.checks }
+        let roles = "poststarthook/rbac/bootstrap-roles"
+        hooks.finish(StartHooks.bootstrap)
+        #expect(try await cluster.call("GET", "/livez/informer-sync").text == "ok")
+        #expect(try await cluster.call("GET", "/livez/\(roles)").text == "internal server error: not finished\n")
+        #expect(try await cluster.call("GET", "/livez").text.contains("[-]\(roles) failed: reason withheld\n"))
+        let levels = try await cluster.call("GET", "/metrics/slis").text
+        #expect(levels.contains("kubernetes_healthcheck{name=\"\(roles)\",type=\"livez\"} 0\n"))
+        #expect(levels.contains("kubernetes_healthcheck{name=\"ping\",type=\"readyz\"} 1\n"))
+        hooks.finish([StartHooks.roles])
+        #expect(try await cluster.call("GET", "/readyz").text == "ok")
+        hooks.stop()
+        #expect(try await cluster.call("GET", "/livez").text == "ok")
+        #expect(try await cluster.call("GET", "/readyz/shutdown").code == 500)
+    }
+
     @Test func attemptsAndServiceLevelsAreCounted() async throws {
         let cluster = try await Cluster()
         cluster.server.addMetrics { "more 1\n" }

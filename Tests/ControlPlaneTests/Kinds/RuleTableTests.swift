@@ -18,7 +18,7 @@ import Transport
     struct Rule: Sendable {
         var line: Int
         var resource: String
-        /// create, update, status, sub:NAME: what is tried. drop, keep, status-keep, status-take, default, generation,
+        /// create, put (of what is not there), update, status, sub:NAME: what is tried. drop, keep, status-keep, status-take, default, generation,
         /// status-generation: what becomes of it.
         var action: String
         /// Made of the base before: assignments, those of a status through its subresource.
@@ -209,6 +209,9 @@ import Transport
             if rule.action == "create" { return difference(answer, rule) }
             guard answer.code == 201 else { return "\(answer.code) \(answer.message)" }
             return effect(answer.json, rule, rule.action == "drop" ? Self.paths(rule.tried) : [rule.text])
+        }
+        if rule.action == "put" {
+            return difference(try await cluster.call("PUT", target, try apply(rule.tried, to: input)), rule)
         }
         let made = try await cluster.call("POST", base.collection, input)
         guard made.code == 201 else { return "base: \(made.code) \(made.message)" }

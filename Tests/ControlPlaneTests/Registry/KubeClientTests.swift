@@ -21,7 +21,7 @@ import Transport
         let client = RemoteClient(
             http: HTTPClient(group: MultiThreadedEventLoopGroup.singleton),
             server: HTTPURL(isTLS: false, host: "127.0.0.1", port: port, target: "/"), tls: nil,
-            userAgent: "k3s/test")
+            userAgent: "k3s/test", patience: 300)
         do {
             try await body(client, cluster)
         } catch {

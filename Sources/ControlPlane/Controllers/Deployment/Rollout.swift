@@ -69,7 +69,8 @@ struct Rollout: Sendable {
         var bytes = template.encode()
         if collisions > 0 { bytes.append(decimal: collisions) }
         for byte in bytes { hash = (hash ^ UInt32(byte)) &* 16_777_619 }
-        let alphabet = Array("bcdfghjklmnpqrstvwxz2456789")
+        // What upstream's alphabet of 27 characters has for the ten digits.
+        let alphabet = Array("456789bcdf")
         return String(String(hash).map { alphabet[Int($0.wholeNumberValue ?? 0)] })
     }
 

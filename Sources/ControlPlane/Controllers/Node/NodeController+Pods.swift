@@ -112,14 +112,14 @@ extension NodeController {
     private func mark(
         _ pod: KubeObject, _ reason: String, _ message: String, phase: String? = nil
     ) async throws(APIError) {
-        var pod = pod
-        var conditions = pod.status["conditions"]
-        setCondition(
-            &conditions, type: "DisruptionTarget", status: "True", reason: reason, message: message, now: clock.now())
-        pod.status["conditions"] = conditions
-        if let phase, pod.podPhase != "Succeeded" && pod.podPhase != "Failed" { pod.status["phase"] = .string(phase) }
-        pod.resourceVersion = 0
-        _ = try await client.updateStatus(.pods, pod)
+        _ = try await client.changeStatus(of: pod, .pods) { pod in
+            var conditions = pod.status["conditions"]
+            setCondition(
+                &conditions, type: "DisruptionTarget", status: "True", reason: reason, message: message,
+                now: clock.now())
+            pod.status["conditions"] = conditions
+            if let phase, pod.podPhase != "Succeeded", pod.podPhase != "Failed" { pod.status["phase"] = .string(phase) }
+        }
     }
 
     // MARK: - Pods of a node that is gone

@@ -87,17 +87,18 @@ package final class NodeController: Controller {
         guard deadline <= now else { return deadline.duration(since: now) }
         let ready = node.condition("Ready")
         guard ready["status"].string != "Unknown" else { return Self.grace }
-        var conditions = node.status["conditions"]
-        for type in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
-            setCondition(
-                &conditions, type: type, status: "Unknown",
-                reason: ready.isNull ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
-                message: ready.isNull ? "Kubelet never posted node status." : "Kubelet stopped posting node status.",
-                now: now)
+        node = try await client.changeStatus(of: node, .nodes) { node in
+            var conditions = node.status["conditions"]
+            for type in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
+                setCondition(
+                    &conditions, type: type, status: "Unknown",
+                    reason: ready.isNull ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
+                    message: ready.isNull
+                        ? "Kubelet never posted node status." : "Kubelet stopped posting node status.",
+                    now: now)
+            }
+            node.status["conditions"] = conditions
         }
-        node.status["conditions"] = conditions
-        node.resourceVersion = 0
-        node = try await client.updateStatus(.nodes, node)
         await events.event(node, reason: "NodeNotReady", "Node \(node.name) status is now: NodeNotReady")
         return Self.grace
     }
