@@ -103,7 +103,7 @@ let package = Package(
             name: "fuzzer",
             dependencies: [
                 "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
-                "Linux",
+                "Linux", "GRPC", "CShims",
                 nioCore,
             ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.
