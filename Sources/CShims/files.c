@@ -52,6 +52,8 @@ int k3s_file_stat(int dirfd, const char *path, struct k3s_file_info *info) {
     info->allocated = (int64_t)st.st_blocks * 512;
     info->mtime_sec = st.st_mtim.tv_sec;
     info->mtime_nsec = st.st_mtim.tv_nsec;
+    info->inode = st.st_ino;
+    info->links = (uint32_t)st.st_nlink;
     return 0;
 }
 

@@ -17,6 +17,7 @@ package final class NodeAgent: Sendable {
     private let proxy: ServiceFollower
     private let policies: PolicyFollower?
     private let health: HealthPorts?
+    private let plugins: PluginWatcher
 
     package init(
         clients: NodeClients, runtime: any ContainerRuntime, network: any PodNetworking,
@@ -49,6 +50,15 @@ package final class NodeAgent: Sendable {
         registration = NodeRegistration(context: context)
         let registration = registration
         context.pressure.onChange { [weak registration] in registration?.statusChanged() }
+        context.devices.onChange { [weak registration] in registration?.devicesChanged() }
+        plugins = PluginWatcher(
+            path: configuration.rootDirectory + "/plugins_registry",
+            handlers: ["DevicePlugin": context.devices, "CSIPlugin": context.csi.drivers], clock: clock, logger: logger)
+        context.csi.onUse { [weak registration] in await registration?.reportNow() }
+        context.csi.drivers.onRegister { [weak pods] in
+            guard let pods else { return }
+            Task { await pods.driverRegistered() }
+        }
         health = listen.map { HealthPorts(listen: $0, logger: logger) }
         self.proxy = ServiceFollower(context: context, proxy: proxy, health: health)
         self.policies = policies.map { [context] in PolicyFollower(context: context, enforcer: $0) }
@@ -79,6 +89,8 @@ package final class NodeAgent: Sendable {
             group.addTask { await self.pods.followRuntime() }
             group.addTask { await EvictionManager(self.context).run() }
             group.addTask { await NodeShutdown(self.context).run() }
+            group.addTask { await self.context.devices.run() }
+            group.addTask { await self.plugins.run() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()
         }

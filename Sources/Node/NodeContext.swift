@@ -46,11 +46,14 @@ final class NodeContext: Sendable {
     let timers: TimerQueue
     let events: NodeEvents
     let volumes: VolumeManager
+    let csi: CSIVolumes
     let mounter: any VolumeMounter
     let services: ServiceDirectory
     let actions: any ActionRunner
     let resources: NodeResources
     let pressure = NodePressure()
+    /// What plugins offer to containers.
+    let devices: DeviceManager
     /// Pods that say how much of the disk they may take.
     let storage = StorageWatch()
     /// nil: somebody else answers for the cluster's names.
@@ -83,9 +86,14 @@ final class NodeContext: Sendable {
         self.actions = actions
         self.resources = resources
         timers = TimerQueue(clock: clock)
+        devices = DeviceManager(root: configuration.rootDirectory, clock: clock, timers: timers, logger: logger)
         events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
         var volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
         volumes.mountImage = ImageVolumes(client: client, runtime: runtime).mount
+        csi = CSIVolumes(
+            root: configuration.rootDirectory, node: configuration.name, client: client, mounter: mounter, clock: clock,
+            events: events, logger: logger)
+        volumes.csi = csi
         self.volumes = volumes
         services = ServiceDirectory()
     }

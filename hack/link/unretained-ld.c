@@ -6,6 +6,9 @@
 // of its command line, and calls the linker with the copies. What the runtime finds by its section (swift5_*: types, protocols,
 // conformances) keeps the mark: those names have no dot.
 //
+// Unwind tables (.eh_frame) are left out: they are for exceptions and backtraces in the process, and there are neither. The C
+// runtime's own objects (crt1.o, crtbegin.o) keep theirs, which hold the ends of the table.
+//
 // Source: ELF gABI 4.1, "Sections"; ar(5); LLVM's LangRef, llvm.used.
 #define _GNU_SOURCE
 #include <elf.h>
@@ -46,9 +49,9 @@ static char *text(const char *format, const char *a, const char *b) {
     return out;
 }
 
-/// Clears the mark in an object of 64 or 32 bits, as far as it lies within its bytes.
+/// Clears the mark in an object of 64 or 32 bits, and leaves its unwind tables out, as far as it lies within its bytes.
 #define CLEAR(BITS)                                                                                                    \
-    static void clear##BITS(uint8_t *bytes, size_t size) {                                                             \
+    static void clear##BITS(uint8_t *bytes, size_t size, int tables) {                                                 \
         Elf##BITS##_Ehdr *head = (void *)bytes;                                                                        \
         if (size < sizeof *head || head->e_shentsize != sizeof(Elf##BITS##_Shdr) || head->e_shoff >= size) return;     \
         Elf##BITS##_Shdr *sections = (void *)(bytes + head->e_shoff);                                                  \
@@ -59,15 +62,17 @@ static char *text(const char *format, const char *a, const char *b) {
         for (size_t i = 0; i < sections_count; i++) {                                                                  \
             size_t name = (size_t)sections[names].sh_offset + sections[i].sh_name;                                     \
             if (name < size && bytes[name] == '.') sections[i].sh_flags &= ~(unsigned)SHF_GNU_RETAIN;                  \
+            if (!tables && name < size && !strncmp((char *)bytes + name, ".eh_frame", size - name))                    \
+                sections[i].sh_flags |= SHF_EXCLUDE;                                                                   \
         }                                                                                                              \
     }
 CLEAR(64)
 CLEAR(32)
 
-static void clear(uint8_t *bytes, size_t size) {
+static void clear(uint8_t *bytes, size_t size, int tables) {
     if (size < EI_NIDENT || memcmp(bytes, ELFMAG, SELFMAG)) return;
-    if (bytes[EI_CLASS] == ELFCLASS64) clear64(bytes, size);
-    if (bytes[EI_CLASS] == ELFCLASS32) clear32(bytes, size);
+    if (bytes[EI_CLASS] == ELFCLASS64) clear64(bytes, size, tables);
+    if (bytes[EI_CLASS] == ELFCLASS32) clear32(bytes, size, tables);
 }
 
 /// The copy of a file.
@@ -96,13 +101,14 @@ static char *cleared(const char *path) {
             uint8_t *object = malloc(member + 1);
             if (!object) err(1, "%s", path);
             memcpy(object, bytes + at, member);
-            clear(object, member);
+            clear(object, member, 0);
             memcpy(bytes + at, object, member);
             free(object);
             at += member + (member & 1);
         }
     } else {
-        clear(bytes, size);
+        const char *slash = strrchr(path, '/');
+        clear(bytes, size, !strncmp(slash ? slash + 1 : path, "crt", 3));
     }
     char number[16];
     snprintf(number, sizeof number, "%d", copies++);

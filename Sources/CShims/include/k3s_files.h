@@ -13,6 +13,8 @@ struct k3s_file_info {
     int64_t allocated;
     int64_t mtime_sec;
     int64_t mtime_nsec;
+    uint64_t inode;
+    uint32_t links;
 };
 
 /// openat(2) with O_CLOEXEC and large files.

@@ -57,7 +57,17 @@ package protocol ContainerRuntime: Sendable {
     /// use until it is unmounted.
     func mountImage(_ id: String, at path: String) async throws(RuntimeError)
 
+    /// nil: pods can be run; else why not (the message of the node's Ready condition).
+    func notReadyReason() async -> String?
+    /// false: the sandbox has died by itself.
+    func isReady(sandbox: String) async -> Bool
+
     var images: any ImageService { get }
+}
+
+extension ContainerRuntime {
+    package func notReadyReason() async -> String? { nil }
+    package func isReady(sandbox: String) async -> Bool { true }
 }
 
 package struct RuntimeError: Error, Sendable, CustomStringConvertible {
@@ -93,6 +103,8 @@ package struct SandboxConfig: Sendable, Equatable {
     /// Host id of the root of that namespace, which has 65536 ids; chosen by the runtime.
     package var idBase: UInt32 = 0
     package var sysctls: [String: String] = [:]
+    /// For runtimes that make the pod's network themselves.
+    package var hostPorts: [HostPort] = []
     /// Content of /etc/resolv.conf for containers that mount none of their own; nil: the node's.
     package var dns: SandboxDNS?
     /// Below the QoS parent: "kubepods", "kubepods/burstable" or "kubepods/besteffort"; the pod's directory is pod<uid>.
@@ -100,6 +112,20 @@ package struct SandboxConfig: Sendable, Equatable {
     /// Limits of the pod as a whole; nil fields are not limited.
     package var resources = ContainerResources()
     package init() {}
+}
+
+extension SandboxConfig {
+    package struct HostPort: Sendable, Equatable {
+        package var hostIP: String
+        package var hostPort: UInt16
+        package var containerPort: UInt16
+        /// "TCP", "UDP", "SCTP"
+        package var transport: String
+        package init(hostIP: String, hostPort: UInt16, containerPort: UInt16, transport: String) {
+            (self.hostIP, self.hostPort) = (hostIP, hostPort)
+            (self.containerPort, self.transport) = (containerPort, transport)
+        }
+    }
 }
 
 package struct SandboxDNS: Sendable, Equatable {

@@ -67,7 +67,7 @@ package final class ControlServer: Sendable {
         let id = request["id"].string ?? ""
         switch request["verb"].string ?? "" {
         case "images": return .array(await images.images().map(Self.json))
-        case "pull", "remove-image", "import", "tag": return try await image(request, id)
+        case "pull", "remove-image", "import", "export", "tag": return try await image(request, id)
         case "pods": return .array(await runtime.sandboxes().map(Self.json))
         case "containers": return .array(await runtime.containers().map(Self.json))
         case "inspect": return try await inspect(id)
@@ -104,6 +104,11 @@ package final class ControlServer: Sendable {
                     credentials = RegistryCredentials(username: user, password: request["password"].string ?? "")
                 }
                 return Self.json(try await images.pull(reference, credentials: credentials))
+            case "export":
+                let references = request["references"].elements.compactMap(\.string)
+                try await images.export(
+                    references, to: request["path"].string ?? "", platform: request["platform"].string)
+                return .strings(references)
             case "import": return .array(try await images.importArchive(path: reference).map(Self.json))
             case "tag": return Self.json(try await images.tag(reference, as: request["target"].string ?? ""))
             default:

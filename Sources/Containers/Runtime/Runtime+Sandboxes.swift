@@ -229,24 +229,29 @@ extension Runtime {
     }
 
     package func dial(sandbox id: String, port: UInt16) async throws(RuntimeError) -> Int32 {
-        let path = try await networkNamespacePath(sandbox: id)
+        try await Loopback.dial(port: port, namespace: networkNamespacePath(sandbox: id), sandbox: id)
+    }
+}
+
+package enum Loopback {
+    /// A connected, blocking socket to localhost of a pod's network namespace.
+    package static func dial(port: UInt16, namespace: String, sandbox: String) async throws(RuntimeError) -> Int32 {
         do throws(SysError) {
-            return try await Namespaces.inside(.net, path: path) { () throws(SysError) -> Int32 in
-                do throws(SysError) { return try Loopback.connect(port: port, version6: false) } catch {
+            return try await Namespaces.inside(.net, path: namespace) { () throws(SysError) -> Int32 in
+                do throws(SysError) { return try connect(port: port, version6: false) } catch {
                     // A server that listens on ::1 only.
-                    guard error.code == ECONNREFUSED, let fd = try? Loopback.connect(port: port, version6: true) else {
+                    guard error.code == ECONNREFUSED, let fd = try? connect(port: port, version6: true) else {
                         throw error
                     }
                     return fd
                 }
             }
         } catch {
-            throw RuntimeError(.unavailable, "failed to connect to localhost:\(port) inside sandbox \(id): \(error)")
+            throw RuntimeError(
+                .unavailable, "failed to connect to localhost:\(port) inside sandbox \(sandbox): \(error)")
         }
     }
-}
 
-enum Loopback {
     /// A connected, blocking socket.
     static func connect(port: UInt16, version6: Bool) throws(SysError) -> Int32 {
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

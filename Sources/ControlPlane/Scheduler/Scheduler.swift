@@ -77,7 +77,10 @@ package final class Scheduler: Controller {
                 return []
             },
         ]
-        for resource in [GroupVersionResource.persistentVolumeClaims, .persistentVolumes, .storageClasses] {
+        for resource in [
+            GroupVersionResource.persistentVolumeClaims, .persistentVolumes, .storageClasses, .csiNodes,
+            .csiStorageCapacities,
+        ] {
             sources.append(
                 WatchSource(resource, needsMetadataOnly: true) { [self] _, _ in state.withLock { $0.wake(.storage) } })
         }

@@ -56,9 +56,15 @@ extension VolumeNeeds {
             }
             if candidates == nil { candidates = try await client.list(.persistentVolumes).decoded() }
             let fitting = VolumeMatch.candidates(claim, candidates ?? [])
-            let need = Delayed(claim: claim, storageClass: storageClass, volumes: fitting)
+            var need = Delayed(claim: claim, storageClass: storageClass, volumes: fitting)
             if need.isProvisioned, let driver = storageClass["provisioner"].string {
                 needs.csi[driver, default: 0] += 1
+                let object = try await client.getIfPresent(.csiDrivers, namespace: "", name: driver)
+                if object?.spec["storageCapacity"].bool == true {
+                    need.capacities = try await client.list(.csiStorageCapacities).decoded().filter {
+                        $0["storageClassName"].string == storageClass.name
+                    }
+                }
             }
             needs.delayed.append(need)
         }

@@ -33,6 +33,8 @@ struct VolumeNeeds: Sendable {
         var storageClass: KubeObject
         /// Volumes that would do, the smallest first; where they are decides.
         var volumes: [KubeObject]
+        /// Where the driver says how much it has left: its CSIStorageCapacity objects of the class.
+        var capacities: [KubeObject]?
         var selectedNode: String? { claim.annotations["volume.kubernetes.io/selected-node"] }
         var isProvisioned: Bool {
             storageClass["provisioner"].string != "kubernetes.io/no-provisioner"
@@ -86,6 +88,9 @@ struct VolumeNeeds: Sendable {
             return Refusal(.volumes, "node(s) didn't match PersistentVolume's node affinity")
         }
         if !delayed.isEmpty, plan(for: node) == nil {
+            if plan(for: node, anySize: true) != nil {
+                return Refusal(.volumes, "node(s) did not have enough free storage")
+            }
             return Refusal(.volumes, "node(s) didn't find available persistent volumes to bind")
         }
         for volume in bound where !Self.isInZone(volume, node) {
@@ -147,7 +152,7 @@ struct VolumeNeeds: Sendable {
     }
 
     /// Which volume each claim would get on a node (nil: one that is made there); nil: that cannot be.
-    func plan(for node: ClusterState.Node) -> [(claim: KubeObject, volume: KubeObject?)]? {
+    func plan(for node: ClusterState.Node, anySize: Bool = false) -> [(claim: KubeObject, volume: KubeObject?)]? {
         var plan: [(claim: KubeObject, volume: KubeObject?)] = []
         var taken: Set<String> = []
         for need in delayed {
@@ -163,10 +168,26 @@ struct VolumeNeeds: Sendable {
                 plan.append((need.claim, fitting))
                 continue
             }
-            guard need.isProvisioned, Self.allows(need.storageClass, node) else { return nil }
+            guard need.isProvisioned, Self.allows(need.storageClass, node), anySize || Self.hasRoom(need, node) else {
+                return nil
+            }
             plan.append((need.claim, nil))
         }
         return plan
+    }
+
+    /// Whether the driver has, where the node reaches it, enough in one piece. Source: volumebinding.hasEnoughCapacity.
+    private static func hasRoom(_ need: Delayed, _ node: ClusterState.Node) -> Bool {
+        guard let capacities = need.capacities else { return true }
+        let size = need.claim.spec["resources"]["requests"]["storage"].string.flatMap { Quantity($0) } ?? .zero
+        return capacities.contains { capacity in
+            guard !capacity["nodeTopology"].isNull,
+                let largest = (capacity["maximumVolumeSize"].string ?? capacity["capacity"].string)
+                    .flatMap({ Quantity($0) }), largest >= size,
+                let selector = try? LabelSelector(json: capacity["nodeTopology"])
+            else { return false }
+            return selector.matches { node.labels[$0] }
+        }
     }
 
     private static func allows(_ storageClass: KubeObject, _ node: ClusterState.Node) -> Bool {

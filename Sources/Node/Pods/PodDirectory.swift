@@ -130,6 +130,13 @@ final class PodDirectory: Sendable {
         }
     }
 
+    /// A CSI driver has registered: volumes may have waited for it.
+    func driverRegistered() async {
+        for worker in workers { await worker.volumeSourceChanged() }
+        for uid in context.csi.leftovers where worker(uid: uid) == nil { try? await context.volumes.tearDown(uid) }
+        await context.csi.sweep()
+    }
+
     func shutdown() async {
         for worker in workers { await worker.shutdown() }
     }
@@ -262,9 +269,10 @@ final class PodDirectory: Sendable {
         }
         guard orphans != nil else { return }
         let alive = known.union(workers.map(\.uid))
+        context.devices.keep(alive)
         for uid in Directories.names(context.configuration.rootDirectory + "/pods") where !alive.contains(uid) {
-            do throws(SysError) { try await context.volumes.tearDown(uid) } catch {
-                context.logger.warning("directory of pod \(uid): \(error.description)")
+            do throws(VolumeError) { try await context.volumes.tearDown(uid) } catch {
+                context.logger.warning("directory of pod \(uid): \(error.eventMessage)")
             }
         }
     }

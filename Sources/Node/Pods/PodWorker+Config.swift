@@ -63,7 +63,18 @@ extension PodWorker {
             container, of: pod, on: context.resources.machine)
         config.security = try SecurityContext.merged(
             pod, container, seccompRoot: configuration.rootDirectory + "/seccomp")
+        config.stopSignal = container.stopSignal ?? ""
         config.mounts = try mounts(container, pod, attempt: attempt, lookup)
+        for device in container.json["volumeDevices"].elements {
+            let name = device["name"].string ?? ""
+            guard let volume = volumes[name], volume.isBlock else {
+                throw ContainerConfigError(
+                    "cannot find volume \"\(name)\" to pass into container \"\(container.name)\"")
+            }
+            config.devices.append(
+                "\(volume.path):\(device["devicePath"].string ?? ""):\(volume.readOnly ? "r" : "rwm")")
+        }
+        try await addDevices(&config, container)
         if let name = container.json["targetContainerName"].string, !name.isEmpty {
             guard let target = runningContainer(name) else {
                 throw ContainerConfigError("unable to find target container \"\(name)\"")

@@ -23,6 +23,7 @@ extension PodWorker {
         }
         // Before the end is told: whoever hears of it may send a pod that takes the same host port.
         context.resources.release(uid)
+        context.devices.release(uid)
         context.objects?.follow([], for: uid)
         if let sandbox = state.sandbox, sandbox.isReady {
             await removeSandbox(sandbox, keepingContainers: true)
@@ -30,11 +31,11 @@ extension PodWorker {
         }
         publish(pod)
         if !isGone { await flushStatus() }
-        do throws(SysError) {
+        do throws(VolumeError) {
             try await context.volumes.tearDown(uid)
         } catch {
-            context.logger.warning("pod \(key): volumes: \(error.description)")
-            record(pod, .warning, "FailedUnMount", "volumes are not unmounted: \(error.description)")
+            context.logger.warning("pod \(key): \(error.eventMessage)")
+            record(pod, .warning, "FailedUnMount", error.eventMessage)
             return wake(after: .seconds(2), for: "unmount")
         }
         volumes = [:]

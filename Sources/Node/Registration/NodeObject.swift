@@ -5,6 +5,10 @@ package import KubeAPI
 package struct NodeObject {
     package var configuration: NodeConfiguration
     package var facts: HostFacts
+    /// What device plugins offer, by resource.
+    package var devices: [String: (capacity: Int64, allocatable: Int64)] = [:]
+    /// Attached volumes that must stay.
+    package var volumesInUse: [String] = []
 
     package init(configuration: NodeConfiguration, facts: HostFacts) {
         (self.configuration, self.facts) = (configuration, facts)
@@ -145,6 +149,10 @@ package struct NodeObject {
         var shownAllocatable = old["allocatable"].stringMap
         for (name, amount) in capacity { shownCapacity[name] = amount.description }
         for (name, amount) in allocatable { shownAllocatable[name] = amount.description }
+        for (name, amount) in devices {
+            shownCapacity[name] = String(amount.capacity)
+            shownAllocatable[name] = String(amount.allocatable)
+        }
         for name in shownCapacity.keys where shownAllocatable[name] == nil {
             shownAllocatable[name] = shownCapacity[name]
         }
@@ -173,6 +181,9 @@ package struct NodeObject {
             "operatingSystem": "linux",
             "architecture": .string(facts.architecture), "swap": ["capacity": .int(facts.swapBytes)],
         ]
+        if !volumesInUse.isEmpty || !old["volumesInUse"].elements.isEmpty {
+            status["volumesInUse"] = .strings(volumesInUse)
+        }
         if !images.isEmpty { status["images"] = .array(images) }
         status["runtimeHandlers"] = [
             ["name": "", "features": ["recursiveReadOnlyMounts": true, "userNamespaces": true]]

@@ -32,7 +32,12 @@ package final class NodeRegistration: Sendable {
     }
 
     private var configuration: NodeConfiguration { context.configuration }
-    private var object: NodeObject { NodeObject(configuration: configuration, facts: state.withLock { $0.facts }) }
+    private var object: NodeObject {
+        var object = NodeObject(configuration: configuration, facts: state.withLock { $0.facts })
+        object.devices = context.devices.amounts
+        object.volumesInUse = context.csi.inUse
+        return object
+    }
 
     /// Reads the machine's facts: what admission needs before the first pod comes.
     func prepare() async {
@@ -55,6 +60,19 @@ package final class NodeRegistration: Sendable {
 
     /// Something that the node's status shows may have changed (an image, the network's readiness).
     package func statusChanged() { poke.yield() }
+
+    /// Returns when the status has been written, or could not be.
+    func reportNow() async {
+        do throws(APIError) { try await report(force: false) } catch {
+            context.logger.info("node status not written: \(error.message)")
+        }
+    }
+
+    /// Plugins offer more or less than before: pods are admitted by it at once.
+    func devicesChanged() {
+        if let own = state.withLock({ $0.own }) { applyOwn(own) }
+        poke.yield()
+    }
 
     func run() async {
         await register()
@@ -131,7 +149,8 @@ package final class NodeRegistration: Sendable {
         let network = await context.network.notReadyReason().map {
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
         }
-        let problem = context.pressure.isShuttingDown ? "node is shutting down" : network
+        let runtime = await context.runtime.notReadyReason()
+        let problem = context.pressure.isShuttingDown ? "node is shutting down" : runtime ?? network
         // The 50 largest images, as upstream reports them.
         let images = await context.runtime.images.images().sorted { ($1.sizeBytes, $0.id) < ($0.sizeBytes, $1.id) }
             .prefix(50).map {
@@ -330,7 +349,9 @@ package final class NodeRegistration: Sendable {
         context.resources.set(labels: node.labels)
         state.withLock { $0.labelsObserver }?(node.labels)
         // Extended resources that were patched into the status can be asked for.
+        let object = object
         var allocatable = object.allocatable
+        for (name, amount) in object.devices { allocatable[name] = Quantity(amount.allocatable) }
         for (name, text) in node.status["allocatable"].stringMap where allocatable[name] == nil {
             allocatable[name] = Quantity(text)
         }

@@ -127,6 +127,8 @@ extension KubeletServer {
                 "process_stats": ["process_count": .int(Int64(clamping: sample.total.processes))],
             ]
             if let network = Self.network(now, sample.interfaces) { pod["network"] = network }
+            let driven = await agent.pods.worker(uid: sample.target.uid)?.driverVolumeStats() ?? []
+            if !driven.isEmpty { pod["volume"] = .array(driven) }
             pods.append(pod)
         }
         var node: JSON = [

@@ -19,6 +19,8 @@ package struct PodStatusBuilder {
         package var isRejection = false
         /// Of condition DisruptionTarget: the node ended a pod that was well.
         package var isDisruption = false
+        /// What the condition says; nil: the message.
+        package var disruption: String?
         /// Seconds that the containers get at most; nil: what the pod says.
         package var grace: Int64?
         package init(_ reason: String, _ message: String) { (self.reason, self.message) = (reason, message) }
@@ -43,6 +45,8 @@ package struct PodStatusBuilder {
     package var hostIPs: [String] = []
     package var startTime: Timestamp?
     package var now: Timestamp
+    /// Before the containers' ids.
+    package var runtimeName = "containerd"
 
     package init(pod: Pod, state: PodRuntimeState, now: Timestamp) {
         (self.pod, self.state, self.now) = (pod, state, now)
@@ -149,7 +153,7 @@ package struct PodStatusBuilder {
         json["restartCount"] = .int(Int64(record.attempt))
         json["image"] = .string(record.image.isEmpty ? container.image : record.image)
         json["imageID"] = .string(record.imageID)
-        json["containerID"] = .string("containerd://" + record.id)
+        json["containerID"] = .string("\(runtimeName)://\(record.id)")
         if container.kind != .ephemeral { json["started"] = .bool(started) }
         addSpecFields(container, &json, running: record.isRunning)
         return json
@@ -201,7 +205,7 @@ package struct PodStatusBuilder {
             members.append("startedAt", Self.time(record.startedAt))
             members.append("finishedAt", Self.time(record.finishedAt))
         }
-        json["containerID"] = .string("containerd://" + record.id)
+        json["containerID"] = .string("\(runtimeName)://\(record.id)")
         return ["terminated": json]
     }
 

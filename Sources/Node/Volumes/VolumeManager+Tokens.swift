@@ -11,6 +11,14 @@ extension VolumeManager {
         if let bytes = try? Files.read(path, limit: 64 << 10), let due = Self.renewal(of: bytes), clock.now() < due {
             return bytes
         }
+        let status = try await Self.requestToken(audience, seconds, pod, client)
+        return Array((status["token"].string ?? "").utf8)
+    }
+
+    /// The status of a TokenRequest for the pod's service account, bound to the pod.
+    static func requestToken(
+        _ audience: String, _ seconds: Int64, _ pod: Pod, _ client: any KubeClient
+    ) async throws(APIError) -> JSON {
         var request = KubeObject(GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"), name: "")
         request.json["metadata"] = [:]
         request.spec = [
@@ -23,7 +31,7 @@ extension VolumeManager {
         guard let token = answer.status["token"].string, !token.isEmpty else {
             throw .internalError("the TokenRequest for service account \(account) was answered without a token")
         }
-        return Array(token.utf8)
+        return answer.status
     }
 
     /// When the earliest token of a volume is due; nil: it shows none.

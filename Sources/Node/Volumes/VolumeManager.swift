@@ -13,6 +13,8 @@ package struct VolumeManager: Sendable {
     package typealias ImageMount =
         @Sendable (_ pod: Pod, _ source: JSON, _ path: String) async -> String?
     var mountImage: ImageMount?
+    /// nil: volumes of drivers are refused.
+    var csi: CSIVolumes?
 
     package init(root: String, client: any KubeClient, mounter: any VolumeMounter, clock: any KubeClock) {
         (self.root, self.client, self.mounter, self.clock) = (root, client, mounter, clock)
@@ -24,6 +26,12 @@ package struct VolumeManager: Sendable {
     package struct Mounted: Sendable, Equatable {
         package var path: String
         package var readOnly = false
+        /// `path` is a block device: for containers' volumeDevices.
+        package var isBlock = false
+        /// A CSI driver's.
+        package var driver = false
+        /// When it has to be looked at again.
+        package var renewal: Timestamp?
     }
 
     /// Sets up all volumes of the pod; also brings those from the API up to date, so that it is called again whenever
@@ -36,7 +44,9 @@ package struct VolumeManager: Sendable {
             let name = spec["name"].string ?? ""
             guard let volume = try await setUp(spec, name, facts) else { continue }
             mounted[name] = volume
-            if let due = tokenRenewal(spec, volume.path) { renewal = renewal.map { min($0, due) } ?? due }
+            if let due = volume.renewal ?? tokenRenewal(spec, volume.path) {
+                renewal = renewal.map { min($0, due) } ?? due
+            }
         }
         return (mounted, renewal)
     }
@@ -56,6 +66,11 @@ package struct VolumeManager: Sendable {
             // The claim is the pod's own: a controller makes it under this name.
             let source: JSON = ["claimName": .string("\(facts.pod.name)-\(name)")]
             return try await claim(source, name, facts, isOwn: true)
+        case "csi":
+            guard let csi, let volume = CSIVolume(inline: spec["csi"], name: name, facts.pod) else {
+                throw VolumeError(name, "csi: driver is required")
+            }
+            return try await csi.setUp(volume, facts.pod)
         case "image":
             let path = directory("image", name, facts)
             let failure = await mountImage?(facts.pod, spec["image"], path)
@@ -193,6 +208,7 @@ package struct VolumeManager: Sendable {
         _ source: JSON, _ name: String, _ facts: PodFacts, isOwn: Bool = false
     ) async throws(VolumeError) -> Mounted {
         let claimName = source["claimName"].string ?? ""
+        let driven: CSIVolume
         do throws(APIError) {
             guard
                 let claim = try await client.getIfPresent(
@@ -216,11 +232,17 @@ package struct VolumeManager: Sendable {
                 guard Files.exists(path) else { throw .badRequest("path \"\(path)\" does not exist") }
                 return Mounted(path: path, readOnly: readOnly)
             }
-            throw .badRequest(
-                "persistent volume \(volumeName) is neither hostPath nor local: its type is not supported on this node")
+            guard let found = CSIVolume(persistent: volume, claim: claim, readOnly: readOnly) else {
+                throw .badRequest(
+                    "persistent volume \(volumeName) is neither hostPath nor local nor csi: its type is not supported on "
+                        + "this node")
+            }
+            driven = found
         } catch {
             throw VolumeError(name, error.message)
         }
+        guard let csi else { throw VolumeError(name, "this node has no CSI drivers") }
+        return try await csi.setUp(driven, facts.pod)
     }
 
     private func asAPIError<T>(_ body: () throws(VolumeError) -> T) throws(APIError) -> T {
@@ -229,14 +251,31 @@ package struct VolumeManager: Sendable {
 
     // MARK: End
 
-    /// Unmounts everything below the pod's directory, then removes it.
-    package func tearDown(_ uid: String) async throws(SysError) {
+    /// Has drivers take their volumes down, unmounts everything below the pod's directory, then removes it.
+    package func tearDown(_ uid: String) async throws(VolumeError) {
         let path = podDirectory(uid)
         guard Files.exists(path) else { return }
+        if let csi {
+            // Drivers refuse to let go of what is still mounted by its parts.
+            await removeParts(path)
+            try await csi.tearDown(uid)
+        }
         let mounter = mounter
-        try await BlockingPool.shared.run { () throws(SysError) in
-            for mount in mounter.mounts(below: path) { try mounter.unmount(mount) }
-            try Directories.removeTree(path)
+        do throws(SysError) {
+            try await BlockingPool.shared.run { () throws(SysError) in
+                for mount in mounter.mounts(below: path) { try mounter.unmount(mount) }
+                try Directories.removeTree(path)
+            }
+        } catch {
+            throw VolumeError(Path.last(error.path ?? ""), error.description, step: "UnmountVolume.TearDown")
+        }
+    }
+
+    private func removeParts(_ path: String) async {
+        let (mounter, parts) = (mounter, path + "/volume-subpaths")
+        guard Files.exists(parts) else { return }
+        try? await BlockingPool.shared.run { () throws(SysError) in
+            for mount in mounter.mounts(below: parts) { try mounter.unmount(mount) }
         }
     }
 }

@@ -5,9 +5,13 @@ internal import KubeAPI
 package struct VolumeError: Error, Sendable, Equatable {
     package var volume: String
     package var message: String
-    package init(_ volume: String, _ message: String) { (self.volume, self.message) = (volume, message) }
+    /// What was being done.
+    package var step: String
+    package init(_ volume: String, _ message: String, step: String = "MountVolume.SetUp") {
+        (self.volume, self.message, self.step) = (volume, message, step)
+    }
     /// "MountVolume.SetUp failed for volume "x" : configmap "y" not found"
-    package var eventMessage: String { "MountVolume.SetUp failed for volume \"\(volume)\" : \(message)" }
+    package var eventMessage: String { "\(step) failed for volume \"\(volume)\" : \(message)" }
 }
 
 /// Turns the sources of configMap, secret, downwardAPI and projected volumes into files.

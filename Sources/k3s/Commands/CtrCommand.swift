@@ -13,6 +13,7 @@ struct CtrCommand {
         COMMANDS:
            images ls [-q]                  List images
            images import FILE...           Import archives (docker save, OCI layout; plain, gzip, zstd)
+           images export [--platform P] FILE REF...  Write images into an archive (OCI layout, also for docker load)
            images pull [-u USER:PASSWORD] REF
            images tag REF NEW-REF
            images rm REF...                Remove images
@@ -47,7 +48,7 @@ struct CtrCommand {
         let group = words.popFirst() ?? "help"
         let verb = words.popFirst() ?? ""
         let rest = Array(words)
-        let names = rest.filter { !$0.hasPrefix("-") }
+        let (names, options) = split(rest)
         let quiet = rest.contains("-q") || rest.contains("--quiet")
         func need(_ count: Int) throws {
             if names.count < count { throw ControlClient.Failure(description: "\(group) \(verb): too few arguments") }
@@ -65,14 +66,17 @@ struct CtrCommand {
                     }
                 }
             }
+        case ("images", "export"), ("image", "export"), ("i", "export"):
+            try need(2)
+            let path = names[0].hasPrefix("/") ? names[0] : Path.join(workingDirectory(), names[0])
+            var request: [String: JSON] = [
+                "path": .string(path), "references": .strings(Array(names.dropFirst())),
+            ]
+            if let platform = options["--platform"] { request["platform"] = .string(platform) }
+            _ = try client.call("export", request)
         case ("images", "pull"), ("image", "pull"), ("i", "pull"):
-            var request: [String: JSON] = [:]
-            var reference = names.last
-            if let at = rest.firstIndex(where: { $0 == "-u" || $0 == "--user" }), at + 1 < rest.count {
-                request = ControlClient.credentials(rest[at + 1])
-                if at + 1 == rest.count - 1 { reference = nil }
-            }
-            guard let reference else {
+            var request = (options["-u"] ?? options["--user"]).map(ControlClient.credentials) ?? [:]
+            guard let reference = names.last else {
                 throw ControlClient.Failure(description: "please provide an image reference to pull")
             }
             request["id"] = .string(reference)
@@ -117,6 +121,28 @@ struct CtrCommand {
         default: throw ControlClient.Failure(description: "No help topic for '\(group) \(verb)'\n\n\(help)")
         }
         return 0
+    }
+
+    /// Flags of ctr that have a value of their own.
+    private static let valued: Set<String> = [
+        "--platform", "--user", "-u", "--base-name", "--index-name", "--snapshotter", "--hosts-dir", "--label",
+    ]
+
+    /// What is no flag, and the flags' values.
+    private static func split(_ words: [String]) -> (names: [String], options: [String: String]) {
+        var names: [String] = []
+        var options: [String: String] = [:]
+        var rest = words[...]
+        while let word = rest.popFirst() {
+            if !word.hasPrefix("-") {
+                names.append(word)
+            } else if let equals = word.firstIndex(of: "=") {
+                options[String(word[..<equals])] = String(word[word.index(after: equals)...])
+            } else if valued.contains(word) {
+                options[word] = rest.popFirst() ?? ""
+            }
+        }
+        return (names, options)
     }
 
     private static func exec(_ client: ControlClient, _ arguments: [String]) throws -> Int32 {

@@ -49,24 +49,44 @@ extension ImageStore {
         }
     }
 
-    /// When an image was seen first and used last, as far as this process knows.
-    package struct ImageUses: Sendable {
-        var firstSeen: [String: ContinuousClock.Instant] = [:]
-        var lastUsed: [String: ContinuousClock.Instant] = [:]
-        package init() {}
-    }
+    package typealias ImageUses = Containers.ImageUses
 
-    /// Notes which images are in use; removes the least recently used ones when the disk is fuller than the policy
-    /// allows, until enough is free. Source: k8s.io/kubernetes/pkg/kubelet/images/image_gc_manager.go.
     package func collectOnce(
         _ policy: ImageGCPolicy, _ uses: inout ImageUses, now: ContinuousClock.Instant, space: DiskSpace
     ) async throws(ImageError) -> ImageGCReport {
-        let present = await images()
         let isInUse = state.withLock { $0.isInUse }
+        return try await collectOnce(policy, &uses, now: now, space: space, logger: logger) { id in
+            await isInUse?(id) ?? false
+        }
+    }
+
+    package static func space(of path: String) throws(ImageError) -> DiskSpace {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { throw ioError("statvfs", path) }
+        let block = Int64(status.f_frsize)
+        return DiskSpace(capacity: Int64(status.f_blocks) * block, available: Int64(status.f_bavail) * block)
+    }
+}
+
+/// When an image was seen first and used last, as far as this process knows.
+package struct ImageUses: Sendable {
+    var firstSeen: [String: ContinuousClock.Instant] = [:]
+    var lastUsed: [String: ContinuousClock.Instant] = [:]
+    package init() {}
+}
+
+extension ImageService {
+    /// Notes which images are in use; removes the least recently used ones when the disk is fuller than the policy
+    /// allows, until enough is free. Source: k8s.io/kubernetes/pkg/kubelet/images/image_gc_manager.go.
+    package func collectOnce(
+        _ policy: ImageGCPolicy, _ uses: inout ImageUses, now: ContinuousClock.Instant, space: DiskSpace,
+        logger: Logger, isInUse: (String) async -> Bool
+    ) async throws(ImageError) -> ImageGCReport {
+        let present = await images()
         var candidates: [ImageInfo] = []
         for image in present {
             if uses.firstSeen[image.id] == nil { uses.firstSeen[image.id] = now }
-            if let isInUse, await isInUse(image.id) {
+            if await isInUse(image.id) {
                 uses.lastUsed[image.id] = now
             } else if !image.pinned {
                 candidates.append(image)
@@ -104,12 +124,5 @@ extension ImageStore {
                 + "found \(report.freedBytes) bytes eligible to free."
         }
         return report
-    }
-
-    static func space(of path: String) throws(ImageError) -> DiskSpace {
-        var status = statvfs()
-        guard statvfs(path, &status) == 0 else { throw ioError("statvfs", path) }
-        let block = Int64(status.f_frsize)
-        return DiskSpace(capacity: Int64(status.f_blocks) * block, available: Int64(status.f_bavail) * block)
     }
 }

@@ -74,6 +74,9 @@ final class Ingest: @unchecked Sendable {
         }
     }
 
+    /// Of what was taken; nothing may be added afterwards.
+    func digest() -> Digest { Digest(hash: hash.finish()) }
+
     func region() -> FileRegion { FileRegion(file: file, offset: 0, size: count) }
 
     /// Makes the (verified) bytes durable under a new name.

@@ -184,7 +184,7 @@ enum ImageFS {
     }
 
     /// Raw, NUL-terminated names (they need not be UTF-8).
-    private static func names(adopting fd: Int32, path: String) throws(ImageError) -> [[CChar]] {
+    static func names(adopting fd: Int32, path: String) throws(ImageError) -> [[CChar]] {
         guard let stream = fdopendir(fd) else {
             _ = close(fd)
             throw ioError("opendir", path)
