@@ -72,7 +72,8 @@ let package = Package(
         .executableTarget(
             name: "k3s",
             dependencies: [
-                "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
+                "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers",
+                "PodNetwork",
                 "ClusterDNS", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),
@@ -103,7 +104,7 @@ let package = Package(
             name: "fuzzer",
             dependencies: [
                 "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
-                "Linux",
+                "Linux", "GRPC", "CShims",
                 nioCore,
             ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.

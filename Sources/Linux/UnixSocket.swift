@@ -63,6 +63,11 @@ package enum UnixSocket {
         return fd
     }
 
+    /// The next connection of a listening socket.
+    package static func accept(_ listener: AsyncFD) async throws(SysError) -> AsyncFD {
+        try AsyncFD(FileDescriptor(owning: try await listener.whenReadable("accept") { k3s_accept($0) }))
+    }
+
     /// A socket with a name; for datagrams that is enough to receive them.
     package static func bound(_ path: String, _ kind: Kind) throws(SysError) -> FileDescriptor {
         let fd = try make(kind)

@@ -50,6 +50,7 @@ package struct NodeConfiguration: Sendable {
     package var kubeletPort: UInt16 = 10250
     package var kubernetesVersion = "v1.36.0+k3s1"
     package var runtimeVersion = "containerd://2.2.2-k3s1"
+    package var runtimeName: String { String(runtimeVersion.prefix { $0 != ":" }) }
     package var instanceType = "k3s"
     /// "k3s://<name>"
     package var providerID: String { "k3s://" + name }

@@ -1,3 +1,5 @@
+package import Containers
+
 /// What the node agent asks of the pod network; `PodNetwork` is the real one.
 package protocol PodNetworking: Sendable {
     /// nil: pods can be attached; else why not yet (the message of the node's Ready condition).
@@ -35,13 +37,7 @@ package struct PodNetworkingError: Error, Sendable, CustomStringConvertible {
 }
 
 package struct PodAttachment: Sendable, Equatable {
-    package struct HostPort: Sendable, Equatable {
-        package var hostIP: String
-        package var hostPort: UInt16
-        package var containerPort: UInt16
-        /// "TCP", "UDP", "SCTP"
-        package var transport: String
-    }
+    package typealias HostPort = SandboxConfig.HostPort
     package var sandbox: String
     package var namespacePath: String
     package var podNamespace: String

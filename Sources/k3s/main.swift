@@ -5,4 +5,5 @@ import Linux
 let tool = ["kubectl", "crictl", "ctr"].first { CommandLine.arguments.first?.split(separator: "/").last == $0[...] }
 let arguments = (tool.map { [$0] } ?? []) + CommandLine.arguments.dropFirst()
 // The pods' parent is a role of the same binary; it starts before anything else is set up, so that it stays small.
+if CNIPlugin.isAsked { exit(CNIPlugin.run()) }
 exit(arguments.first == ShimMain.role ? ShimMain.run(arguments: arguments) : Root.run(arguments))

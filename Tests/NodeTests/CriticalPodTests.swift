@@ -42,6 +42,9 @@ import Testing
         node.create("plain", ["priority": 5], containers: container("c", "1Mi"))
         try await node.until("plain is refused") { node.phase("plain") == "Failed" }
         #expect(node.pod("plain")?.status["reason"].string == "OutOfpods")
+        // No amount is too much to be refused.
+        node.create("greedy", ["priority": 5], containers: container("g", "8Ei"))
+        try await node.until("greedy is refused") { node.phase("greedy") == "Failed" }
         node.create("critical", ["priority": 2_000_001_000], containers: container("d", "1Mi"))
         try await node.until("critical runs", ticking: .milliseconds(50)) { node.isReady("critical") }
         try await node.until("other has ended") { node.phase("other") == "Failed" }

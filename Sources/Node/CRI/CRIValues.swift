@@ -7,12 +7,12 @@ internal import Linux
 enum CRIValues {
     private static let modes: [SandboxConfig.NamespaceMode] = [.pod, .container, .node]
 
-    private static func mode(_ value: JSON) -> SandboxConfig.NamespaceMode {
+    static func mode(_ value: JSON) -> SandboxConfig.NamespaceMode {
         let number = Int(clamping: value.int ?? 0)
         return modes.indices.contains(number) ? modes[number] : .container
     }
 
-    private static func number(_ mode: SandboxConfig.NamespaceMode) -> Int64 {
+    static func number(_ mode: SandboxConfig.NamespaceMode) -> Int64 {
         if case .target = mode { return 3 }
         return Int64(modes.firstIndex(of: mode) ?? 0)
     }

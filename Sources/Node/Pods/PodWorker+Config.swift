@@ -63,6 +63,7 @@ extension PodWorker {
             container, of: pod, on: context.resources.machine)
         config.security = try SecurityContext.merged(
             pod, container, seccompRoot: configuration.rootDirectory + "/seccomp")
+        config.stopSignal = container.stopSignal ?? ""
         config.mounts = try mounts(container, pod, attempt: attempt, lookup)
         for device in container.json["volumeDevices"].elements {
             let name = device["name"].string ?? ""

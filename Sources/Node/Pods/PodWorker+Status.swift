@@ -9,6 +9,7 @@ extension PodWorker {
         guard !isGone else { return }
         let pod = seen(pod)
         var builder = PodStatusBuilder(pod: pod, state: state, now: context.now())
+        builder.runtimeName = context.configuration.runtimeName
         builder.health = health()
         builder.waiting = waiting
         builder.verdict = verdict
@@ -146,6 +147,7 @@ extension PodWorker {
     func currentObject() -> KubeObject? {
         guard let pod = decode().map(given) else { return nil }
         var builder = PodStatusBuilder(pod: seen(pod), state: state, now: context.now())
+        builder.runtimeName = context.configuration.runtimeName
         builder.health = health()
         builder.waiting = waiting
         builder.verdict = verdict

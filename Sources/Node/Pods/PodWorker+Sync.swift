@@ -198,15 +198,7 @@ extension PodWorker {
         let path = try await context.runtime.networkNamespacePath(sandbox: sandbox)
         var attachment = PodAttachment(
             sandbox: sandbox, namespacePath: path, podNamespace: pod.namespace, podName: pod.name, podUID: pod.uid)
-        for port in (pod.containers + pod.initContainers.filter(\.isSidecar)).flatMap({ $0.json["ports"].elements }) {
-            guard let host = port["hostPort"].int.flatMap({ UInt16(exactly: $0) }), host > 0,
-                let inside = port["containerPort"].int.flatMap({ UInt16(exactly: $0) })
-            else { continue }
-            attachment.hostPorts.append(
-                PodAttachment.HostPort(
-                    hostIP: port["hostIP"].string ?? "", hostPort: host, containerPort: inside,
-                    transport: port["protocol"].string ?? "TCP"))
-        }
+        attachment.hostPorts = Self.hostPorts(pod)
         let annotations = pod.object.annotations
         attachment.ingressBandwidth = annotations["kubernetes.io/ingress-bandwidth"].flatMap { Quantity($0)?.value }
         attachment.egressBandwidth = annotations["kubernetes.io/egress-bandwidth"].flatMap { Quantity($0)?.value }
@@ -215,6 +207,20 @@ extension PodWorker {
         } catch {
             throw RuntimeError(.createFailed, "failed to set up the network of sandbox \(sandbox): \(error.message)")
         }
+    }
+
+    private static func hostPorts(_ pod: Pod) -> [SandboxConfig.HostPort] {
+        var ports: [SandboxConfig.HostPort] = []
+        for port in (pod.containers + pod.initContainers.filter(\.isSidecar)).flatMap({ $0.json["ports"].elements }) {
+            guard let host = port["hostPort"].int.flatMap({ UInt16(exactly: $0) }), host > 0,
+                let inside = port["containerPort"].int.flatMap({ UInt16(exactly: $0) })
+            else { continue }
+            ports.append(
+                SandboxConfig.HostPort(
+                    hostIP: port["hostIP"].string ?? "", hostPort: host, containerPort: inside,
+                    transport: port["protocol"].string ?? "TCP"))
+        }
+        return ports
     }
 
     private func sandboxConfig(_ pod: Pod, attempt: UInt32) throws(RuntimeError) -> SandboxConfig {
@@ -236,6 +242,7 @@ extension PodWorker {
         config.annotations = pod.object.annotations
         config.annotations[RuntimeLabels.gracePeriod] = String(pod.gracePeriod)
         config.network = pod.hostNetwork ? .node : .pod
+        if !pod.hostNetwork { config.hostPorts = Self.hostPorts(pod) }
         config.pid = pod.hostPID ? .node : pod.sharesProcessNamespace ? .pod : .container
         config.ipc = pod.hostIPC ? .node : .pod
         config.privateUsers = pod.spec["hostUsers"].bool == false

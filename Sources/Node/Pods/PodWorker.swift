@@ -221,6 +221,11 @@ actor PodWorker {
         let ids = changedContainers
         changedContainers = []
         for id in ids {
+            if let sandbox = state.sandbox, sandbox.id == id, sandbox.isReady,
+                await !context.runtime.isReady(sandbox: id), state.sandbox?.id == id
+            {
+                state.sandbox?.isReady = false
+            }
             guard let index = state.containers.firstIndex(where: { $0.id == id }) else { continue }
             do throws(RuntimeError) {
                 let status = try await context.runtime.container(id)

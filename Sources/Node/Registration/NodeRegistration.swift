@@ -149,7 +149,8 @@ package final class NodeRegistration: Sendable {
         let network = await context.network.notReadyReason().map {
             "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: \($0)"
         }
-        let problem = context.pressure.isShuttingDown ? "node is shutting down" : network
+        let runtime = await context.runtime.notReadyReason()
+        let problem = context.pressure.isShuttingDown ? "node is shutting down" : runtime ?? network
         // The 50 largest images, as upstream reports them.
         let images = await context.runtime.images.images().sorted { ($1.sizeBytes, $0.id) < ($0.sizeBytes, $1.id) }
             .prefix(50).map {

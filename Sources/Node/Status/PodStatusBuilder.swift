@@ -45,6 +45,8 @@ package struct PodStatusBuilder {
     package var hostIPs: [String] = []
     package var startTime: Timestamp?
     package var now: Timestamp
+    /// Before the containers' ids.
+    package var runtimeName = "containerd"
 
     package init(pod: Pod, state: PodRuntimeState, now: Timestamp) {
         (self.pod, self.state, self.now) = (pod, state, now)
@@ -151,7 +153,7 @@ package struct PodStatusBuilder {
         json["restartCount"] = .int(Int64(record.attempt))
         json["image"] = .string(record.image.isEmpty ? container.image : record.image)
         json["imageID"] = .string(record.imageID)
-        json["containerID"] = .string("containerd://" + record.id)
+        json["containerID"] = .string("\(runtimeName)://\(record.id)")
         if container.kind != .ephemeral { json["started"] = .bool(started) }
         addSpecFields(container, &json, running: record.isRunning)
         return json
@@ -203,7 +205,7 @@ package struct PodStatusBuilder {
             members.append("startedAt", Self.time(record.startedAt))
             members.append("finishedAt", Self.time(record.finishedAt))
         }
-        json["containerID"] = .string("containerd://" + record.id)
+        json["containerID"] = .string("\(runtimeName)://\(record.id)")
         return ["terminated": json]
     }
 

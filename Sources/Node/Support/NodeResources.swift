@@ -119,7 +119,10 @@ package final class NodeResources: Sendable {
             for (resource, amount) in request {
                 let capacity = Self.number(state.allocatable[resource] ?? .zero, resource)
                 let used = state.given.values.reduce(0) { $0 + Self.number($1[resource] ?? .zero, resource) }
-                if used + amount > capacity { missing[resource] = used + amount - capacity }
+                // Whoever names the node itself may ask for any amount.
+                let (sum, isTooMuch) = used.addingReportingOverflow(amount)
+                let wanted = isTooMuch ? Int64.max : sum
+                if wanted > capacity { missing[resource] = wanted - capacity }
             }
             return missing
         }

@@ -17,6 +17,8 @@ struct ControlClient {
         return ["username": .string(parts.first ?? ""), "password": .string(parts.count > 1 ? parts[1] : "")]
     }
 
+    init(path: String) { self.path = path }
+
     init(state: String = "/run/k3s") { path = state + "/containerd/" + ControlServer.socketName }
 
     private func connect() throws -> Int32 {

@@ -16,11 +16,11 @@ import Transport
 struct NodeRole: Sendable {
     let configuration: ServerConfiguration
     let address: String
-    private let group: any EventLoopGroup
-    private let logger: Logger
-    private let registries: RegistriesConfig
-    private let pods: PodNetworkConfiguration
-    private let backend: BackendConfiguration
+    let group: any EventLoopGroup
+    let logger: Logger
+    let registries: RegistriesConfig
+    let pods: PodNetworkConfiguration
+    let backend: BackendConfiguration
 
     /// Reads the configuration files of the node and looks whether the kernel can do what pods need of it; what is wrong is
     /// known before anything is made.
@@ -74,70 +74,21 @@ struct NodeRole: Sendable {
         try Directories.make(agentDirectory, mode: 0o755)
         try Directories.make(agentDirectory + "/images", mode: 0o755)
 
-        let images = try ImageStore(
-            root: agentDirectory + "/containerd/images", registries: registries,
-            transport: RegistryClientBridge(group: group), sha256: { RegistryDigest() }, logger: logger)
-        var runtimeConfiguration = RuntimeConfiguration(
-            root: agentDirectory + "/containerd", state: configuration.stateDirectory + "/containerd")
-        runtimeConfiguration.cgroupPrefix =
-            configuration.cgroupRoot == "/" ? "" : String(configuration.cgroupRoot.drop { $0 == "/" })
-        runtimeConfiguration.seccompProfileRoot = configuration.kubeletRoot + "/seccomp"
-        runtimeConfiguration.logger = logger
-        let runtime = try Runtime(configuration: runtimeConfiguration, images: images)
-        try await runtime.start()
-        images.setInUseCheck { [weak runtime] id in
-            await runtime?.isInUse(image: id) ?? false
-        }
-
-        let network = podNetwork(runtime)
+        let (configured, notes) = try nodeConfiguration()
+        var node = configured
+        let engine = try await configuration.runtimeEndpoint == nil ? builtInRuntime(node) : remoteRuntime(&node)
+        defer { for task in engine.tasks { task.cancel() } }
+        let (runtime, network) = (engine.runtime, engine.network)
         var settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
         settings.families = pods.clusterCIDRs.map(\.family)
         let proxy = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
 
-        let report = await images.importDirectory(agentDirectory + "/images")
-        for error in report.errors { logger.error("image import: \(error.message)") }
-        let importing = Task { [logger] in
-            do throws(ImageError) {
-                try await images.watchDirectory(agentDirectory + "/images")
-            } catch {
-                logger.error("images that are added later are imported at the next start only: \(error.message)")
-            }
-        }
-        defer { importing.cancel() }
-        // The warnings are the store's own.
-        let (node, notes) = try nodeConfiguration()
         for note in notes { logger.warning("\(note)") }
         // Pods go before the node does; what the kernel refuses (no CAP_SYS_RESOURCE) is no reason to stop.
         do throws(SysError) { try Files.overwrite("/proc/self/oom_score_adj", "-999") } catch {
             logger.debug("oom_score_adj stays as it is: \(error)")
         }
         if let folder = node.staticPodPath, !Files.exists(folder) { try Directories.make(folder, mode: 0o750) }
-        var policy = ImageGCPolicy()
-        (policy.highThreshold, policy.lowThreshold) = (node.imageGCHighPercent, node.imageGCLowPercent)
-        policy.minimumAge = node.imageMinimumAge
-        let collecting = Task { [policy] in await images.collectGarbage(policy) { _ in } }
-        defer { collecting.cancel() }
-        let control = ControlServer(runtime: runtime, images: images, logger: logger)
-        let controlling = Task { [logger] in
-            do throws(SysError) { try await control.run() } catch {
-                if !Task.isCancelled { logger.error("k3s ctr and k3s crictl do not work: \(error)") }
-            }
-        }
-        defer { controlling.cancel() }
-
-        let cri = CRIServer(
-            runtime: runtime, network: network, version: Version.git,
-            listen: { [group] handler in
-                let server = HTTPServer(group: group, handler: handler)
-                return (try await server.start(host: "127.0.0.1", port: 0), server)
-            }, logger: logger)
-        let serving = Task { [logger] in
-            do throws(SysError) { try await cri.run() } catch {
-                if !Task.isCancelled { logger.error("\(cri.socketPath): the CRI socket does not work: \(error)") }
-            }
-        }
-        defer { serving.cancel() }
-
         let names = try clusterNames()
         defer { names?.server.stop() }
         let metrics = await serveMetrics(of: names)
@@ -197,17 +148,6 @@ struct NodeRole: Sendable {
         } catch {
             throw UsageError("--kubelet-arg: \(error.message)")
         }
-    }
-
-    private func podNetwork(_ runtime: Runtime) -> any PodNetworking {
-        if configuration.network.backend == .none {
-            var settings = CNISettings(cacheDirectory: configuration.dataDirectory + "/agent/cni/results")
-            settings.pluginDirectories.append(configuration.dataDirectory + "/data/cni")
-            return CNINetworkAdapter(
-                settings, builtIn: pods, backend: backend,
-                runtime: runtime, logger: logger)
-        }
-        return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
     }
 
     /// nil: not wanted; what an earlier start loaded goes.

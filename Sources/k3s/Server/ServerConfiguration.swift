@@ -54,6 +54,9 @@ struct ServerConfiguration: Sendable {
     var nodePasswordFile: String
     var registriesFile: String
     var disableDefaultRegistryEndpoint: Bool
+    /// Sockets of another container runtime and of its images; nil: the built-in one.
+    var runtimeEndpoint: String?
+    var imageEndpoint: String?
     var resolvConf: String?
     var kubeletRoot: String
     var podLogs: String
@@ -117,6 +120,7 @@ struct ServerConfiguration: Sendable {
             "data-dir")
         registriesFile = flags.string("private-registry") ?? "/etc/rancher/k3s/registries.yaml"
         disableDefaultRegistryEndpoint = flags.bool("disable-default-registry-endpoint")
+        (runtimeEndpoint, imageEndpoint) = try Self.endpoints(flags)
         resolvConf = flags.string("resolv-conf")
         kubeletRoot = try Self.absolute(flags.string("kubelet-root-dir") ?? "/var/lib/kubelet", "kubelet-root-dir")
         podLogs = try Self.absolute(flags.string("pod-log-dir") ?? "/var/log/pods", "pod-log-dir")
@@ -132,6 +136,22 @@ struct ServerConfiguration: Sendable {
                 "server must run as root, or with --disable-agent: running containers needs additional privilege")
         }
         if let extra = flags.arguments.first { throw UsageError("unexpected argument: \(extra)") }
+    }
+
+    private static func endpoints(_ flags: FlagValues) throws -> (runtime: String?, images: String?) {
+        func endpoint(_ flag: String) throws -> String? {
+            guard let text = flags.string(flag), !text.isEmpty else { return nil }
+            guard text.hasPrefix("unix:///") || text.hasPrefix("/") else {
+                throw UsageError(
+                    "--\(flag): \"\(text)\": expected a socket such as unix:///run/containerd/containerd.sock")
+            }
+            return text
+        }
+        let (runtime, images) = try (endpoint("container-runtime-endpoint"), endpoint("image-service-endpoint"))
+        guard runtime != nil || images == nil else {
+            throw UsageError("--image-service-endpoint: expected --container-runtime-endpoint too")
+        }
+        return (runtime, images)
     }
 
     private static func encryption(_ flags: FlagValues) throws -> String? {

@@ -100,9 +100,9 @@ enum ServerFlags {
         -|image-credential-provider-bin-dir|||s|/var/lib/rancher/credentialprovider/bin|agent/node|The path to the directory where credential provider plugin binaries are located
         -|image-credential-provider-config|||s|/var/lib/rancher/credentialprovider/config.yaml|agent/node|The path to the credential provider plugin config file
         x|docker|||b||agent/runtime|Use cri-dockerd instead of containerd
-        x|container-runtime-endpoint|||s||agent/runtime|Disable embedded containerd and use the CRI socket at the given path
+        +|container-runtime-endpoint|||s||agent/runtime|Disable embedded containerd and use the CRI socket at the given path
         -|default-runtime|||s||agent/runtime|Set the default runtime in containerd
-        x|image-service-endpoint|||s||agent/runtime|Disable embedded containerd image service and use remote image service socket at the given path
+        +|image-service-endpoint|||s||agent/runtime|Disable embedded containerd image service and use remote image service socket at the given path
         +|disable-default-registry-endpoint|||b||agent/runtime|Disables containerd's fallback default registry endpoint when a mirror is configured for that registry
         -|nonroot-devices|||b||agent/runtime|Allows non-root pods to access devices
         -|pause-image|||s|rancher/mirrored-pause:3.10.2|agent/runtime|Customized pause image for containerd or docker sandbox

@@ -1,3 +1,4 @@
+import CShims
 import Codecs
 import Linux
 
@@ -46,6 +47,14 @@ extension FuzzTarget {
             148..<155, with: [UInt8](repeating: 48, count: 6 - min(6, octal.count)) + octal.suffix(6) + [0])
         return bytes
     }
+
+    private static let launchPlan: [UInt8] = {
+        var plan = LaunchPlan()
+        plan.add(.mask("/proc/kcore"))
+        plan.add(.changeDirectory("/"))
+        plan.add(.execute(["sh"], environment: ["A=b"]))
+        return (try? plan.encode()) ?? []
+    }()
 
     private static func digest(_ digit: String) -> String { "sha256:" + String(repeating: digit, count: 64) }
 
@@ -106,6 +115,10 @@ extension FuzzTarget {
         FuzzTarget("shim-records", seeds: ["1 256 0 1700000000000000000 1700000001000000000"], words: [" ", "1 ", "-"])
         { bytes in
             _ = ShimProcess(id: "a", record: bytes)
+        },
+        FuzzTarget("launch-plan", bytes: [launchPlan]) { bytes in
+            // What the shim is sent before it runs any of it.
+            _ = bytes.withUnsafeBytes { k3s_plan_check($0.baseAddress, $0.count) }
         },
         FuzzTarget(
             "users", seeds: ["root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/u:\n\0wheel:x:10:user,root\n"],
