@@ -72,7 +72,8 @@ let package = Package(
         .executableTarget(
             name: "k3s",
             dependencies: [
-                "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers", "PodNetwork",
+                "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers",
+                "PodNetwork",
                 "ClusterDNS", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),

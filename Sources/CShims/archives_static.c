@@ -8,6 +8,7 @@
 //
 // Only the Makefile's build of the product, which links the archives, defines K3S_STATIC_LINK.
 #ifdef K3S_STATIC_LINK
+#include <sqlite3.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,8 +16,10 @@
 #define NO_MODULE(name) \
     int sqlite3##name(void *database) { return (void)database, 0; }
 NO_MODULE(DbstatRegister) NO_MODULE(Fts3Init) NO_MODULE(Fts5Init) NO_MODULE(RtreeInit) NO_MODULE(StmtVtabInit)
+#if SQLITE_VERSION_NUMBER < 3045000 // Later ones refer to more of JSON.
 NO_MODULE(JsonTableFunctions)
 void sqlite3RegisterJsonFunctions(void) {}
+#endif
 
 // Nobody but SQLite's SQL functions refers to these; whoever does so later shall notice at once.
 #pragma clang diagnostic ignored "-Wincompatible-library-redeclaration"

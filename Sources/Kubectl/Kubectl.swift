@@ -26,7 +26,8 @@ struct Command: Sendable {
 package enum Kubectl {
     static let commands: [Command] =
         ReadCommands.all + ApplyCommands.all + CreateCommands.all + DeleteCommands.all + LogsCommands.all
-        + ExecCommands.all + PortForwardCommands.all + ScaleCommands.all + ChangeCommands.all
+        + ExecCommands.all + PortForwardCommands.all + ScaleCommands.all + ChangeCommands.all + DescribeCommands.all
+        + RunCommands.all + NodeCommands.all + ConfigCommands.all + ExplainCommands.all
 
     static let global = FlagRow.table(
         """
@@ -147,13 +148,12 @@ package enum Kubectl {
         "create svc": "create service", "create sa": "create serviceaccount", "create ing": "create ingress",
         "create quota": "create quota", "create resourcequota": "create quota", "create cj": "create cronjob",
         "create pdb": "create poddisruptionbudget", "create pc": "create priorityclass",
-        "config use": "config use-context", "api-resource": "api-resources",
+        "config use": "config use-context", "top nodes": "top node", "top no": "top node", "top pods": "top pod",
+        "top po": "top pod",
     ]
 
     private static let absent = [
-        "debug", "kustomize", "plugin", "alpha", "autoscale", "proxy", "certificate", "set", "explain", "diff",
-        "edit", "cp", "top", "completion", "events", "describe", "config", "auth", "drain", "cordon", "uncordon",
-        "taint",
+        "debug", "kustomize", "plugin", "alpha", "proxy", "certificate", "cp", "completion", "events",
     ]
 
     private static func unknown(_ word: String) -> CommandError {

@@ -278,6 +278,82 @@ SCRIPTS = {
         ("wait --for=delete pod -l app=web --timeout=60s",),
         ("delete pod two --now",),
     ],
+    "describe": [
+        ("? apply -f -", POD),
+        ("? apply -f -", DEPLOYMENT % ("1", IMAGE)),
+        ("? wait --for=condition=Ready pod/two --timeout=60s",),
+        ("? rollout status deploy/web --timeout=60s",),
+        ("? create configmap m --from-literal=a=b",),
+        ("? create secret generic s --from-literal=user=me",),
+        ("? create quota q --hard=pods=10",),
+        ("? create role r --verb=get,list --resource=pods,deployments.apps",),
+        ("? create rolebinding rb --role=r --user=jane",),
+        ("? create cronjob c --image=busybox:test --schedule='0 0 1 1 *' -- true",),
+        ("? create service clusterip svc --tcp=80:8080",),
+        ("? create ingress i --rule=foo.com/*=svc:80",),
+        ("? create poddisruptionbudget p --selector=app=d --min-available=1",),
+        ("describe pod two --show-events=false",),
+        ("describe deploy web --show-events=false",),
+        ("describe rs -l app=web --show-events=false",),
+        ("describe cm m",),
+        ("describe secret s",),
+        ("describe quota q",),
+        ("describe role r",),
+        ("describe rolebinding rb",),
+        ("describe cronjob c --show-events=false",),
+        ("describe service svc",),
+        ("describe sa default",),
+        ("describe ns default",),
+        ("describe endpointslices -l kubernetes.io/service-name=svc",),
+        ("describe lease nothing",),
+        ("describe pod nothing",),
+        ("describe ds",),
+        ("describe priorityclass system-node-critical",),
+        ("describe",),
+        ("describe pdb p --show-events=false",),
+    ],
+    "rest": [
+        ("run p --image=busybox:test --restart=Never --env=A=b --port=80 --dry-run=client -o yaml -- sleep 1",),
+        ("run p --image=busybox:test --labels=a=b --command --dry-run=client -o yaml -- sleep 1",),
+        ("run p",),
+        ("run p --image=x --restart=Sometimes",),
+        ("run p --image=busybox:test --restart=Never -- true",),
+        ("? apply -f -", DEPLOYMENT % ("0", IMAGE)),
+        ("expose deploy web --port=80",),
+        ("expose deploy web --port=80",),
+        ("expose deploy web --name=web2 --type=NodePort --target-port=http --dry-run=client -o yaml",),
+        ("expose cm kube-root-ca.crt",),
+        ("set image deploy/web web=other:1",),
+        ("set image deploy/web nothing=other:1",),
+        ("autoscale deploy web --min=1 --max=3 --cpu=50%",),
+        ("auth can-i create pods",),
+        ("auth can-i create pods --as=jane",),
+        ("auth can-i get nodes",),
+        ("auth can-i get nonsense",),
+        ("auth can-i create",),
+        ("auth whoami",),
+        ("auth whoami -o jsonpath={.status.userInfo.username}",),
+        ("config current-context",),
+        ("config get-contexts",),
+        ("config get-contexts -o name",),
+        ("config view",),
+        ("config view --minify -o jsonpath={.clusters[0].name}",),
+        ("config use-context nothing",),
+        ("taint node node-1 a=b:NoNonsense",),
+        ("taint node node-1 a-",),
+        ("taint node node-1 a=b:PreferNoSchedule --dry-run=client",),
+        ("cordon node-1 --dry-run=client",),
+        ("uncordon node-1",),
+        ("uncordon nothing",),
+        ("explain deployment.spec.replicas",),
+        ("explain pod.spec.nonsense",),
+        ("explain configmap",),
+        ("explain pod.spec.containers.ports",),
+        ("explain nonsense",),
+        ("? create configmap m --from-literal=a=b",),
+        ("diff -f -", CONFIG % ("m", "w")),
+        ("top pods nothing",),
+    ],
     "server": [
         ("api-versions",),
         ("api-resources",),
@@ -305,11 +381,17 @@ def normalized(text, namespace):
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UID", text)
     text = re.sub(r"(resourceVersion\"?: \"?)\d+", r"\1N", text)
     text = re.sub(r"\bweb-[0-9a-z]{8,10}(-[0-9a-z]{5})?\b", "web-HASH", text)
+    text = re.sub(r"\bsvc-[0-9a-z]{5}\b", "svc-HASH", text)
     # Columns of ages are as wide as the ages are.
     text = re.sub(r"[ ]+(\d+[dhms])+\b[ ]*", " AGE ", text)
     text = re.sub(r"[ ]+AGE[ ]+\n", " AGE\n", text)
     text = re.sub(r"(clusterIPs?|ip)(\"?): .*\n", r"\1\2: IP\n", text)
-    return re.sub(r"\b10\.43\.\d+\.\d+", "IP", text)
+    text = re.sub(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME", text)
+    text = re.sub(r"(containerd://|pod-template-hash=)[0-9a-z]+", r"\1ID", text)
+    text = re.sub(r"kube-api-access-\w{5}", "kube-api-access-ID", text)
+    text = re.sub(r"(LIVE|MERGED)-?\d*|kubectl-diff-\d+/|[+-]\d{4}$", "", text)
+    text = re.sub(r"(?m)^(---|\+\+\+|diff) .*$", r"\1", text)
+    return re.sub(r"\b10\.4[23]\.\d+\.\d+ *", "IP ", text)
 
 
 def told(done, namespace):

@@ -14,7 +14,8 @@ extension PodWorker {
             allowedSysctls: context.configuration.allowedUnsafeSysctls)
         var refusal = context.pressure.refusal(pod) ?? admission.refusal(pod)
         if refusal == nil { refusal = await context.devices.admit(pod) }
-        if let refusal = refusal ?? context.resources.admit(pod) {
+        if refusal == nil { refusal = await takeRoom(pod) }
+        if let refusal {
             context.devices.release(uid)
             verdict = PodStatusBuilder.Verdict(refusal.reason, "Pod was rejected: " + refusal.message)
             verdict?.isRejection = true

@@ -96,7 +96,8 @@ extension PodStatusBuilder {
         if phase == "Failed", let verdict, verdict.isDisruption {
             list.append(
                 Condition(
-                    type: "DisruptionTarget", isTrue: true, reason: "TerminationByKubelet", message: verdict.message))
+                    type: "DisruptionTarget", isTrue: true, reason: "TerminationByKubelet",
+                    message: verdict.disruption ?? verdict.message))
         }
         let old = pod.status["conditions"].elements
         return list.map { condition in

@@ -19,6 +19,8 @@ package struct PodStatusBuilder {
         package var isRejection = false
         /// Of condition DisruptionTarget: the node ended a pod that was well.
         package var isDisruption = false
+        /// What the condition says; nil: the message.
+        package var disruption: String?
         /// Seconds that the containers get at most; nil: what the pod says.
         package var grace: Int64?
         package init(_ reason: String, _ message: String) { (self.reason, self.message) = (reason, message) }

@@ -111,6 +111,37 @@ package final class NodeResources: Sendable {
         }
     }
 
+    /// How much more the node would need to take the pod; CPU in thousandths.
+    func shortage(of pod: Pod) -> [String: Int64] {
+        let request = Self.numbers(pod)
+        return state.withLock { state in
+            var missing: [String: Int64] = [:]
+            for (resource, amount) in request {
+                let capacity = Self.number(state.allocatable[resource] ?? .zero, resource)
+                let used = state.given.values.reduce(0) { $0 + Self.number($1[resource] ?? .zero, resource) }
+                // Whoever names the node itself may ask for any amount.
+                let (sum, isTooMuch) = used.addingReportingOverflow(amount)
+                let wanted = isTooMuch ? Int64.max : sum
+                if wanted > capacity { missing[resource] = wanted - capacity }
+            }
+            return missing
+        }
+    }
+
+    /// Whether one of these pods has not given back what it had.
+    func hasAny(_ uids: [String]) -> Bool { state.withLock { state in uids.contains { state.given[$0] != nil } } }
+
+    /// What a pod asks for; CPU in thousandths.
+    static func numbers(_ pod: Pod) -> [String: Int64] {
+        var numbers: [String: Int64] = [:]
+        for (resource, amount) in request(pod) { numbers[resource] = number(amount, resource) }
+        return numbers
+    }
+
+    private static func number(_ amount: Quantity, _ resource: String) -> Int64 {
+        resource == "cpu" ? amount.milliValue : amount.value
+    }
+
     /// Gives the pod what it asks for now in place of what it had, or says why not.
     func resize(_ pod: Pod) -> PodWorker.Resize? {
         let request = Self.request(pod)

@@ -166,17 +166,17 @@ import Testing
     }
 
     @Test func aYearGoesByInAMoment() async throws {
-        let clock = ContinuousClock()
         let bench = try await bench()
         try await bench.create(
             .cronJobs, Self.cron("0 3 * * *", ["timeZone": "UTC", "successfulJobsHistoryLimit": 1]))
         let controller = CronJobController(
             client: bench.client, clock: bench.clock, recheck: .seconds(86400 * 400))
-        let start = clock.now
         let end = bench.clock.now().advanced(by: .seconds(365 * 86400))
         var made: Set<String> = []
         var times: [String] = []
+        var rounds = 0
         while let wait = try await controller.reconcile(ObjectKey(namespace: "default", name: "tick")) {
+            rounds += 1
             if let name = try await bench.get(.cronJobs, "tick").status["active"][0]["name"].string {
                 made.insert(name)
                 times.append(bench.clock.now().rfc3339)
@@ -187,6 +187,7 @@ import Testing
         }
         #expect(made.count == 365)
         #expect(times.allSatisfy { $0.hasSuffix("T03:00:00Z") })
-        #expect(clock.now - start < .seconds(20), "about a second in a release build")
+        // One look for each job, and one for each that has ended.
+        #expect(rounds <= 2 * 365 + 2)
     }
 }
