@@ -2,6 +2,7 @@ internal import Codecs
 package import Containers
 internal import GRPC
 internal import Linux
+internal import Logging
 import Synchronization
 
 extension RemoteRuntime {
@@ -62,7 +63,18 @@ extension RemoteRuntime {
         var list: [ContainerStatus] = []
         for item in answer?["containers"].elements ?? [] {
             let id = item["id"].string ?? ""
-            guard let details = try? await call("ContainerStatus", ["container_id": .string(id)]) else { continue }
+            var details: JSON?
+            // One that is left out would be taken for gone, and made once more.
+            while details == nil, !Task.isCancelled {
+                do throws(RuntimeError) {
+                    details = try await call("ContainerStatus", ["container_id": .string(id)])
+                } catch {
+                    if error.code == .notFound { break }
+                    settings.logger.warning("container runtime: container \(id): \(error.message)")
+                    try? await Task.sleep(for: .seconds(1))
+                }
+            }
+            guard let details else { continue }
             var status = CRIValues.containerStatus(details["status"])
             status.sandbox = item["pod_sandbox_id"].string ?? ""
             list.append(status)

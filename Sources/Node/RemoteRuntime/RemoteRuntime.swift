@@ -120,14 +120,15 @@ package final class RemoteRuntime: ContainerRuntime {
     /// Look at once, not within the second.
     func poke() { poker.yield() }
 
-    /// Again and again until somebody answers; a runtime that answers "no" has answered.
+    /// Again and again until it goes well: a runtime that is about to be ready fails in ways of its own. What it does not
+    /// know it will not learn.
     func whenThere<R: Sendable>(
         _ what: String, _ body: @Sendable () async throws(GRPCStatus) -> R
     ) async throws(RuntimeError) -> R {
         var said = ""
         while true {
             do throws(GRPCStatus) { return try await body() } catch {
-                guard error.code == .unavailable || error.code == .deadlineExceeded else {
+                guard error.code != .unimplemented, !Task.isCancelled else {
                     throw RuntimeError(.io, "\(settings.endpoint): \(what): \(error)")
                 }
                 if said != error.message { settings.logger.warning("container runtime: waiting: \(error.message)") }
