@@ -676,7 +676,7 @@ enum DescribeCommands {
             ("OS Image", "osImage"), ("Operating System", "operatingSystem"), ("Architecture", "architecture"),
             ("Container Runtime Version", "containerRuntimeVersion"), ("Kubelet Version", "kubeletVersion"),
             ("Kube-Proxy Version", "kubeProxyVersion"),
-        ] { out.line(1, "\(title):\t\(info[key].shown)") }
+        ] where key != "kubeProxyVersion" || !info[key].shown.isEmpty { out.line(1, "\(title):\t\(info[key].shown)") }
         if let range = spec["podCIDR"].string { out.field("PodCIDR", range) }
         if !spec["podCIDRs"].elements.isEmpty { out.field("PodCIDRs", spec["podCIDRs"].texts.joined(separator: ",")) }
         if let id = spec["providerID"].string { out.field("ProviderID", id) }

@@ -179,8 +179,14 @@ struct DescribeText {
             if source.isEmpty { source = event["reportingComponent"].shown }
             line(
                 0,
-                "  \(event["type"].shown)\t\(event["reason"].shown)\t\(age)\t\(source)\t\(event["message"].shown.trimmed)"
+                "  \(event["type"].shown)\t\(event["reason"].shown)\t\(age)\t\(source)\t\(Self.place(event))\(event["message"].shown.trimmed)"
             )
         }
+    }
+
+    /// The part of the object that an event is about: `spec.containers{web}: `.
+    private static func place(_ event: JSON) -> String {
+        let path = event["involvedObject"]["fieldPath"].shown
+        return path.isEmpty ? "" : path + ": "
     }
 }

@@ -28,6 +28,7 @@ package enum Kubectl {
         ReadCommands.all + ApplyCommands.all + CreateCommands.all + DeleteCommands.all + LogsCommands.all
         + ExecCommands.all + PortForwardCommands.all + ScaleCommands.all + ChangeCommands.all + DescribeCommands.all
         + RunCommands.all + NodeCommands.all + ConfigCommands.all + ExplainCommands.all
+        + CopyCommands.all
 
     static let global = FlagRow.table(
         """
@@ -153,7 +154,7 @@ package enum Kubectl {
     ]
 
     private static let absent = [
-        "debug", "kustomize", "plugin", "alpha", "proxy", "certificate", "cp", "completion", "events",
+        "debug", "kustomize", "plugin", "alpha", "proxy", "certificate", "completion", "events",
     ]
 
     private static func unknown(_ word: String) -> CommandError {

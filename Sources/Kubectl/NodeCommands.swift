@@ -123,9 +123,9 @@ enum NodeCommands {
             }
             guard refusals.isEmpty else {
                 Terminal.error(
-                    "error: unable to drain node \(GoText.quoted(node.name)) due to error: [\(refusals.joined(separator: ", "))], continuing command...\nThere are pending nodes to be drained:\n \(node.name)"
+                    "error: unable to drain node \(GoText.quoted(node.name)) due to error: \(refusals.count == 1 ? refusals[0] : "[\(refusals.joined(separator: ", "))]"), continuing command...\nThere are pending nodes to be drained:\n \(node.name)"
                 )
-                throw CommandError(refusals.joined(separator: "\n"))
+                throw CommandError(refusals.joined(separator: "\n"), plain: true)
             }
             var warnings: [String] = []
             if !alone.isEmpty {

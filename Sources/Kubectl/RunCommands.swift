@@ -183,7 +183,7 @@ enum RunCommands {
             if code != 0 {
                 failure = CommandError(
                     "pod \(namespace)/\(name) terminated (\(now["status"]["containerStatuses"][0]["state"]["terminated"]["reason"].shown))\n",
-                    code: Int32(clamping: code))
+                    code: Int32(clamping: code), plain: true)
             }
         }
         try delete()
