@@ -44,8 +44,9 @@ extension RemoteRuntime {
         let found = try? await call("ListPodSandbox", ["filter": filter])["items"].elements
         var isShared = found == nil
         for item in found ?? [] {
+            // One that is ready is not what is left of a failure, whoever made it.
             guard let id = item["id"].string, item["metadata"]["attempt"].int ?? 0 == Int64(config.attempt),
-                state.withLock({ $0.configs[id] == nil })
+                item["state"].int ?? 0 != 0, state.withLock({ $0.configs[id] == nil })
             else {
                 isShared = true
                 continue
