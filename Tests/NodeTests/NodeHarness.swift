@@ -16,6 +16,7 @@ final class TestNetwork: PodNetworking {
         var reason: String?
         var calls: [String] = []
         var failure: String?
+        var onLookup: (@Sendable (String) async -> Void)?
     }
     private let state = Mutex(State())
 
@@ -47,7 +48,13 @@ final class TestNetwork: PodNetworking {
             state.attached[sandbox] = nil
         }
     }
-    func addresses(sandbox: String) async -> [String] { state.withLock { $0.attached[sandbox] ?? [] } }
+    /// Runs before somebody learns the addresses of a sandbox.
+    func onLookup(_ body: @escaping @Sendable (String) async -> Void) { state.withLock { $0.onLookup = body } }
+    func addresses(sandbox: String) async -> [String] {
+        let body = state.withLock { $0.onLookup }
+        await body?(sandbox)
+        return state.withLock { $0.attached[sandbox] ?? [] }
+    }
 }
 
 /// Directories in place of mounts.

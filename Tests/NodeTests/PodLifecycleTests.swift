@@ -2,6 +2,7 @@ import Codecs
 import Containers
 import KubeAPI
 import Linux
+import Synchronization
 import Testing
 
 @testable import Node
@@ -309,6 +310,33 @@ import Testing
         #expect(later.isEmpty, "\(later.map(\.1.text))")
         node.runtime.exit("app", 1)
         try await node.until("still looked after") { node.containerStatus("web")["restartCount"].int == 2 }
+        await node.stop()
+    }
+
+    /// A runtime that tells of everything it has when it is first looked at, and a network that takes its time.
+    @Test func whatHappensDuringTheAdoptionWaitsForItsEnd() async throws {
+        let node = try NodeHarness()
+        node.start()
+        node.create("web")
+        try await node.until("ready") { node.isReady("web") }
+        let calls = node.runtime.calls
+        await node.stop()
+        final class Seen: Sendable { let sandboxes = Mutex<[String]>([]) }
+        let (runtime, seen) = (node.runtime, Seen())
+        node.network.onLookup { sandbox in
+            seen.sandboxes.withLock { $0.append(sandbox) }
+            for container in await runtime.containers() {
+                runtime.send(ContainerEvent(.started, container: container.id, sandbox: sandbox))
+            }
+            for _ in 0..<20 { try? await Task.sleep(for: .milliseconds(5)) }
+        }
+        node.start()
+        try await node.until("adopted") {
+            await node.agent?.pods.worker(namespace: "default", name: "web")?.stage == .running
+        }
+        await node.settle()
+        #expect(seen.sandboxes.withLock { !$0.isEmpty })
+        #expect(node.runtime.calls == calls)
         await node.stop()
     }
 

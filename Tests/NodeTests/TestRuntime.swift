@@ -33,7 +33,7 @@ final class TestRuntime: ContainerRuntime {
 
     // MARK: For tests
 
-    private func send(_ event: ContainerEvent) {
+    func send(_ event: ContainerEvent) {
         for input in inputs.withLock({ $0 }) { input.yield(event) }
     }
 

@@ -221,7 +221,6 @@ def test_a_container_that_ends_starts_again(remote):
     node.kubectl("delete", "pod", "crash", timeout=60)
 
 
-@pytest.mark.xfail(strict=False, reason="after a restart of k3s a pod's containers are sometimes not found again")
 def test_restarts_on_both_sides(remote):
     node, containerd = remote
     ready(node, "web")

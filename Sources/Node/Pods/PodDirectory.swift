@@ -206,11 +206,13 @@ final class PodDirectory: Sendable {
             await worker.update(encoded)
             return
         }
-        let worker = PodWorker(context: context, uid: uid, key: object.key, desired: encoded, isStatic: isStatic)
-        let inherited = state.withLock { state -> Inherited? in
+        let inherited = state.withLock { $0.inherited?.removeValue(forKey: uid) }
+        let worker = PodWorker(
+            context: context, uid: uid, key: object.key, desired: encoded, isStatic: isStatic,
+            awaitsAdoption: inherited != nil)
+        state.withLock { state in
             state.workers[uid] = worker
             state.names[worker.key] = uid
-            return state.inherited?.removeValue(forKey: uid)
         }
         if let inherited { await adopt(inherited, worker, Pod(object)) }
         await worker.update(encoded)
@@ -262,7 +264,8 @@ final class PodDirectory: Sendable {
             let names = Set(inherited.containers.map { $0.labels[RuntimeLabels.containerName] ?? $0.name }).sorted()
             object.spec["containers"] = .array(names.map { ["name": .string($0)] })
             let encoded = EncodedObject(bytes: object.json.encode(), resourceVersion: 0)
-            let worker = PodWorker(context: context, uid: uid, key: object.key, desired: encoded)
+            let worker = PodWorker(
+                context: context, uid: uid, key: object.key, desired: encoded, awaitsAdoption: true)
             state.withLock { $0.workers[uid] = worker }
             await adopt(inherited, worker, Pod(object))
             await worker.removed()

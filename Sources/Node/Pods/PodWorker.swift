@@ -71,8 +71,15 @@ actor PodWorker {
     var lastStatusHash: UInt64?
     var conditionsSeen: JSON = .null
 
-    init(context: NodeContext, uid: String, key: ObjectKey, desired: EncodedObject, isStatic: Bool = false) {
+    /// It has yet to learn what runs of the pod: until `adopt` it does nothing, or it would make everything once more.
+    private var awaitsAdoption: Bool
+
+    init(
+        context: NodeContext, uid: String, key: ObjectKey, desired: EncodedObject, isStatic: Bool = false,
+        awaitsAdoption: Bool = false
+    ) {
         (self.context, self.uid, self.key, self.desired, self.isStatic) = (context, uid, key, desired, isStatic)
+        self.awaitsAdoption = awaitsAdoption
     }
 
     // MARK: What wakes it
@@ -83,6 +90,8 @@ actor PodWorker {
         state.containers = containers.sorted { ($0.createdAt, $0.attempt) < ($1.createdAt, $1.attempt) }
         if sandbox != nil { stage = .running }
         isAdopted = sandbox != nil
+        awaitsAdoption = false
+        if dirty { wake() }
     }
 
     func update(_ object: EncodedObject) {
@@ -137,7 +146,7 @@ actor PodWorker {
 
     func wake() {
         dirty = true
-        guard loop == nil, !stopped else { return }
+        guard loop == nil, !stopped, !awaitsAdoption else { return }
         loop = Task { await self.drain() }
     }
 
