@@ -14,7 +14,8 @@ RELEASE := -c release --static-swift-stdlib -Xswiftc -static-executable -Xswiftc
 build: deps bin/k3s-commit $(ORDER) bin/unretained-ld
 	$(SWIFT) build $(RELEASE) --product k3s
 	@mkdir -p bin
-	@objcopy -S -R .comment .build/release/k3s bin/k3s.new && mv bin/k3s.new bin/k3s
+	@# Unwind tables are for exceptions and backtraces in the process; there are neither. (gold keeps them, lld does not.)
+	@objcopy -S -R .comment -R .eh_frame -R .eh_frame_hdr .build/release/k3s bin/k3s.new && mv bin/k3s.new bin/k3s
 	@ls -l bin/k3s
 
 $(ORDER): hack/text-order/functions.txt.gz

@@ -7,7 +7,8 @@
 // conformances) keeps the mark: those names have no dot.
 //
 // Unwind tables (.eh_frame) are left out: they are for exceptions and backtraces in the process, and there are neither. The C
-// runtime's own objects (crt1.o, crtbegin.o) keep theirs, which hold the ends of the table.
+// runtime's own objects (crt1.o, crtbegin.o) keep theirs, which hold the ends of the table. ld.lld, which links for ARM, leaves out
+// what is marked so; ld.gold does not, and the Makefile removes the tables after the link.
 //
 // Source: ELF gABI 4.1, "Sections"; ar(5); LLVM's LangRef, llvm.used.
 #define _GNU_SOURCE
