@@ -12,11 +12,19 @@ import Transport
         case local, remote
     }
 
+    /// On a starved machine a client may need longer for a request than a server should wait.
+    private static var patient: HTTPServerConfiguration {
+        var configuration = HTTPServerConfiguration()
+        configuration.limits.headerTimeout = 600
+        return configuration
+    }
+
     /// Runs the body with a client of that kind to a fresh API server.
     static func with(_ kind: Kind, _ body: (any KubeClient, Cluster) async throws -> Void) async throws {
         let cluster = try await Cluster()
         guard kind == .remote else { return try await body(cluster.client, cluster) }
-        let server = HTTPServer(group: MultiThreadedEventLoopGroup.singleton, handler: cluster.server.handler)
+        let server = HTTPServer(
+            group: MultiThreadedEventLoopGroup.singleton, configuration: Self.patient, handler: cluster.server.handler)
         let port = try await server.start(host: "127.0.0.1", port: 0)
         let client = RemoteClient(
             http: HTTPClient(group: MultiThreadedEventLoopGroup.singleton),
@@ -243,7 +251,8 @@ import Transport
     @Test func aServerThatIsNotThereIsUnavailable() async throws {
         let client = RemoteClient(
             http: HTTPClient(group: MultiThreadedEventLoopGroup.singleton),
-            server: HTTPURL(isTLS: false, host: "127.0.0.1", port: 1, target: "/"), tls: nil, userAgent: "k3s/test")
+            server: HTTPURL(isTLS: false, host: "127.0.0.1", port: 1, target: "/"), tls: nil, userAgent: "k3s/test",
+            patience: 300)
         let error = await #expect(throws: APIError.self) { try await client.list(.pods) }
         #expect(error?.code == 503)
         #expect(
@@ -253,11 +262,13 @@ import Transport
 
     @Test func aWatchEndsWhenTheConnectionIsLost() async throws {
         let cluster = try await Cluster()
-        let server = HTTPServer(group: MultiThreadedEventLoopGroup.singleton, handler: cluster.server.handler)
+        let server = HTTPServer(
+            group: MultiThreadedEventLoopGroup.singleton, configuration: Self.patient, handler: cluster.server.handler)
         let port = try await server.start(host: "127.0.0.1", port: 0)
         let client = RemoteClient(
             http: HTTPClient(group: MultiThreadedEventLoopGroup.singleton),
-            server: HTTPURL(isTLS: false, host: "127.0.0.1", port: port, target: "/"), tls: nil, userAgent: "k3s/test")
+            server: HTTPURL(isTLS: false, host: "127.0.0.1", port: port, target: "/"), tls: nil, userAgent: "k3s/test",
+            patience: 300)
         let watch = try await client.watch(.configMaps, namespace: nil, options: ListOptions())
         await server.stop(within: 0.1)
         #expect(try await watch.next() == nil)
