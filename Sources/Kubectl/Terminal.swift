@@ -11,7 +11,7 @@ enum Terminal {
             let n = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if n < 0 {
                 // Whoever reads has gone: there is nobody left to work for.
-                if errno == EPIPE, descriptor == STDOUT_FILENO { exit(1) }
+                if errno == EPIPE, descriptor == STDOUT_FILENO { _exit(1) }
                 guard errno == EINTR || errno == EAGAIN else { return }
                 continue
             }
