@@ -190,10 +190,7 @@ struct ApplyCommand {
                 if options.bool("force"), error.isConflict || error.isInvalid {
                     _ = try session.api.call(
                         "DELETE", document.path,
-                        body: [
-                            "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
-                            "gracePeriodSeconds": 0,
-                        ])
+                        body: DeleteCommand.deleteOptions(propagation: "Background", grace: 0))
                     try DeleteCommand.waitUntilGone(
                         session, document, uid: current["metadata"]["uid"].string ?? "", until: nil)
                     let object = try session.api.call(
@@ -246,7 +243,7 @@ struct ApplyCommand {
                         let query = try session.dryRun() == .server ? [("dryRun", "All")] : []
                         _ = try session.api.call(
                             "DELETE", resource.path(place, name), query: query,
-                            body: ["kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"])
+                            body: DeleteCommand.deleteOptions(propagation: "Background"))
                     }
                     try session.report(item, resource, "pruned")
                 }

@@ -228,11 +228,8 @@ enum ChangeCommands {
                 if try session.dryRun() == .client { return try session.report(object, document.resource, "replaced") }
                 do {
                     if options.bool("force") {
-                        var body: JSON = [
-                            "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
-                        ]
-                        let grace = try options.int("grace-period")
-                        body["gracePeriodSeconds"] = .int(max(0, grace))
+                        let grace = max(0, try options.int("grace-period"))
+                        let body = DeleteCommand.deleteOptions(propagation: "Background", grace: grace)
                         do {
                             let gone = try session.api.call("DELETE", document.path, body: body)
                             Terminal.line(

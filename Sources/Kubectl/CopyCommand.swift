@@ -134,65 +134,44 @@ private final class TarWriter: @unchecked Sendable {
             return [UInt8](repeating: 0, count: 1024)
         }
         let status = try Files.status(path, followLinks: false)
-        let mode = status.st_mode & 0o7777
-        let time = Int64(status.st_mtim.tv_sec)
+        var entry = TarEntry()
+        entry.path = Array(name.utf8)
+        entry.mode = status.st_mode & 0o7777
+        entry.modified = max(0, Int64(status.st_mtim.tv_sec))
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
-            for entry in try LocalFiles.names(in: path).sorted().reversed() {
-                waiting.append((Path.join(path, entry), name + "/" + entry))
+            for child in try LocalFiles.names(in: path).sorted().reversed() {
+                waiting.append((Path.join(path, child), name + "/" + child))
             }
-            return TarHeader.bytes(name + "/", type: "5", mode: mode, size: 0, time: time, link: "")
+            entry.kind = .directory
+            entry.path.append(UInt8(ascii: "/"))
         case S_IFLNK:
-            return TarHeader.bytes(name, type: "2", mode: mode, size: 0, time: time, link: try Files.readLink(path))
+            entry.kind = .symlink
+            entry.link = Array(try Files.readLink(path).utf8)
         case S_IFREG:
             let fd = open(path, O_RDONLY | O_CLOEXEC)
             guard fd >= 0 else { throw SysError(errno, "open", path: path) }
             file = FileDescriptorBox(fd)
             left = Int64(status.st_size)
-            padding = Int((512 - left % 512) % 512)
-            return TarHeader.bytes(name, type: "0", mode: mode, size: left, time: time, link: "")
+            padding = TarHeader.padding(left)
+            entry.size = left
         default: return []
         }
+        return Self.header(entry)
     }
-}
 
-private enum TarHeader {
-    static func bytes(_ name: String, type: Character, mode: UInt32, size: Int64, time: Int64, link: String) -> [UInt8]
-    {
+    /// With GNU's records of long names before it: busybox's tar does not read pax headers.
+    private static func header(_ entry: TarEntry) -> [UInt8] {
         var out: [UInt8] = []
-        for (text, kind) in [(name, Character("L")), (link, Character("K"))] where text.utf8.count > 100 {
-            out += block("././@LongLink", kind, 0o644, Int64(text.utf8.count + 1), 0, "")
-            out += text.utf8
-            out += [UInt8](repeating: 0, count: 512 - text.utf8.count % 512)
+        for (name, type) in [(entry.path, UInt8(ascii: "L")), (entry.link, UInt8(ascii: "K"))] where name.count > 100 {
+            var long = TarEntry()
+            long.path = Array("././@LongLink".utf8)
+            long.mode = 0o644
+            long.size = Int64(name.count + 1)
+            out += TarHeader.block(long, type: type)
+            out += name + [UInt8](repeating: 0, count: 1 + TarHeader.padding(long.size))
         }
-        return out + block(name, type, mode, size, time, link)
-    }
-
-    private static func block(
-        _ name: String, _ type: Character, _ mode: UInt32, _ size: Int64, _ time: Int64, _ link: String
-    ) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, _ at: Int, _ room: Int) {
-            for (i, byte) in text.utf8.prefix(room).enumerated() { bytes[at + i] = byte }
-        }
-        func octal(_ value: Int64, _ at: Int, _ digits: Int) {
-            let text = String(value, radix: 8)
-            put(String(repeating: "0", count: max(0, digits - text.utf8.count)) + text, at, digits)
-        }
-        put(name, 0, 100)
-        octal(Int64(mode), 100, 7)
-        octal(0, 108, 7)
-        octal(0, 116, 7)
-        octal(size, 124, 11)
-        octal(max(0, time), 136, 11)
-        put("        ", 148, 8)
-        put(String(type), 156, 1)
-        put(link, 157, 100)
-        put("ustar", 257, 5)
-        put("00", 263, 2)
-        octal(bytes.reduce(0) { $0 + Int64($1) }, 148, 6)
-        bytes[154] = 0
-        return bytes
+        return out + TarHeader.block(entry, type: TarHeader.type(of: entry.kind))
     }
 }
 
@@ -204,7 +183,7 @@ private struct TarReader {
     private var fd: Int32 = -1
     private var left: Int64 = 0
     private var padding = 0
-    private var longName: String?
+    private var longName: [UInt8]?
     private var special: UInt8 = 0
     private var text: [UInt8] = []
 
@@ -227,7 +206,7 @@ private struct TarReader {
                 }
                 at += count
                 left -= Int64(count)
-                if left == 0 { close() }
+                if left == 0 { try close() }
             } else if padding > 0 {
                 let count = min(padding, rest.count - at)
                 at += count
@@ -241,37 +220,32 @@ private struct TarReader {
         rest.removeFirst(at)
     }
 
-    private mutating func close() {
+    private mutating func close() throws {
         if fd >= 0 { Glibc.close(fd) }
         fd = -1
-        if special == UInt8(ascii: "L") { longName = String(decoding: text.prefix { $0 != 0 }, as: UTF8.self) }
+        if special == UInt8(ascii: "L") { longName = TarHeader.string(text[...]) }
         if special == UInt8(ascii: "x") {
-            for line in String(decoding: text, as: UTF8.self).split(separator: "\n") {
-                if let range = line.firstRange(of: " path=") { longName = String(line[range.upperBound...]) }
-            }
+            do throws(TarError) {
+                for record in try TarHeader.records(text) where record.key == "path" { longName = Array(record.value) }
+            } catch { throw CommandError("the container's tar: \(error.reason)") }
         }
         special = 0
         text = []
     }
 
     private mutating func header(_ block: [UInt8]) throws {
-        guard block.contains(where: { $0 != 0 }) else { return }
-        func string(_ at: Int, _ count: Int) -> String {
-            String(decoding: block[at..<at + count].prefix { $0 != 0 }, as: UTF8.self)
-        }
-        guard let size = Int64(string(124, 12).trimmed, radix: 8), size >= 0 else {
-            throw CommandError("the container's tar sent something that is no tar stream")
-        }
-        left = size
-        padding = Int((512 - size % 512) % 512)
-        let type = block[156]
-        if type == UInt8(ascii: "L") || type == UInt8(ascii: "x") {
-            special = type
-            return
-        }
-        let split = string(345, 155)
-        let isUstar = string(257, 5) == "ustar" && block[262] == 0
-        let name = longName ?? (isUstar && !split.isEmpty ? split + "/" + string(0, 100) : string(0, 100))
+        let entry: TarEntry
+        do throws(TarError) {
+            guard let header = try TarHeader(block) else { return }
+            left = header.size
+            padding = TarHeader.padding(header.size)
+            if [UInt8(ascii: "L"), UInt8(ascii: "x"), UInt8(ascii: "g"), UInt8(ascii: "K")].contains(header.type) {
+                special = header.type
+                return
+            }
+            entry = try header.entry()
+        } catch { throw CommandError("the container's tar sent something that is no tar stream: \(error.reason)") }
+        let name = String(decoding: longName ?? entry.path, as: UTF8.self)
         longName = nil
         let clean = Path.normalized(String(name.drop { $0 == "/" }))
         guard clean == prefix || clean.hasPrefix(prefix + "/") || prefix == "." else {
@@ -282,21 +256,21 @@ private struct TarReader {
             return Terminal.error("warning: file \(GoText.quoted(name)) is outside target destination, skipping")
         }
         let path = below.isEmpty ? target : Path.join(target, below)
-        let mode = UInt32(string(100, 8).trimmed, radix: 8) ?? 0o644
-        switch type {
-        case UInt8(ascii: "5"): mkdir(path, mode & 0o777 | 0o700)
-        case UInt8(ascii: "0"), 0:
-            fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode & 0o777)
+        switch entry.kind {
+        case .directory: mkdir(path, entry.mode & 0o777 | 0o700)
+        case .file:
+            fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, entry.mode & 0o777)
             guard fd >= 0 else { throw CommandError("open \(path): \(SysError.text(errno))") }
-            if size == 0 { close() }
-        case UInt8(ascii: "1"), UInt8(ascii: "2"):
-            Terminal.error("warning: skipping symlink: \(GoText.quoted(path)) -> \(GoText.quoted(string(157, 100)))")
+            if left == 0 { try close() }
+        case .hardLink, .symlink:
+            let link = String(decoding: entry.link, as: UTF8.self)
+            Terminal.error("warning: skipping symlink: \(GoText.quoted(path)) -> \(GoText.quoted(link))")
         default: break
         }
     }
 
     mutating func finish() throws {
         if left > 0 { throw CommandError("unexpected EOF") }
-        close()
+        try close()
     }
 }

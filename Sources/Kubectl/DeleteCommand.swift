@@ -30,6 +30,14 @@ struct DeleteCommand {
 
     init(_ session: Session) { self.session = session }
 
+    /// A negative `grace` leaves it to the server.
+    static func deleteOptions(propagation: String? = nil, grace: Int64 = -1) -> JSON {
+        var options: JSON = ["kind": "DeleteOptions", "apiVersion": "v1"]
+        if let propagation { options["propagationPolicy"] = .string(propagation) }
+        if grace >= 0 { options["gracePeriodSeconds"] = .int(grace) }
+        return options
+    }
+
     func run() throws {
         if let raw = options.given("raw") {
             Terminal.write(try session.api.raw("DELETE", raw), to: STDOUT_FILENO)
@@ -100,8 +108,7 @@ struct DeleteCommand {
             )
         }
         if options.bool("interactive") { guard try confirmed(doomed) else { return } }
-        var body: JSON = ["kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": .string(propagation)]
-        if grace >= 0 { body["gracePeriodSeconds"] = .int(grace) }
+        let body = Self.deleteOptions(propagation: propagation, grace: grace)
         var gone: [(found: Session.Found, uid: String)] = []
         let ignores = options.bool("ignore-not-found") || (session.isSelecting && !isFromFiles)
         for found in doomed {

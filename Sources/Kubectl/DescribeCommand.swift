@@ -222,7 +222,7 @@ enum DescribeCommands {
         if let start = status["startTime"].string.flatMap({ Timestamp($0) }),
             let end = status["completionTime"].string.flatMap({ Timestamp($0) })
         {
-            out.field("Duration", GoSpan.human(end.seconds - start.seconds))
+            out.field("Duration", HumanDuration.text(seconds: end.seconds - start.seconds))
         }
         if let seconds = spec["activeDeadlineSeconds"].int { out.field("Active Deadline Seconds", "\(seconds)s") }
         let active = status["active"].int ?? 0
@@ -546,7 +546,7 @@ enum DescribeCommands {
             "Status",
             object["metadata"]["deletionTimestamp"].isNull
                 ? object["status"]["phase"].shown
-                : "Terminating (lasts \(GoSpan.age(object["metadata"]["deletionTimestamp"])))")
+                : "Terminating (lasts \(Age.text(object["metadata"]["deletionTimestamp"])))")
         out.field("Volume", spec["volumeName"].shown)
         out.marks(object)
         out.field("Finalizers", "[\(object["metadata"]["finalizers"].texts.joined(separator: " "))]")
@@ -713,7 +713,7 @@ enum DescribeCommands {
             out.line(
                 1,
                 "\(pod["metadata"]["namespace"].shown)\t\(pod["metadata"]["name"].shown)\t\t"
-                    + cells.joined(separator: "\t") + "\t\(GoSpan.age(pod["metadata"]["creationTimestamp"]))")
+                    + cells.joined(separator: "\t") + "\t\(Age.text(pod["metadata"]["creationTimestamp"]))")
         }
         out.line(
             0,

@@ -14,7 +14,7 @@ extension DescribeText {
         if !status["startTime"].isNull { field("Start Time", Self.time(status["startTime"])) }
         marks(pod)
         if !metadata["deletionTimestamp"].isNull {
-            field("Status", "Terminating (lasts \(GoSpan.age(metadata["deletionTimestamp"])))")
+            field("Status", "Terminating (lasts \(Age.text(metadata["deletionTimestamp"])))")
             field("Termination Grace Period", "\(metadata["deletionGracePeriodSeconds"].shown)s")
         } else {
             field("Status", status["phase"].shown)

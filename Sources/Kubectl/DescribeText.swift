@@ -138,10 +138,10 @@ struct DescribeText {
                     if child.object != nil {
                         content(child, level: level + 1, path: place)
                     } else {
-                        line(level + 1, ObjectPrinter.goText(child))
+                        line(level + 1, child.goText)
                     }
                 }
-            default: field(Self.label(key), ObjectPrinter.goText(member), level: level)
+            default: field(Self.label(key), member.goText, level: level)
             }
         }
     }
@@ -174,7 +174,7 @@ struct DescribeText {
         for event in events {
             let first = event["firstTimestamp"].isNull ? event["eventTime"] : event["firstTimestamp"]
             let count = event["series"]["count"].int ?? event["count"].int ?? 1
-            let age = count > 1 ? "\(GoSpan.age(last(event))) (x\(count) over \(GoSpan.age(first)))" : GoSpan.age(first)
+            let age = count > 1 ? "\(Age.text(last(event))) (x\(count) over \(Age.text(first)))" : Age.text(first)
             var source = event["source"]["component"].shown
             if source.isEmpty { source = event["reportingComponent"].shown }
             line(

@@ -331,7 +331,7 @@ struct TableLines {
     }
 
     private static func text(_ cell: JSON) -> String {
-        guard case .string(let text) = cell else { return cell.isNull ? "<nil>" : ObjectPrinter.goText(cell) }
+        guard case .string(let text) = cell else { return cell.isNull ? "<nil>" : cell.goText }
         if let end = text.firstIndex(where: { $0.isNewline }) { return text[..<end] + "..." }
         return text
     }

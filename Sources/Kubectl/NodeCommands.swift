@@ -146,8 +146,7 @@ enum NodeCommands {
         var waiting: [Session.Found] = []
         for pod in pods {
             let found = Session.Found(resource: resource, object: pod)
-            var body: JSON = ["kind": "DeleteOptions", "apiVersion": "v1"]
-            if grace >= 0 { body["gracePeriodSeconds"] = .int(grace) }
+            let body = DeleteCommand.deleteOptions(grace: grace)
             let deletes = session.options.bool("disable-eviction")
             Terminal.line("\(deletes ? "deleting" : "evicting") pod \(found.namespace)/\(found.name)")
             while true {

@@ -126,7 +126,7 @@ final class ObjectPrinter {
                 rows.append(
                     try columns.map { column in
                         let found = try column.path.values(item).filter { !$0.isNull }
-                        return found.isEmpty ? "<none>" : found.map(Self.goText).joined(separator: ",")
+                        return found.isEmpty ? "<none>" : found.map(\.goText).joined(separator: ",")
                     })
             }
         }
@@ -137,20 +137,6 @@ final class ObjectPrinter {
     func finish() {
         if !rows.isEmpty { Terminal.out(TabText.table(rows)) }
         rows = []
-    }
-
-    /// As Go's %v.
-    static func goText(_ value: JSON) -> String {
-        switch value {
-        case .null: "<nil>"
-        case .string(let text): text
-        case .array(let list): "[" + list.map(goText).joined(separator: " ") + "]"
-        case .object(let object):
-            "map["
-                + object.members.sorted { $0.key < $1.key }.map { "\($0.key):\(goText($0.value))" }.joined(
-                    separator: " ") + "]"
-        default: value.text
-        }
     }
 
     /// Indented by four spaces.

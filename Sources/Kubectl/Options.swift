@@ -190,11 +190,11 @@ struct Options: Sendable {
     func seconds(_ name: String) throws -> Double {
         let text = string(name)
         if let number = Double(text) { return number }
-        guard let seconds = GoSpan.seconds(text) else {
+        guard let nanoseconds = GoDuration.parse(text) else {
             throw CommandError(
                 "invalid argument \(GoText.quoted(text)) for \"--\(name)\" flag: time: invalid duration \(GoText.quoted(text))"
             )
         }
-        return seconds
+        return Double(nanoseconds) / 1e9
     }
 }

@@ -6,30 +6,23 @@ import Linux
 final class Session {
     let command: String
     let options: Options
-    private var known: (settings: ClientSettings, connection: Connection)?
-    private var offered: Catalog?
+    private var known = Once<(settings: ClientSettings, connection: Connection)>()
+    private var offered = Once<Catalog>()
+    private var madePrinter = Once<ObjectPrinter>()
 
     init(command: String, options: Options) { (self.command, self.options) = (command, options) }
 
     private func reach() throws -> (settings: ClientSettings, connection: Connection) {
-        if let known { return known }
-        let settings = try ClientSettings(options)
-        let both = (settings, try Connection(settings))
-        known = both
-        return both
+        try known.value {
+            let settings = try ClientSettings(options)
+            return (settings, try Connection(settings))
+        }
     }
 
     var api: Connection { get throws { try reach().connection } }
     var settings: ClientSettings { get throws { try reach().settings } }
     var namespace: String { get throws { try reach().settings.namespace } }
-    var catalog: Catalog {
-        get throws {
-            if let offered { return offered }
-            let catalog = try Catalog(api)
-            offered = catalog
-            return catalog
-        }
-    }
+    var catalog: Catalog { get throws { try offered.value { try Catalog(api) } } }
 
     var arguments: [String] { options.arguments }
 
@@ -90,14 +83,18 @@ final class Session {
         try printer.print(object)
     }
 
-    private var madePrinter: ObjectPrinter?
-    var printer: ObjectPrinter {
-        get throws {
-            if let madePrinter { return madePrinter }
-            let printer = try ObjectPrinter(options)
-            madePrinter = printer
-            return printer
-        }
+    var printer: ObjectPrinter { get throws { try madePrinter.value { try ObjectPrinter(options) } } }
+}
+
+/// What is made when it is first asked for.
+private struct Once<Value> {
+    private var made: Value?
+
+    mutating func value(_ make: () throws -> Value) throws -> Value {
+        if let made { return made }
+        let value = try make()
+        made = value
+        return value
     }
 }
 

@@ -254,6 +254,35 @@ import Testing
         #expect(try mount(node, "/data").hostPath == path)
         await node.stop()
     }
+
+    @Test(.enabled(if: getuid() == 0, "files are given to another group"))
+    func aLocalVolumeIsThePodsGroupsUnlessItIsShared() async throws {
+        let node = try NodeHarness()
+        let path = node.directory + "/disk"
+        try Directories.make(path, mode: 0o755)
+        try Files.write(path + "/file", Array("x".utf8), mode: 0o600)
+        var claim = KubeObject(GroupVersionKind("", "v1", "PersistentVolumeClaim"), name: "data", namespace: "default")
+        (claim.spec, claim.status) = (["volumeName": "pv-1"], ["phase": "Bound"])
+        node.client.put(.persistentVolumeClaims, claim)
+        var volume = KubeObject(GroupVersionKind("", "v1", "PersistentVolume"), name: "pv-1")
+        volume.spec = ["local": ["path": .string(path)]]
+        node.client.put(.persistentVolumes, volume)
+        node.start()
+        for (name, group) in [("first", 4242), ("second", 4343)] as [(String, Int64)] {
+            node.create(
+                name,
+                [
+                    "securityContext": ["fsGroup": .int(group)],
+                    "volumes": [["name": "data", "persistentVolumeClaim": ["claimName": "data"]]],
+                ],
+                containers: Self.app([["name": "data", "mountPath": "/data"]]))
+            try await node.until("ready") { node.isReady(name) }
+            let file = try Files.status(path + "/file")
+            #expect(file.st_gid == 4242 && file.st_mode & 0o777 == 0o660)
+            #expect(try Files.status(path).st_mode & 0o7777 == 0o2775)
+        }
+        await node.stop()
+    }
 }
 
 @Suite("AtomicWriter") struct AtomicWriterTests {

@@ -60,7 +60,7 @@ source_of_swift() {
     tar xf "$build/swiftlang_$version"-*.debian.tar.xz -C "$build/src.new"
     (
         cd "$build/src.new"
-        for name in cmake_x86_64_arch unused_args clang_19 aarch64_PAGE_SIZE no_math_h implicit_conversion_error; do
+        for name in cmake_x86_64_arch unused_args clang_19 aarch64_PAGE_SIZE implicit_conversion_error; do
             [ ! -f "debian/patches/$name.patch" ] || patch -p1 -s <"debian/patches/$name.patch"
         done
         for file in "$here"/patches/*.patch; do patch -p1 -s <"$file"; done

@@ -210,13 +210,7 @@ extension Runtime {
     }
 
     package func networkStats(sandbox id: String) async throws(RuntimeError) -> [InterfaceStats] {
-        let path = try await networkNamespacePath(sandbox: id)
-        do throws(SysError) {
-            let text = try await Namespaces.inside(.net, path: path) { () throws(SysError) in
-                try Files.readString("/proc/thread-self/net/dev")
-            }
-            return InterfaceStats.parse(text).filter { $0.name != "lo" }
-        } catch { throw RuntimeError(.io, "network statistics of sandbox \(id): \(error)") }
+        try await InterfaceStats.inside(networkNamespacePath(sandbox: id), sandbox: id)
     }
 
     package func networkNamespacePath(sandbox id: String) async throws(RuntimeError) -> String {
@@ -230,6 +224,18 @@ extension Runtime {
 
     package func dial(sandbox id: String, port: UInt16) async throws(RuntimeError) -> Int32 {
         try await Loopback.dial(port: port, namespace: networkNamespacePath(sandbox: id), sandbox: id)
+    }
+}
+
+extension InterfaceStats {
+    /// Of a sandbox's network namespace, without the loopback.
+    package static func inside(_ namespace: String, sandbox: String) async throws(RuntimeError) -> [InterfaceStats] {
+        do throws(SysError) {
+            let text = try await Namespaces.inside(.net, path: namespace) { () throws(SysError) in
+                try Files.readString("/proc/thread-self/net/dev")
+            }
+            return parse(text).filter { $0.name != "lo" }
+        } catch { throw RuntimeError(.io, "network statistics of sandbox \(sandbox): \(error)") }
     }
 }
 

@@ -404,7 +404,7 @@ enum ResourceRequirementsValidation {
                 guard let text = value.string, let quantity = Quantity(text) else { continue }
                 if quantity < .zero {
                     check.add(.invalid(place, value, "must be greater than or equal to 0"))
-                } else if isExtended(name), quantity.nanos % 1_000_000_000 != 0 {
+                } else if ResourceName.isExtended(name), quantity.nanos % 1_000_000_000 != 0 {
                     check.add(.invalid(place, value, "must be an integer"))
                 }
             }
@@ -430,12 +430,10 @@ enum ResourceRequirementsValidation {
         }
     }
 
-    private static func isExtended(_ name: String) -> Bool {
-        name.contains("/") && !name.contains("kubernetes.io/")
-    }
-
     /// What a node has no more of than it promises: requests and limits are one.
-    private static func isCommitted(_ name: String) -> Bool { isExtended(name) || name.hasPrefix("hugepages-") }
+    private static func isCommitted(_ name: String) -> Bool {
+        ResourceName.isExtended(name) || name.hasPrefix("hugepages-")
+    }
 
     static func isStandard(_ name: String) -> Bool {
         ["cpu", "memory", "ephemeral-storage"].contains(name) || name.hasPrefix("hugepages-")

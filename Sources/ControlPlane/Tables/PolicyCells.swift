@@ -81,7 +81,7 @@ enum PolicyCells {
         return [
             .string(object.name), .string(object.age(now)), TableText.orNone(spec["signerName"].string),
             .string(spec["username"].string ?? ""),
-            .string(spec["expirationSeconds"].int.map { TableText.duration(seconds: $0) } ?? "<none>"), .string(text),
+            .string(spec["expirationSeconds"].int.map { HumanDuration.text(seconds: $0) } ?? "<none>"), .string(text),
         ]
     }
 

@@ -108,19 +108,3 @@ extension APIError {
         return error
     }
 }
-
-extension JSON {
-    /// As Go's %v prints it: map[a:1 b:[x y]].
-    var goText: String {
-        switch self {
-        case .null: "<nil>"
-        case .string(let s): s
-        case .array(let list): "[" + list.map(\.goText).joined(separator: " ") + "]"
-        case .object(let object):
-            "map["
-                + object.members.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.goText)" }.joined(
-                    separator: " ") + "]"
-        default: text
-        }
-    }
-}

@@ -1,4 +1,5 @@
 internal import Codecs
+internal import KubeAPI
 internal import Linux
 internal import Transport
 
@@ -51,7 +52,7 @@ struct CSIRecord: Sendable, Equatable {
     /// Names its staging folder.
     var digest: String { SHA256.hexDigest(Array(handle.utf8)) }
 
-    var uniqueName: String { "kubernetes.io/csi/\(driver)^\(handle)" }
+    var uniqueName: String { CSINames.volume(driver: driver, handle: handle) }
 
     /// Of one pod.
     static func all(pod directory: String) -> [CSIRecord] {

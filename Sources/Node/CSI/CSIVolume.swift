@@ -32,11 +32,10 @@ struct CSIVolume: Sendable {
         readOnly = spec["readOnly"].bool ?? false
     }
 
-    /// "kubernetes.io/csi/<driver>^<handle>", as it stands in a node's status.
-    var uniqueName: String { "kubernetes.io/csi/\(driver)^\(handle)" }
+    var uniqueName: String { CSINames.volume(driver: driver, handle: handle) }
 
     func attachmentName(node: String) -> String {
-        "csi-" + SHA256.hexDigest(Array((handle + driver + node).utf8))
+        CSINames.attachment(handle: handle, driver: driver, node: node, digest: SHA256.hexDigest)
     }
 
     var isBlock: Bool { persistent?.spec["volumeMode"].string == "Block" }

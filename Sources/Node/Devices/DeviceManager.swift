@@ -142,7 +142,7 @@ final class DeviceManager: Sendable {
             throw PluginError(
                 "requested API version \"\(version)\" is not supported by kubelet. Supported version is [\"v1beta1\"]")
         }
-        guard Self.isExtendedResource(plugin.name) else {
+        guard ResourceName.isExtended(plugin.name) else {
             throw PluginError("the ResourceName \"\(plugin.name)\" is invalid")
         }
         let client: PluginClient
@@ -245,22 +245,6 @@ final class DeviceManager: Sendable {
             tell()
             save()
         }
-    }
-
-    /// With a domain that is not Kubernetes' own, and a name. Source: pkg/apis/core/v1/helper.IsExtendedResourceName.
-    static func isExtendedResource(_ name: String) -> Bool {
-        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty, name.utf8.count <= 253 else { return false }
-        let domain = String(parts[0])
-        guard domain != "kubernetes.io", !domain.hasSuffix(".kubernetes.io"), !name.hasPrefix("requests.") else {
-            return false
-        }
-        let isLabel = { (text: Substring) in
-            text.utf8.count <= 63 && text.first.map { $0.isLetter || $0.isNumber } == true
-                && text.last.map { $0.isLetter || $0.isNumber } == true
-                && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
-        }
-        return isLabel(parts[1]) && parts[0].split(separator: ".", omittingEmptySubsequences: false).allSatisfy(isLabel)
     }
 }
 

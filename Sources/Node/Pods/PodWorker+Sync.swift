@@ -291,8 +291,5 @@ extension PodWorker {
 
 extension Duration {
     /// As Go prints a whole number of seconds: "10s", "1m20s", "5m0s".
-    var goText: String {
-        let seconds = components.seconds
-        return seconds < 60 ? "\(seconds)s" : "\(seconds / 60)m\(seconds % 60)s"
-    }
+    var goText: String { GoDuration.text(seconds: components.seconds) }
 }

@@ -184,13 +184,7 @@ extension RemoteRuntime {
     }
 
     package func networkStats(sandbox id: String) async throws(RuntimeError) -> [InterfaceStats] {
-        let path = try await networkNamespacePath(sandbox: id)
-        do throws(SysError) {
-            let text = try await Namespaces.inside(.net, path: path) { () throws(SysError) in
-                try Files.readString("/proc/thread-self/net/dev")
-            }
-            return InterfaceStats.parse(text).filter { $0.name != "lo" }
-        } catch { throw RuntimeError(.io, "network statistics of sandbox \(id): \(error)") }
+        try await InterfaceStats.inside(networkNamespacePath(sandbox: id), sandbox: id)
     }
 
     package func dial(sandbox id: String, port: UInt16) async throws(RuntimeError) -> Int32 {

@@ -230,6 +230,7 @@ package struct VolumeManager: Sendable {
             }
             if let path = volume.spec["local"]["path"].string {
                 guard Files.exists(path) else { throw .badRequest("path \"\(path)\" does not exist") }
+                if !readOnly { try await own(path, volumeName, facts) }
                 return Mounted(path: path, readOnly: readOnly)
             }
             guard let found = CSIVolume(persistent: volume, claim: claim, readOnly: readOnly) else {
@@ -243,6 +244,23 @@ package struct VolumeManager: Sendable {
         }
         guard let csi else { throw VolumeError(name, "this node has no CSI drivers") }
         return try await csi.setUp(driven, facts.pod)
+    }
+
+    /// Gives a local volume to the pod's fsGroup, once a pod: the directory where upstream mounts it is the mark. While other
+    /// pods use it, it stays theirs.
+    private func own(_ path: String, _ volume: String, _ facts: PodFacts) async throws(APIError) {
+        let mark = directory("local-volume", volume, facts)
+        guard let group = group(facts), !Files.isDirectory(mark), Files.isDirectory(path) else { return }
+        let whole = facts.pod.security["fsGroupChangePolicy"].string != "OnRootMismatch"
+        let (pods, below) = (root + "/pods", String(mark.dropFirst(podDirectory(facts.pod.uid).count)))
+        do throws(SysError) {
+            try await BlockingPool.shared.run { () throws(SysError) in
+                let others = (try? Directories.list(pods)) ?? []
+                let isShared = others.contains { Files.isDirectory("\(pods)/\($0.name)\(below)") }
+                if !isShared { try VolumeOwnership.apply(path, group: group, readOnly: false, onRootMismatch: !whole) }
+                try Directories.make(mark, mode: 0o750)
+            }
+        } catch { throw .badRequest("applyFSGroup failed for vol \(volume): \(error.description)") }
     }
 
     private func asAPIError<T>(_ body: () throws(VolumeError) -> T) throws(APIError) -> T {

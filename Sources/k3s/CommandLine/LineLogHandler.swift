@@ -49,29 +49,14 @@ struct LineLogHandler: LogHandler {
             case .error: "error"
             case .critical: "fatal"
             }
-        var line = "time=\"\(clock.now().rfc3339)\" level=\(level) msg=\(Self.quoted(event.message.description))"
+        var line = "time=\"\(clock.now().rfc3339)\" level=\(level) msg=\(GoText.quoted(event.message.description))"
         var all = metadata
         if let more = event.metadata { all.merge(more) { $1 } }
-        for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(Self.quoted("\(value)"))" }
+        for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(GoText.quoted("\(value)"))" }
         if let file = LogFile.current {
             file.write(line + "\n")
         } else {
             Terminal.error(isJournal ? Self.priority(event.level) + line : line)
         }
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var out = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": out += "\\\""
-            case "\\": out += "\\\\"
-            case "\n": out += "\\n"
-            case "\t": out += "\\t"
-            case "\u{0}"..<" ": out += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        return out + "\""
     }
 }

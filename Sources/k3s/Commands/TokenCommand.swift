@@ -116,10 +116,10 @@ struct TokenCommand: Sendable {
             )
         }
         let ttl = values.string("ttl") ?? "24h0m0s"
-        guard let life = GoDuration.parse(ttl), life >= .zero else {
+        guard let life = GoDuration.parse(ttl), life >= 0 else {
             throw UsageError("invalid value \"\(ttl)\" for flag -ttl: parse error")
         }
-        if life > .zero { token.expires = now.advanced(by: life) }
+        if life > 0 { token.expires = now.advanced(by: .nanoseconds(life)) }
         return token
     }
 
@@ -201,7 +201,9 @@ struct TokenCommand: Sendable {
             [["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"]]
             + tokens.map { token in
                 [
-                    token.text, token.expires.map { GoDuration.short($0.duration(since: now)) } ?? "<forever>",
+                    token.text,
+                    token.expires.map { HumanDuration.short(seconds: $0.duration(since: now).components.seconds) }
+                        ?? "<forever>",
                     token.expires?.rfc3339 ?? "<never>", orNone(token.usages.joined(separator: ",")),
                     orNone(token.description), orNone(token.groups.joined(separator: ",")),
                 ]
@@ -223,56 +225,5 @@ struct TokenCommand: Sendable {
         let body = JSON.object(["newToken": .string(values.string("new-token") ?? "")])
         _ = try request.send("PUT", "/v1-k3s/token", body.encode())
         print("Token rotated, restart k3s nodes with new token")
-    }
-}
-
-/// Durations as Go's time package writes them.
-enum GoDuration {
-    private static let units: [(name: String, nanoseconds: Double)] = [
-        ("ns", 1), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9),
-    ]
-
-    /// `1h30m`, `300ms`, `0`; nil for anything else, and for what is over 290 years.
-    static func parse(_ text: String) -> Duration? {
-        var rest = text[...]
-        let isNegative = rest.hasPrefix("-")
-        if isNegative || rest.hasPrefix("+") { rest = rest.dropFirst() }
-        if rest == "0" { return .zero }
-        guard !rest.isEmpty else { return nil }
-        var total = 0.0
-        while !rest.isEmpty {
-            let number = rest.prefix { $0 == "." || ("0"..."9").contains($0) }
-            rest = rest.dropFirst(number.count)
-            let unit = rest.prefix { $0 != "." && !("0"..."9").contains($0) }
-            rest = rest.dropFirst(unit.count)
-            guard let value = Double(number), let factor = units.first(where: { $0.name == unit })?.nanoseconds else {
-                return nil
-            }
-            total += value * factor
-        }
-        guard total < 9e18 else { return nil }
-        return .nanoseconds(Int64(isNegative ? -total : total))
-    }
-
-    /// `8759h59m52s`
-    static func text(seconds: Int64) -> String {
-        let (size, sign) = (abs(seconds), seconds < 0 ? "-" : "")
-        if size < 60 { return "\(sign)\(size)s" }
-        if size < 3600 { return "\(sign)\(size / 60)m\(size % 60)s" }
-        return "\(sign)\(size / 3600)h\(size / 60 % 60)m\(size % 60)s"
-    }
-
-    /// As kubectl and kubeadm shorten them: `23h`. Source: k8s.io/apimachinery/pkg/util/duration ShortHumanDuration.
-    static func short(_ duration: Duration) -> String {
-        let seconds = duration.components.seconds
-        switch seconds {
-        case ..<(-1): return "<invalid>"
-        case ..<0: return "0s"
-        case ..<60: return "\(seconds)s"
-        case ..<3600: return "\(seconds / 60)m"
-        case ..<86_400: return "\(seconds / 3600)h"
-        case ..<(86_400 * 365): return "\(seconds / 86_400)d"
-        default: return "\(seconds / 86_400 / 365)y"
-        }
     }
 }

@@ -1,3 +1,4 @@
+import Codecs
 import ControlPlane
 import KubeAPI
 import Linux
@@ -64,11 +65,11 @@ struct APIServerArguments {
     /// For how long the past can be listed and watched at least; nil: never forgotten, as with kube-apiserver's 0.
     func compactionInterval() throws -> Duration? {
         guard let text = values["etcd-compaction-interval"] else { return .seconds(300) }
-        guard let interval = GoDuration.parse(text), interval >= .zero else {
+        guard let interval = GoDuration.parse(text), interval >= 0 else {
             throw UsageError(
                 "--kube-apiserver-arg=etcd-compaction-interval: \"\(text)\": expected a duration such as 5m0s")
         }
-        return interval == .zero ? nil : interval
+        return interval == 0 ? nil : .nanoseconds(interval)
     }
 
     private func parsed<T>(_ name: String, _ path: String, _ parse: ([UInt8]) throws -> T) throws -> T {

@@ -1,4 +1,5 @@
 @testable import Containers
+import Codecs
 import Linux
 import Testing
 

@@ -263,20 +263,4 @@ import Testing
             _ = try? Schema.shared.decode(mutate(seed), as: kinds[i % kinds.count], validation: .strict, defaults: true)
         }
     }
-
-    @Test func durationsAreGoDurations() {
-        for (text, nanoseconds) in [
-            ("1h15m30.918s", 4_530_918_000_000), ("-1.5h", -5_400_000_000_000), ("100ms", 100_000_000), ("0", 0),
-            ("1us", 1000),
-        ] as [(String, Int64)] {
-            #expect(GoDuration.parse(text) == nanoseconds)
-        }
-        for text in ["", "1", "h", "1x", ".s", "99999999999h", "1..5s", "--1s", "1h 2m"] {
-            #expect(GoDuration.parse(text) == nil, "\(text)")
-        }
-        #expect(GoDuration.text(4_530_918_000_000) == "1h15m30.918s")
-        #expect(GoDuration.text(-60_000_000_000) == "-1m0s")
-        #expect(GoDuration.text(1_500_000) == "1.5ms")
-        #expect(GoDuration.text(3_600_000_000_000) == "1h0m0s")
-    }
 }

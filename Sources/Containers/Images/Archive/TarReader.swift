@@ -1,3 +1,5 @@
+import Codecs
+
 /// Reads a tar stream entry by entry, without ever holding a file in memory: ustar, GNU (long names, base-256 numbers)
 /// and PAX (POSIX.1-2001) headers. Sparse files are refused.
 final class TarReader {
@@ -127,25 +129,15 @@ final class TarReader {
         }
         guard !entry.path.contains(0), !entry.link.contains(0) else { throw invalid("NUL byte in a name") }
         remaining = entry.size
-        padding = Self.padding(entry.size)
+        padding = Int64(TarHeader.padding(entry.size))
         return entry
     }
 
-    /// "<length> <key>=<value>\n", repeated; the length counts itself.
     private func readPax(_ size: Int64, into extensions: inout Extensions) throws(ImageError) {
         let data = try readExtension(size)
-        var index = 0
-        while index < data.count {
-            guard let space = data[index...].firstIndex(of: 0x20), space - index <= 10,
-                let length = Int(String(decoding: data[index..<space], as: UTF8.self)),
-                length > space - index + 2, length <= data.count - index, data[index + length - 1] == 0x0a,
-                let equals = data[(space + 1)..<(index + length - 1)].firstIndex(of: UInt8(ascii: "="))
-            else { throw invalid("invalid PAX record") }
-            let key = String(decoding: data[(space + 1)..<equals], as: UTF8.self)
-            let value = data[(equals + 1)..<(index + length - 1)]
-            try apply(key, value, to: &extensions)
-            index += length
-        }
+        let records: [(key: String, value: ArraySlice<UInt8>)]
+        do throws(TarError) { records = try TarHeader.records(data) } catch { throw failure(error, nil) }
+        for record in records { try apply(record.key, record.value, to: &extensions) }
     }
 
     private func apply(_ key: String, _ value: ArraySlice<UInt8>, to extensions: inout Extensions) throws(ImageError) {
@@ -214,13 +206,11 @@ final class TarReader {
             result.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[bufferStart..<bufferStart + n]))
             consume(n)
         }
-        try skip(Self.padding(size))
+        try skip(Int64(TarHeader.padding(size)))
         return result
     }
 
     // MARK: blocks
-
-    private static func padding(_ size: Int64) -> Int64 { (512 - size % 512) % 512 }
 
     private func readBlock() throws(ImageError) -> [UInt8]? {
         var block: [UInt8] = []

@@ -1,3 +1,4 @@
+import Codecs
 import Linux
 
 /// Writes a tar archive: ustar headers, and pax records for what does not fit them (long names, large numbers, extended
@@ -27,21 +28,11 @@ struct TarWriter {
             extended.path = Array("pax/header".utf8)
             extended.mode = 0o644
             extended.size = Int64(records.count)
-            try write(Self.block(extended, type: UInt8(ascii: "x")))
+            try write(TarHeader.block(extended, type: UInt8(ascii: "x")))
             try write(records)
             try pad(extended.size)
         }
-        let type: UInt8 =
-            switch entry.kind {
-            case .file: UInt8(ascii: "0")
-            case .hardLink: UInt8(ascii: "1")
-            case .symlink: UInt8(ascii: "2")
-            case .characterDevice: UInt8(ascii: "3")
-            case .blockDevice: UInt8(ascii: "4")
-            case .directory: UInt8(ascii: "5")
-            case .fifo: UInt8(ascii: "6")
-            }
-        try write(Self.block(entry, type: type))
+        try write(TarHeader.block(entry, type: TarHeader.type(of: entry.kind)))
     }
 
     func data(_ bytes: UnsafeRawBufferPointer) throws(ImageError) { try sink(bytes) }
@@ -52,8 +43,8 @@ struct TarWriter {
 
     /// Fills the last block of a member of `size` bytes.
     func pad(_ size: Int64) throws(ImageError) {
-        let rest = Int(size % Int64(TarHeader.blockSize))
-        if rest > 0 { try write(Array(repeating: 0, count: TarHeader.blockSize - rest)) }
+        let padding = TarHeader.padding(size)
+        if padding > 0 { try write(Array(repeating: 0, count: padding)) }
     }
 
     /// A small member that is in memory.
@@ -89,36 +80,5 @@ struct TarWriter {
         let fraction = isNegative ? 1_000_000_000 - nanoseconds : nanoseconds
         let digits = String(1_000_000_000 + fraction).dropFirst()
         return (isNegative ? "-\(-(seconds + 1))" : "\(seconds)") + "." + digits
-    }
-
-    private static func block(_ entry: TarEntry, type: UInt8) -> [UInt8] {
-        var block = [UInt8](repeating: 0, count: TarHeader.blockSize)
-        func put(_ bytes: some Collection<UInt8>, at offset: Int, limit: Int) {
-            for (index, byte) in bytes.prefix(limit).enumerated() { block[offset + index] = byte }
-        }
-        func octal(_ value: Int64, at offset: Int, width: Int) {
-            // What does not fit is in a pax record, which wins.
-            let fits = value >= 0 && value < 1 << (3 * (width - 1))
-            let digits = String(fits ? value : 0, radix: 8)
-            put(
-                Array((String(repeating: "0", count: width - 1 - digits.utf8.count) + digits).utf8), at: offset,
-                limit: width - 1)
-        }
-        put(entry.path, at: 0, limit: 100)
-        octal(Int64(entry.mode), at: 100, width: 8)
-        octal(Int64(entry.uid), at: 108, width: 8)
-        octal(Int64(entry.gid), at: 116, width: 8)
-        octal(entry.size, at: 124, width: 12)
-        octal(entry.modified, at: 136, width: 12)
-        block[156] = type
-        put(entry.link, at: 157, limit: 100)
-        put(Array("ustar\0".utf8) + Array("00".utf8), at: 257, limit: 8)
-        octal(Int64(entry.deviceMajor), at: 329, width: 8)
-        octal(Int64(entry.deviceMinor), at: 337, width: 8)
-        for index in 148..<156 { block[index] = 0x20 }
-        let sum = block.reduce(0 as Int64) { $0 + Int64($1) }
-        octal(sum, at: 148, width: 7)
-        block[154] = 0
-        return block
     }
 }

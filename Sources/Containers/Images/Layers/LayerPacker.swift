@@ -1,4 +1,5 @@
 import CShims
+import Codecs
 import Linux
 
 /// An unpacked layer as a tar archive again, overlayfs's marks turned back into whiteouts. The inverse of `LayerUnpacker`:

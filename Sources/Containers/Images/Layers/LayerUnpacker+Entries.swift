@@ -1,4 +1,5 @@
 import CShims
+import Codecs
 import Linux
 
 /// How each kind of tar entry comes into being.

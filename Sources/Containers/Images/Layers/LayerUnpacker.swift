@@ -1,4 +1,5 @@
 import CShims
+import Codecs
 import Linux
 
 /// Applies a layer's tar stream to an empty directory in the form overlayfs wants: deletions become character devices

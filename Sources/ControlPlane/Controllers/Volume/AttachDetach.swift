@@ -61,11 +61,11 @@ package struct AttachDetach: Controller {
         var driver: String
         var handle: String
         var pods: [KubeObject]
-        var uniqueName: String { "kubernetes.io/csi/\(driver)^\(handle)" }
+        var uniqueName: String { CSINames.volume(driver: driver, handle: handle) }
     }
 
     static func attachmentName(handle: String, driver: String, node: String) -> String {
-        "csi-" + SHA256.hexDigest(Array((handle + driver + node).utf8))
+        CSINames.attachment(handle: handle, driver: driver, node: node, digest: SHA256.hexDigest)
     }
 
     package func reconcile(_ key: ObjectKey) async throws(APIError) -> Duration? {
@@ -171,7 +171,7 @@ package struct AttachDetach: Controller {
             let handle = volume.spec["csi"]["volumeHandle"].string,
             attachment.name == Self.attachmentName(handle: handle, driver: driver, node: node)
         else { return nil }
-        return "kubernetes.io/csi/\(driver)^\(handle)"
+        return CSINames.volume(driver: driver, handle: handle)
     }
 
     // MARK: Attaching

@@ -1,49 +1,14 @@
-/// One member of a tar archive. Names are bytes: they need not be UTF-8.
-struct TarEntry: Sendable, Equatable {
-    enum Kind: Sendable, Equatable {
-        case file, directory, symlink, hardLink, characterDevice, blockDevice, fifo
-    }
-
-    var kind: Kind = .file
-    var path: [UInt8] = []
-    /// Target of a symbolic or hard link.
-    var link: [UInt8] = []
-    /// The lower twelve bits: permissions, setuid, setgid, sticky.
-    var mode: UInt32 = 0
-    var uid: UInt32 = 0
-    var gid: UInt32 = 0
-    /// Bytes of data that follow; 0 for everything but files.
-    var size: Int64 = 0
-    /// Seconds and nanoseconds since the epoch.
-    var modified: Int64 = 0
-    var modifiedNanoseconds: Int64 = 0
-    var deviceMajor: UInt32 = 0
-    var deviceMinor: UInt32 = 0
-    var xattrs: [(name: [UInt8], value: [UInt8])] = []
-
-    /// For messages.
-    var name: String { String(decoding: path, as: UTF8.self) }
-
-    static func == (a: Self, b: Self) -> Bool {
-        a.kind == b.kind && a.path == b.path && a.link == b.link && a.mode == b.mode && a.uid == b.uid
-            && a.gid == b.gid && a.size == b.size && a.modified == b.modified
-            && a.modifiedNanoseconds == b.modifiedNanoseconds && a.deviceMajor == b.deviceMajor
-            && a.deviceMinor == b.deviceMinor
-            && a.xattrs.elementsEqual(b.xattrs, by: { $0.name == $1.name && $0.value == $1.value })
-    }
-}
-
 /// The fields of one 512-byte header block: POSIX ustar, GNU, star and V7.
 /// Sources: POSIX.1-2017 pax ("ustar Interchange Format"), GNU tar manual "Basic Tar Format".
-struct TarHeader {
-    static let blockSize = 512
+package struct TarHeader {
+    package static let blockSize = 512
 
-    let type: UInt8
-    let size: Int64
+    package let type: UInt8
+    package let size: Int64
     private let block: [UInt8]
 
     /// nil: a block of zeros, the mark of the end.
-    init?(_ block: [UInt8]) throws(TarError) {
+    package init?(_ block: [UInt8]) throws(TarError) {
         precondition(block.count == Self.blockSize)
         if block.allSatisfy({ $0 == 0 }) { return nil }
         self.block = block
@@ -62,7 +27,7 @@ struct TarHeader {
     }
 
     /// The entry that the header alone describes; extension records change it afterwards.
-    func entry() throws(TarError) -> TarEntry {
+    package func entry() throws(TarError) -> TarEntry {
         var entry = TarEntry()
         entry.path = path
         entry.link = Self.string(block[157..<257])
@@ -105,12 +70,29 @@ struct TarHeader {
         return value
     }
 
+    /// The records of a pax header, "LENGTH key=value\n", where the length counts itself.
+    package static func records(_ data: [UInt8]) throws(TarError) -> [(key: String, value: ArraySlice<UInt8>)] {
+        var records: [(key: String, value: ArraySlice<UInt8>)] = []
+        var index = 0
+        while index < data.count {
+            guard let space = data[index...].firstIndex(of: 0x20), space - index <= 10,
+                let length = Int(String(decoding: data[index..<space], as: UTF8.self)),
+                length > space - index + 2, length <= data.count - index, data[index + length - 1] == 0x0a,
+                let equals = data[(space + 1)..<(index + length - 1)].firstIndex(of: UInt8(ascii: "="))
+            else { throw TarError("invalid PAX record") }
+            let key = String(decoding: data[(space + 1)..<equals], as: UTF8.self)
+            records.append((key, data[(equals + 1)..<(index + length - 1)]))
+            index += length
+        }
+        return records
+    }
+
     // MARK: fields
 
-    static func string(_ bytes: ArraySlice<UInt8>) -> [UInt8] { Array(bytes.prefix { $0 != 0 }) }
+    package static func string(_ bytes: ArraySlice<UInt8>) -> [UInt8] { Array(bytes.prefix { $0 != 0 }) }
 
     /// Octal digits, or GNU's base-256 (two's complement, the top bit of the first byte set).
-    static func number(_ bytes: ArraySlice<UInt8>) -> Int64? {
+    package static func number(_ bytes: ArraySlice<UInt8>) -> Int64? {
         guard let first = bytes.first, first & 0x80 != 0 else { return octal(bytes) }
         let negative = first & 0x40 != 0
         var value: UInt64 = negative ? .max : 0
@@ -124,7 +106,7 @@ struct TarHeader {
     }
 
     /// Leading and trailing blanks and NULs are padding; an empty field is 0.
-    static func octal(_ bytes: ArraySlice<UInt8>) -> Int64? {
+    private static func octal(_ bytes: ArraySlice<UInt8>) -> Int64? {
         var rest = bytes
         while let first = rest.first, first == 0x20 || first == 0 { rest.removeFirst() }
         while let last = rest.last, last == 0x20 || last == 0 { rest.removeLast() }
@@ -137,7 +119,7 @@ struct TarHeader {
         return value
     }
 
-    static func id(_ value: Int64, _ name: String) throws(TarError) -> UInt32 {
+    package static func id(_ value: Int64, _ name: String) throws(TarError) -> UInt32 {
         // The kernel's invalid id, 2^32-1, is refused as well.
         guard value >= 0, value < Int64(UInt32.max) else { throw TarError("invalid \(name) \(value) in tar header") }
         return UInt32(value)
@@ -151,11 +133,61 @@ struct TarHeader {
     private static func printable(_ type: UInt8) -> String {
         (33...126).contains(type) ? "'" + String(UnicodeScalar(type)) + "'" : String(type)
     }
+
+    // MARK: writing
+
+    /// An entry's own type flag.
+    package static func type(of kind: TarEntry.Kind) -> UInt8 {
+        switch kind {
+        case .file: UInt8(ascii: "0")
+        case .hardLink: UInt8(ascii: "1")
+        case .symlink: UInt8(ascii: "2")
+        case .characterDevice: UInt8(ascii: "3")
+        case .blockDevice: UInt8(ascii: "4")
+        case .directory: UInt8(ascii: "5")
+        case .fifo: UInt8(ascii: "6")
+        }
+    }
+
+    /// Zeros that follow `size` bytes of data.
+    package static func padding(_ size: Int64) -> Int { Int((512 - size % 512) % 512) }
+
+    /// The block of an entry. Names are cut at 100 bytes: longer ones go into an extended header before it.
+    package static func block(_ entry: TarEntry, type: UInt8) -> [UInt8] {
+        var block = [UInt8](repeating: 0, count: blockSize)
+        func put(_ bytes: some Collection<UInt8>, at offset: Int, limit: Int) {
+            for (index, byte) in bytes.prefix(limit).enumerated() { block[offset + index] = byte }
+        }
+        func octal(_ value: Int64, at offset: Int, width: Int) {
+            // What does not fit is in an extended header, which wins.
+            let fits = value >= 0 && value < 1 << (3 * (width - 1))
+            let digits = String(fits ? value : 0, radix: 8)
+            put(
+                Array((String(repeating: "0", count: width - 1 - digits.utf8.count) + digits).utf8), at: offset,
+                limit: width - 1)
+        }
+        put(entry.path, at: 0, limit: 100)
+        octal(Int64(entry.mode), at: 100, width: 8)
+        octal(Int64(entry.uid), at: 108, width: 8)
+        octal(Int64(entry.gid), at: 116, width: 8)
+        octal(entry.size, at: 124, width: 12)
+        octal(entry.modified, at: 136, width: 12)
+        block[156] = type
+        put(entry.link, at: 157, limit: 100)
+        put(Array("ustar\0".utf8) + Array("00".utf8), at: 257, limit: 8)
+        octal(Int64(entry.deviceMajor), at: 329, width: 8)
+        octal(Int64(entry.deviceMinor), at: 337, width: 8)
+        for index in 148..<156 { block[index] = 0x20 }
+        let sum = block.reduce(0 as Int64) { $0 + Int64($1) }
+        octal(sum, at: 148, width: 7)
+        block[154] = 0
+        return block
+    }
 }
 
 /// What is wrong with an archive; the reader adds which archive and where.
-struct TarError: Error {
-    var reason: String
-    var unsupported = false
+package struct TarError: Error {
+    package var reason: String
+    package var unsupported = false
     init(_ reason: String, unsupported: Bool = false) { (self.reason, self.unsupported) = (reason, unsupported) }
 }
