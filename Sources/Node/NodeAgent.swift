@@ -93,6 +93,7 @@ package final class NodeAgent: Sendable {
             group.addTask { await NodeShutdown(self.context).run() }
             group.addTask { await self.context.devices.run() }
             group.addTask { await self.context.claims.run() }
+            group.addTask { await self.context.csi.drivers.run(self.context.clock) }
             group.addTask { await self.plugins.run() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()

@@ -114,9 +114,7 @@ extension Scheduler {
         if attempt.volumes.delayed.isEmpty {
             state.nominations[waiting.pod.id] = nil
             if !devices.isEmpty { plan = devices.plan(for: state.cluster.nodes[best]) }
-            for (claim, allocation) in plan {
-                state.devices.pending[claim.uid] = DeviceUse.devices(of: allocation)
-            }
+            for (claim, allocation) in plan { state.devices.decide(claim, allocation) }
             state.cluster.place(waiting.pod, on: node, assumed: true)
         } else {
             state.nominations[waiting.pod.id] = Nomination(node: node, pod: waiting.pod)

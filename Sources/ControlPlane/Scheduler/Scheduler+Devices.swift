@@ -13,27 +13,30 @@ extension Scheduler {
             for claim in attempt.devices.claims {
                 let allocation = plan.first { $0.claim.uid == claim.uid }?.allocation
                 if allocation == nil, claim.isReserved(for: attempt.object) { continue }
-                try await reserve(claim, allocation, for: attempt.object)
+                let now = try await reserve(claim, allocation, for: attempt.object)
+                state.withLock { $0.devices.wrote(now) }
                 written.insert(claim.uid)
             }
         } catch {
             state.withLock { state in
                 _ = state.cluster.remove(PodID(attempt.object.uid))
                 // Of what was written the event comes.
-                for (claim, _) in plan where !written.contains(claim.uid) { state.devices.pending[claim.uid] = nil }
+                for (claim, _) in plan where !written.contains(claim.uid) { state.devices.withdraw(claim) }
             }
             await releaseDevices(attempt)
             throw error
         }
     }
 
-    private func reserve(_ claim: KubeObject, _ allocation: JSON?, for pod: KubeObject) async throws(APIError) {
+    private func reserve(
+        _ claim: KubeObject, _ allocation: JSON?, for pod: KubeObject
+    ) async throws(APIError) -> KubeObject {
         var claim = claim
         if allocation != nil, !claim.finalizers.contains(KubeObject.claimFinalizer) {
             claim.finalizers.append(KubeObject.claimFinalizer)
             claim = try await client.update(.resourceClaims, claim)
         }
-        _ = try await client.changeStatus(of: claim, .resourceClaims) { current throws(APIError) in
+        return try await client.changeStatus(of: claim, .resourceClaims) { current throws(APIError) in
             if current.isBeingDeleted {
                 throw .conflict(.resourceClaims, current.name, "the claim is being deleted")
             }

@@ -233,7 +233,8 @@ struct CELEvaluation {
 
     // MARK: - Calls
 
-    private mutating func call(_ function: CELFunction, _ target: Int32?, _ list: [Int32]) throws(CELError) -> CELValue {
+    private mutating func call(_ function: CELFunction, _ target: Int32?, _ list: [Int32]) throws(CELError) -> CELValue
+    {
         var arguments = list
         if let target { arguments.insert(target, at: 0) }
         switch function {

@@ -253,6 +253,7 @@ struct ControlPlaneRole: Sendable {
             EncryptionAnnotator(client: client, encryption: encryption, node: configuration.nodeName),
             VolumeBinder(client: client, clock: clock), EphemeralClaims(client: client, clock: clock),
             AttachDetach(client: client, clock: clock), ResourceClaimController(client: client, clock: clock),
+            DeviceTaintEviction(client: client, clock: clock),
             VolumeProtection(client: client), ClaimProtection(client: client), AttributesProtection(client: client),
             ServiceAddressController(client: client, allocator: api.allocator),
             ServiceCIDRController(client: client, clock: clock, allocator: api.allocator),

@@ -117,7 +117,8 @@ import Testing
         try await bench.settle()
         #expect(
             try await bench.events("p1").first?.hasPrefix(
-                "FailedScheduling 0/2 nodes are available: resourceclaim.resource.k8s.io \"shared\" not found.") == true)
+                "FailedScheduling 0/2 nodes are available: resourceclaim.resource.k8s.io \"shared\" not found.") == true
+        )
         try await bench.create(.resourceClaims, ["metadata": ["name": "shared"], "spec": Self.spec])
         try await pod(bench, "p2", Self.byName)
         try await bench.settle()
@@ -199,6 +200,40 @@ import Testing
         try await bench.settle()
         try await bench.advance(.seconds(2))
         #expect(try await place(bench, "p2") == (first == "n1" ? "n2" : "n1"))
+    }
+
+    @Test func podsGoWhenTheirDeviceIsTainted() async throws {
+        let bench = try await ControllerBench { client, clock in [DeviceTaintEviction(client: client, clock: clock)] }
+        try await slice(bench, 2)
+        for (i, seconds) in [nil, 60].enumerated() {
+            try await bench.create(.pods, Sample.pod("p\(i)"))
+            let pod = try await bench.get(.pods, "p\(i)")
+            try await bench.create(.resourceClaims, ["metadata": ["name": .string("c\(i)")], "spec": Self.spec])
+            var claim = try await bench.get(.resourceClaims, "c\(i)")
+            var result: JSON = [
+                "request": "gpu", "driver": "gpu.test", "pool": "n2", "device": .string("gpu-\(i)"),
+            ]
+            if let seconds {
+                result["tolerations"] = [
+                    ["key": "ill", "operator": "Exists", "tolerationSeconds": .int(Int64(seconds))]
+                ]
+            }
+            claim.status = [
+                "allocation": ["devices": ["results": [result]]], "reservedFor": [pod.resourceClaimConsumer],
+            ]
+            _ = try await bench.client.updateStatus(.resourceClaims, claim)
+        }
+        try await bench.settle()
+        #expect(try await bench.list(.pods).count == 2)
+        var slice = try await bench.get(.resourceSlices, "slice-n2")
+        let taints: JSON = [["key": "ill", "value": "", "effect": "NoExecute"]]
+        slice.spec["devices"] = [["name": "gpu-0", "taints": taints], ["name": "gpu-1", "taints": taints]]
+        _ = try await bench.client.update(.resourceSlices, slice)
+        try await bench.settle()
+        #expect(try await bench.list(.pods).map(\.name) == ["p1"])
+        #expect(try await bench.events("p0") == ["DeviceTaintManagerEviction Marking for deletion"])
+        try await bench.advance(.seconds(61))
+        #expect(try await bench.list(.pods).isEmpty)
     }
 
     @Test func generatedNamesAreShortEnough() {

@@ -31,7 +31,8 @@ import Testing
 
     static func device(_ name: String, model: String = "a", rack: Int64 = 1, _ extra: JSON = [:]) -> JSON {
         var device: JSON = [
-            "name": .string(name), "attributes": ["model": ["string": .string(model)], "gpu.test/rack": ["int": .int(rack)]],
+            "name": .string(name),
+            "attributes": ["model": ["string": .string(model)], "gpu.test/rack": ["int": .int(rack)]],
             "capacity": ["memory": ["value": "1Gi"]],
         ]
         for (key, value) in extra.object?.members ?? [] { device[key] = value }
@@ -130,7 +131,8 @@ import Testing
     @Test func allMeansAllOfThem() {
         let slice = Self.slice("s", [Self.device("d1"), Self.device("d2"), Self.device("d3", model: "b")])
         let all = Self.claim([
-            Self.exactly("r", ["device.attributes['gpu.test'].model == 'a'"], ["allocationMode": "All", "count": .null])
+            Self.exactly(
+                "r", ["device.attributes['gpu.test'].model == 'a'"], ["allocationMode": "All", "count": .null])
         ])
         #expect(Self.names(Self.allocate([all], [slice])) == [["d1", "d2"]])
         #expect(Self.names(Self.allocate([all], [slice], taken: ["d2"])) == nil)
@@ -202,7 +204,8 @@ import Testing
     }
 
     @Test func taintedDevicesAreForWhoToleratesThem() {
-        let slice = Self.slice("s", [Self.device("d", ["taints": [["key": "k", "value": "v", "effect": "NoSchedule"]]])])
+        let slice = Self.slice(
+            "s", [Self.device("d", ["taints": [["key": "k", "value": "v", "effect": "NoSchedule"]]])])
         #expect(Self.names(Self.allocate([Self.claim([Self.exactly("r")])], [slice])) == nil)
         let tolerant = Self.exactly("r", [], ["tolerations": [["key": "k", "operator": "Exists"]]])
         let result = try? Self.allocate([Self.claim([tolerant])], [slice]).get()
@@ -213,12 +216,15 @@ import Testing
     @Test func partsOfADeviceShareItsCounters() {
         func part(_ name: String, _ memory: String) -> JSON {
             Self.device(
-                name, ["consumesCounters": [["counterSet": "gpu-0", "counters": ["memory": ["value": .string(memory)]]]]])
+                name,
+                ["consumesCounters": [["counterSet": "gpu-0", "counters": ["memory": ["value": .string(memory)]]]]])
         }
         let counters = Self.slice(
             "a", count: 2, [],
             ["devices": .null, "sharedCounters": [["name": "gpu-0", "counters": ["memory": ["value": "40Gi"]]]]])
-        let slices = [counters, Self.slice("b", count: 2, [part("d1", "30Gi"), part("d2", "20Gi"), part("d3", "10Gi")])]
+        let slices = [
+            counters, Self.slice("b", count: 2, [part("d1", "30Gi"), part("d2", "20Gi"), part("d3", "10Gi")]),
+        ]
         #expect(Self.names(Self.allocate([Self.claim([Self.exactly("r", count: 2)])], slices)) == [["d1", "d3"]])
         #expect(Self.names(Self.allocate([Self.claim([Self.exactly("r", count: 3)])], slices)) == nil)
         #expect(Self.names(Self.allocate([Self.claim([Self.exactly("r")])], slices, taken: ["d1"])) == [["d3"]])
@@ -236,7 +242,9 @@ import Testing
         ])
         #expect(Self.names(Self.allocate([careful], [slice])) == [["d"]])
         let broken = Self.claim([Self.exactly("r", ["devices"])])
-        #expect(Self.message(Self.allocate([broken], [slice])).hasPrefix("claim default/c: selector #0: CEL compile error:"))
+        #expect(
+            Self.message(Self.allocate([broken], [slice])).hasPrefix("claim default/c: selector #0: CEL compile error:")
+        )
     }
 
     @Test func theSearchGivesUp() {

@@ -64,9 +64,11 @@ import Testing
         ("10 - 3 - 2", "5"), ("2 * 3 + 4 * 5", "26"), ("1 + 2 < 4 == true", "true"), ("0x10", "16"), ("3u", "3u"),
         ("-9223372036854775808", "-9223372036854775808"), ("9223372036854775807 + 1", "! integer overflow"),
         ("1 / 0", "! division by zero"), ("1 % 0", "! modulus by zero"), ("1.5 + 2.0", "3.5"), ("1e3", "1000.0"),
-        ("1 == 1.0", "true"), ("1u < 2", "true"), ("-1 < 1u", "true"), ("9007199254740993 == 9007199254740992.0", "false"),
+        ("1 == 1.0", "true"), ("1u < 2", "true"), ("-1 < 1u", "true"),
+        ("9007199254740993 == 9007199254740992.0", "false"),
         ("'a' + \"b\"", "'ab'"), (#"'\u00e4\x41\101\n'"#, "'äAA\n'"), (#"r'\n'"#, #"'\n'"#), ("'''a'b'''", "'a'b'"),
-        ("b'ab'", "[97, 98]"), ("[1, 2] + [3]", "[1, 2, 3]"), ("[1, 2][1]", "2"), ("[1][1]", "! index out of bounds: 1"),
+        ("b'ab'", "[97, 98]"), ("[1, 2] + [3]", "[1, 2, 3]"), ("[1, 2][1]", "2"),
+        ("[1][1]", "! index out of bounds: 1"),
         ("{'a': 1}['a']", "1"), ("{'a': 1}.a", "1"), ("{'a': 1}['b']", "! no such key: b"),
         ("{'a': 1, 'a': 2}", "! Failed with repeated key"), ("2 in [1, 2]", "true"), ("'b' in {'a': 1}", "false"),
         ("true ? 1 : 2", "1"), ("x > 5 && name.startsWith('gr')", "true"), ("!flag || x == 7", "true"),
@@ -83,18 +85,21 @@ import Testing
     func valuesAreWorkedOut(_ source: String, _ expected: String) { #expect(Self.evaluate(source) == expected) }
 
     @Test(arguments: [
-        ("[1, 2, 3].all(i, i > 0)", "true"), ("[1, 2, 3].exists(i, i > 2)", "true"), ("[1, 1].exists_one(i, i == 1)", "false"),
+        ("[1, 2, 3].all(i, i > 0)", "true"), ("[1, 2, 3].exists(i, i > 2)", "true"),
+        ("[1, 1].exists_one(i, i == 1)", "false"),
         ("[1, 2, 3].filter(i, i != 2)", "[1, 3]"), ("[1, 2].map(i, i * x)", "[7, 14]"),
         ("[1, 2, 3].map(i, i > 1, i * 10)", "[20, 30]"), ("{'a': 1, 'b': 2}.all(k, k < 'c')", "true"),
         ("[0, 1].exists(i, 1 / i == 1)", "true"), ("[0, 2].exists(i, 1 / i == 1)", "! division by zero"),
         ("cel.bind(y, x + 1, y * y)", "64"), ("[[1], [2]].map(l, l.map(i, i + x))", "[[8], [9]]"),
-        ("object.a.exists(i, i == 'three')", "true"), ("'abc'.contains('bc')", "true"), ("'abc'.endsWith('bc')", "true"),
+        ("object.a.exists(i, i == 'three')", "true"), ("'abc'.contains('bc')", "true"),
+        ("'abc'.endsWith('bc')", "true"),
         ("'A-b'.lowerAscii()", "'a-b'"), ("'a'.upperAscii()", "'A'"), ("' a '.trim()", "'a'"),
         ("'tacocat'.indexOf('c')", "2"), ("'tacocat'.lastIndexOf('c')", "4"), ("'grüße'.substring(2, 4)", "'üß'"),
         ("'abc'.charAt(1)", "'b'"), ("'abc'.substring(4)", "! index out of range: 4"),
         ("'a-b-c'.replace('-', '+', 1)", "'a+b-c'"), ("'ab'.replace('', '.')", "'.a.b.'"),
         ("'a,b,c'.split(',')", "['a', 'b', 'c']"), ("'a,b,c'.split(',', 2)", "['a', 'b,c']"),
-        ("['a', 'b'].join('+')", "'a+b'"), ("[3, 1, 2].min()", "1"), ("[3, 1].sum()", "4"), ("[1, 2].isSorted()", "true"),
+        ("['a', 'b'].join('+')", "'a+b'"), ("[3, 1, 2].min()", "1"), ("[3, 1].sum()", "4"),
+        ("[1, 2].isSorted()", "true"),
         ("sets.contains([1, 2], [2])", "true"), ("sets.intersects([1], [2])", "false"),
         ("quantity('1Gi').compareTo(quantity('1024Mi'))", "0"), ("quantity('1').add(2)", "3"),
         ("quantity('100m').isLessThan(quantity('1'))", "true"), ("isQuantity('x')", "false"),
@@ -109,7 +114,8 @@ import Testing
     @Test(arguments: [
         ("noSuch", "ERROR: <input>:1:1: undeclared reference to 'noSuch' (in container '')\n | noSuch\n | ^"),
         (
-            "x +\n  noSuch", "ERROR: <input>:2:3: undeclared reference to 'noSuch' (in container '')\n |   noSuch\n | ..^"
+            "x +\n  noSuch",
+            "ERROR: <input>:2:3: undeclared reference to 'noSuch' (in container '')\n |   noSuch\n | ..^"
         ),
         ("device.zz", "ERROR: <input>:1:7: undefined field 'zz'\n | device.zz\n | ......^"),
         (
@@ -122,7 +128,8 @@ import Testing
         ("frob(1)", "undeclared reference to 'frob' (in container '')"),
         ("name.matches('a.*')", "regular expressions ('matches') are not supported"),
         ("1 +", "Syntax error: mismatched input '<EOF>'"), ("(1", "Syntax error: mismatched input '<EOF>'"),
-        ("1 2", "Syntax error: mismatched input 'literal'"), ("'abc", "Syntax error: token recognition error at: ''abc'"),
+        ("1 2", "Syntax error: mismatched input 'literal'"),
+        ("'abc", "Syntax error: token recognition error at: ''abc'"),
         ("a ; b", "Syntax error: token recognition error at: ';'"), ("has(x)", "invalid argument to has() macro"),
         ("[1].all(a.b, true)", "argument must be a simple name"), ("if", "Syntax error: reserved identifier: if"),
         ("99999999999999999999", "invalid int literal"), (#"'\q'"#, "unable to unescape string"),

@@ -6,7 +6,7 @@ struct DeviceUse: Sendable {
     /// By the claim's UID. Administrators' devices are not taken.
     private(set) var allocated: [String: [DeviceID]] = [:]
     /// Decided, and not written yet or not heard of yet.
-    var pending: [String: [DeviceID]] = [:]
+    private var pending: [String: (devices: [DeviceID], revision: Int64?)] = [:]
 
     static func devices(of allocation: JSON) -> [DeviceID] {
         allocation["devices"]["results"].elements.filter { $0["adminAccess"].bool != true }.map { DeviceID($0) }
@@ -14,20 +14,31 @@ struct DeviceUse: Sendable {
 
     mutating func update(_ claim: KubeObject, deleted: Bool) {
         let allocation = claim.status["allocation"]
-        if deleted || allocation.isNull {
-            allocated[claim.uid] = nil
-            if deleted { pending[claim.uid] = nil }
-        } else {
-            allocated[claim.uid] = Self.devices(of: allocation)
-            pending[claim.uid] = nil
-        }
+        let isNull = deleted || allocation.isNull
+        allocated[claim.uid] = isNull ? nil : Self.devices(of: allocation)
+        // What was written may have been taken back before its event came.
+        let isHeard = pending[claim.uid]?.revision.map { $0 <= claim.resourceVersion } ?? false
+        if deleted || !isNull || isHeard { pending[claim.uid] = nil }
     }
-    mutating func forget() { allocated = [:] }
+
+    /// A list of all claims follows, younger than anything that was written.
+    mutating func forget() {
+        allocated = [:]
+        pending = pending.filter { $0.value.revision == nil }
+    }
+
+    mutating func decide(_ claim: KubeObject, _ allocation: JSON) {
+        pending[claim.uid] = (Self.devices(of: allocation), nil)
+    }
+    mutating func wrote(_ claim: KubeObject) { pending[claim.uid]?.revision = claim.resourceVersion }
+    mutating func withdraw(_ claim: KubeObject) { pending[claim.uid] = nil }
+
+    func isAllocated(_ claim: KubeObject) -> Bool { pending[claim.uid] != nil || allocated[claim.uid] != nil }
 
     var taken: Set<DeviceID> {
         var all: Set<DeviceID> = []
         for list in allocated.values { all.formUnion(list) }
-        for list in pending.values { all.formUnion(list) }
+        for entry in pending.values { all.formUnion(entry.devices) }
         return all
     }
 }
@@ -51,7 +62,7 @@ struct DeviceNeeds: Sendable {
     /// Looks at what is taken at this moment; returns why the pod has to wait.
     mutating func settle(_ use: DeviceUse) -> String? {
         if let failure { return failure }
-        for claim in allocator?.claims ?? [] where use.pending[claim.uid] != nil || use.allocated[claim.uid] != nil {
+        for claim in allocator?.claims ?? [] where use.isAllocated(claim) {
             return "resource claim \(claim.namespace)/\(claim.name) is in the process of being allocated"
         }
         if allocator != nil { taken = use.taken }
