@@ -53,7 +53,9 @@ package final class NodeAgent: Sendable {
         context.devices.onChange { [weak registration] in registration?.devicesChanged() }
         plugins = PluginWatcher(
             path: configuration.rootDirectory + "/plugins_registry",
-            handlers: ["DevicePlugin": context.devices, "CSIPlugin": context.csi.drivers], clock: clock, logger: logger)
+            handlers: [
+                "DevicePlugin": context.devices, "CSIPlugin": context.csi.drivers, "DRAPlugin": context.claims,
+            ], clock: clock, logger: logger)
         context.csi.onUse { [weak registration] in await registration?.reportNow() }
         context.csi.drivers.onRegister { [weak pods] in
             guard let pods else { return }
@@ -90,6 +92,8 @@ package final class NodeAgent: Sendable {
             group.addTask { await EvictionManager(self.context).run() }
             group.addTask { await NodeShutdown(self.context).run() }
             group.addTask { await self.context.devices.run() }
+            group.addTask { await self.context.claims.run() }
+            group.addTask { await self.context.csi.drivers.run(self.context.clock) }
             group.addTask { await self.plugins.run() }
             group.addTask { await self.pods.run() }
             await group.waitForAll()

@@ -54,6 +54,8 @@ final class NodeContext: Sendable {
     let pressure = NodePressure()
     /// What plugins offer to containers.
     let devices: DeviceManager
+    /// What drivers prepare for pods that have ResourceClaims.
+    let claims: DRAManager
     /// Pods that say how much of the disk they may take.
     let storage = StorageWatch()
     /// nil: somebody else answers for the cluster's names.
@@ -87,6 +89,9 @@ final class NodeContext: Sendable {
         self.resources = resources
         timers = TimerQueue(clock: clock)
         devices = DeviceManager(root: configuration.rootDirectory, clock: clock, timers: timers, logger: logger)
+        claims = DRAManager(
+            root: configuration.rootDirectory, node: configuration.name, client: client, clock: clock, timers: timers,
+            logger: logger)
         events = NodeEvents(client: client, clock: clock, node: configuration.name, logger: logger)
         var volumes = VolumeManager(root: configuration.rootDirectory, client: client, mounter: mounter, clock: clock)
         volumes.mountImage = ImageVolumes(client: client, runtime: runtime).mount

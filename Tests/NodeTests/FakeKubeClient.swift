@@ -98,6 +98,7 @@ final class FakeKubeClient: KubeClient {
             switch field {
             case "metadata.name": object.name
             case "spec.nodeName": object.spec["nodeName"].string ?? ""
+            case "spec.driver": object.spec["driver"].string ?? ""
             default: ""
             }
         }

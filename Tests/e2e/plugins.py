@@ -1,5 +1,6 @@
 """Plugins of the kubelet that know nothing of ours: grpcio, with messages after the public .proto files."""
 
+import json
 import os
 import queue
 import subprocess
@@ -94,6 +95,24 @@ CSI = messages(
     NodeExpandVolumeRequest: string volume_id = 1, string volume_path = 2, CapacityRange capacity_range = 3, string staging_target_path = 4
     CapacityRange: int64 required_bytes = 1
     NodeExpandVolumeResponse: int64 capacity_bytes = 1
+    """,
+)
+
+
+# A map of messages is a repeated entry on the wire.
+DRA = messages(
+    "k8s.io.kubelet.pkg.apis.dra.v1",
+    """
+    NodePrepareResourcesRequest: repeated Claim claims = 1
+    NodePrepareResourcesResponse: repeated Prepared claims = 1
+    Prepared: string key = 1, NodePrepareResourceResponse value = 2
+    NodePrepareResourceResponse: repeated Device devices = 1, string error = 2
+    Device: repeated string request_names = 1, string pool_name = 2, string device_name = 3, repeated string cdi_device_ids = 4
+    NodeUnprepareResourcesRequest: repeated Claim claims = 1
+    NodeUnprepareResourcesResponse: repeated Unprepared claims = 1
+    Unprepared: string key = 1, NodeUnprepareResourceResponse value = 2
+    NodeUnprepareResourceResponse: string error = 1
+    Claim: string namespace = 1, string uid = 2, string name = 3
     """,
 )
 
@@ -295,6 +314,101 @@ class CSIDriver:
     def stop(self):
         self.registrar.stop()
         self.server.stop()
+
+
+class DRADriver:
+    """Publishes `devices` for a node, and gives each prepared claim a CDI device with the names of its devices in GPUS."""
+
+    CDI = "/var/run/cdi"
+
+    def __init__(self, node, name, devices, node_name="node-1"):
+        self.node, self.name, self.devices, self.node_name = node, name, devices, node_name
+        self.calls, self.status, self.failure = [], [], ""
+        self.file = os.path.join(self.CDI, name + ".json")
+        kubelet = os.path.join(node.dir, "kubelet")
+        self.endpoint = os.path.join(kubelet, "plugins", name, "dra.sock")
+        os.makedirs(os.path.dirname(self.endpoint), exist_ok=True)
+        os.makedirs(self.CDI, exist_ok=True)
+        m, r = DRA, REGISTRATION
+        self.server = Server(
+            self.endpoint,
+            {
+                "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin": {
+                    "NodePrepareResources": (m["NodePrepareResourcesRequest"], self.prepare, False),
+                    "NodeUnprepareResources": (m["NodeUnprepareResourcesRequest"], self.unprepare, False),
+                }
+            },
+        )
+        self.registrar = Server(
+            os.path.join(kubelet, "plugins_registry", name + "-reg.sock"),
+            {
+                "pluginregistration.Registration": {
+                    "GetInfo": (r["InfoRequest"], self.registration, False),
+                    "NotifyRegistrationStatus": (r["RegistrationStatus"], self.notified, False),
+                }
+            },
+        )
+
+    def registration(self, request, context):
+        return REGISTRATION["PluginInfo"](
+            type="DRAPlugin", name=self.name, endpoint=self.endpoint, supported_versions=["v1.DRAPlugin"]
+        )
+
+    def notified(self, request, context):
+        self.status.append((request.plugin_registered, request.error))
+        return REGISTRATION["RegistrationStatusResponse"]()
+
+    def publish(self):
+        slice = {
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice",
+            "metadata": {"name": f"{self.node_name}-{self.name}"},
+            "spec": {
+                "driver": self.name, "nodeName": self.node_name,
+                "pool": {"name": self.node_name, "generation": 1, "resourceSliceCount": 1},
+                "devices": [{"name": d, **attributes} for d, attributes in self.devices.items()],
+            },
+        }  # fmt: skip
+        self.node.kubectl("apply", "-f", "-", input=json.dumps(slice))
+
+    def prepare(self, request, context):
+        answer = DRA["NodePrepareResourcesResponse"]()
+        for claim in request.claims:
+            self.calls.append(("prepare", claim.name))
+            value = DRA["NodePrepareResourceResponse"](error=self.failure)
+            if not self.failure:
+                object = json.loads(self.node.kubectl("get", "resourceclaim", claim.name, "-o", "json").stdout)
+                results = object["status"]["allocation"]["devices"]["results"]
+                self.offer(claim.uid, [r["device"] for r in results])
+                for result in results:
+                    value.devices.add(
+                        request_names=[result["request"]], pool_name=result["pool"], device_name=result["device"],
+                        cdi_device_ids=[f"{self.name}/claim={claim.uid}"],
+                    )  # fmt: skip
+            answer.claims.add(key=claim.uid, value=value)
+        return answer
+
+    def offer(self, uid, devices):
+        specification = {"cdiVersion": "0.6.0", "kind": self.name + "/claim", "devices": []}
+        if os.path.exists(self.file):
+            with open(self.file) as f:
+                specification = json.load(f)
+        edits = {"env": ["GPUS=" + ",".join(devices)]}
+        specification["devices"].append({"name": uid, "containerEdits": edits})
+        with open(self.file, "w") as f:
+            json.dump(specification, f)
+
+    def unprepare(self, request, context):
+        answer = DRA["NodeUnprepareResourcesResponse"]()
+        for claim in request.claims:
+            self.calls.append(("unprepare", claim.name))
+            answer.claims.add(key=claim.uid, value=DRA["NodeUnprepareResourceResponse"]())
+        return answer
+
+    def stop(self):
+        self.registrar.stop()
+        self.server.stop()
+        if os.path.exists(self.file):
+            os.unlink(self.file)
 
 
 def mount(source, target):

@@ -9,6 +9,7 @@ extension AdmissionChain {
         .podSecurity(PodSecurityConfiguration()),
         .priority, .defaultTolerationSeconds, .defaultStorageClass, .storageObjectInUseProtection,
         .persistentVolumeClaimResize, .runtimeClass, .defaultIngressClass, .podTopologyLabels,
+        .deviceAdminAccess,
     ])
 
     /// Nodes may ask for tokens of audiences that their pods do not name where the authorizer lets them.

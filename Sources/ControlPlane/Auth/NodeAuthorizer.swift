@@ -97,6 +97,8 @@ package final class NodeAuthorizer: Authorizer {
             }
             return a.verb == "create" || a.name == node
                 ? nil : "can only access CSINode with the same name as the requesting node"
+        case ("resource.k8s.io", "resourceclaims"): return gettable(a, node) { refers(.resourceClaim) }
+        case ("resource.k8s.io", "resourceslices"): return ofSlices(a, node)
         case ("", "nodes"): return ofNodes(a, node)
         case ("", "pods"): return ofPods(a, node) { refers(.pod) }
         default: return others(a)
@@ -121,6 +123,21 @@ package final class NodeAuthorizer: Authorizer {
         guard !a.namespace.isEmpty else { return "can only read namespaced object of this type" }
         guard !a.name.isEmpty, refers() else { return noRelation(a, node) }
         return nil
+    }
+
+    /// Whose a slice is, is NodeRestriction's to judge where one is named. Source: authorizeResourceSlice.
+    private static func ofSlices(_ a: AuthorizationAttributes, _ node: String) -> String? {
+        guard a.subresource.isEmpty else { return "cannot access subresource" }
+        switch a.verb {
+        case "create", "get", "update", "patch", "delete": return nil
+        case "list", "watch", "deletecollection":
+            let terms = a.fieldSelector?.terms ?? []
+            let isOwn = terms.contains { $0.field == "spec.nodeName" && $0.value == node && !$0.negated }
+            return isOwn ? nil : "can only list/watch/deletecollection resourceslices with nodeName field selector"
+        default:
+            return "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, "
+                + "delete, deletecollection"
+        }
     }
 
     private static func ofNodes(_ a: AuthorizationAttributes, _ node: String) -> String? {
@@ -260,7 +277,7 @@ package final class NodeAuthorizer: Authorizer {
 /// Source: k8s.io/kubernetes/pkg/api/v1/pod (VisitPodSecretNames, VisitPodConfigmapNames).
 struct PodReferences: Sendable, Equatable {
     enum Kind: Sendable {
-        case secret, configMap, claim, serviceAccount
+        case secret, configMap, claim, serviceAccount, resourceClaim
         /// Of the node itself, and of the cluster: not names in a pod.
         case pod, volume
     }
@@ -268,6 +285,7 @@ struct PodReferences: Sendable, Equatable {
     private(set) var secrets: Set<String> = []
     private(set) var configMaps: Set<String> = []
     private(set) var claims: Set<String> = []
+    private(set) var resourceClaims: Set<String> = []
     private(set) var serviceAccount = ""
 
     func contains(_ kind: Kind, _ name: String) -> Bool {
@@ -275,6 +293,7 @@ struct PodReferences: Sendable, Equatable {
         case .secret: secrets.contains(name)
         case .configMap: configMaps.contains(name)
         case .claim: claims.contains(name)
+        case .resourceClaim: resourceClaims.contains(name)
         case .serviceAccount: serviceAccount == name
         case .pod, .volume: false
         }
@@ -285,6 +304,9 @@ struct PodReferences: Sendable, Equatable {
         // A mirror pod comes from the node: it may name what it likes, and gets nothing.
         if pod.annotations["kubernetes.io/config.mirror"] != nil { return }
         serviceAccount = spec["serviceAccountName"].string ?? ""
+        for entry in spec["resourceClaims"].elements {
+            if case .named(let name, _) = pod.resourceClaim(of: entry) { resourceClaims.insert(name) }
+        }
         for secret in spec["imagePullSecrets"].elements { add(secret["name"], \.secrets) }
         for key in ["containers", "initContainers", "ephemeralContainers"] {
             for container in spec[key].elements {

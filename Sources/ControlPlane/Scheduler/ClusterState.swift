@@ -271,4 +271,5 @@ struct ClusterChange: OptionSet, Sendable {
     static let podGone = Self(rawValue: 64)
     static let namespaceLabels = Self(rawValue: 128)
     static let storage = Self(rawValue: 256)
+    static let devices = Self(rawValue: 512)
 }

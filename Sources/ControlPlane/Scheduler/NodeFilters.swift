@@ -13,6 +13,7 @@ struct SchedulerPlugins: OptionSet, Sendable {
     static let volumes = Self(rawValue: 64)
     static let spread = Self(rawValue: 128)
     static let podAffinity = Self(rawValue: 256)
+    static let devices = Self(rawValue: 512)
 
     /// Which changes may help a pod that these have refused. Source: the plugins' EventsToRegister.
     var helpedBy: ClusterChange {
@@ -22,6 +23,7 @@ struct SchedulerPlugins: OptionSet, Sendable {
         if contains(.ports) { changes.insert(.podGone) }
         if contains(.resources) { changes.formUnion([.podGone, .nodeRoom]) }
         if contains(.volumes) { changes.formUnion([.podGone, .nodeLabels, .storage]) }
+        if contains(.devices) { changes.formUnion([.nodeLabels, .devices]) }
         if contains(.spread) { changes.formUnion([.podGone, .podAdded, .nodeLabels, .nodeTaints, .nodeGone]) }
         if contains(.podAffinity) { changes.formUnion([.podGone, .podAdded, .nodeLabels, .namespaceLabels]) }
         return changes
@@ -47,6 +49,7 @@ struct NodeFilters: Sendable {
     private var spread: SpreadCounts
     private var affinity: AffinityCounts
     private let volumes: VolumeNeeds
+    private let devices: DeviceNeeds
     private let added: NodeSelection?
     private let wants: Amounts
     private let ports: [PodDemand.Port]
@@ -54,10 +57,12 @@ struct NodeFilters: Sendable {
 
     init(
         _ waiting: WaitingPod, _ cluster: ClusterState, namespaces: NamespaceLabels = [:],
-        volumes: VolumeNeeds = VolumeNeeds(), profile: SchedulerProfile = SchedulerProfile()
+        volumes: VolumeNeeds = VolumeNeeds(), devices: DeviceNeeds = DeviceNeeds(),
+        profile: SchedulerProfile = SchedulerProfile()
     ) {
         self.waiting = waiting
         self.volumes = volumes
+        self.devices = devices
         spread = SpreadCounts(waiting, cluster)
         affinity = AffinityCounts(waiting, cluster, namespaces)
         added = profile.addedAffinity
@@ -110,8 +115,14 @@ struct NodeFilters: Sendable {
                 return Refusal(.spread, "node(s) didn't match pod topology spread constraints", hopeless: false)
             }
         }
+        if let refusal = refusedByPods(cluster.nodes[i]) { return refusal }
+        // Last, as it costs most.
+        return devices.isEmpty ? nil : devices.refusal(of: cluster.nodes[i])
+    }
+
+    private func refusedByPods(_ node: ClusterState.Node) -> Refusal? {
         if affinity.isIdle { return nil }
-        switch affinity.check(cluster.nodes[i], waiting.pod) {
+        switch affinity.check(node, waiting.pod) {
         case .fits: return nil
         case .notNear: return Refusal(.podAffinity, "node(s) didn't match pod affinity rules")
         case .notApart:

@@ -10,11 +10,13 @@ extension Scheduler {
         var waiting: WaitingPod
         var namespaces: NamespaceLabels = [:]
         var volumes = VolumeNeeds()
+        var devices = DeviceNeeds()
         var readsOutside = false
     }
 
     enum Choice {
-        case node(String)
+        /// With what the pod's claims get there.
+        case node(String, [(claim: KubeObject, allocation: JSON)])
         case none(Failure)
     }
 
@@ -49,6 +51,10 @@ extension Scheduler {
             attempt.readsOutside = true
             attempt.volumes = try await VolumeNeeds.read(pod, object, client)
         }
+        if !object.spec["resourceClaims"].elements.isEmpty {
+            attempt.readsOutside = true
+            attempt.devices = try await DeviceNeeds.read(object, client)
+        }
         if hasSeveralNodes, attempt.waiting.spread.isEmpty, profile.weights["PodTopologySpread"] != nil {
             attempt.waiting.spread = try await defaults.constraints(for: attempt.waiting, profile)
         }
@@ -64,8 +70,17 @@ extension Scheduler {
             state.park(waiting, .volumes, now)
             return .none(failure)
         }
+        var devices = attempt.devices
+        let claims = attempt.object.status["resourceClaimStatuses"].elements.count
+        if !devices.isEmpty, let text = devices.settle(state.devices) {
+            failure.general = text
+            failure.plugins = .devices
+            state.park(waiting, .devices, now, claims: claims)
+            return .none(failure)
+        }
         var filters = NodeFilters(
-            waiting, state.cluster, namespaces: attempt.namespaces, volumes: attempt.volumes, profile: attempt.profile)
+            waiting, state.cluster, namespaces: attempt.namespaces, volumes: attempt.volumes, devices: devices,
+            profile: attempt.profile)
         var feasible: [Int] = []
         let nominated = state.nominations[waiting.pod.id]?.node ?? waiting.nominated
         if let i = state.cluster.slot(of: nominated),
@@ -90,18 +105,21 @@ extension Scheduler {
             if enough < count { state.start = start + asked }
         }
         guard let best = pick(attempt, feasible, &state) else {
-            state.park(waiting, failure.plugins, now)
+            state.park(waiting, failure.plugins, now, claims: claims)
             return .none(failure)
         }
         state.parked[waiting.pod.key] = nil
         let node = state.cluster.nodes[best].name
+        var plan: [(claim: KubeObject, allocation: JSON)] = []
         if attempt.volumes.delayed.isEmpty {
             state.nominations[waiting.pod.id] = nil
+            if !devices.isEmpty { plan = devices.plan(for: state.cluster.nodes[best]) }
+            for (claim, allocation) in plan { state.devices.decide(claim, allocation) }
             state.cluster.place(waiting.pod, on: node, assumed: true)
         } else {
             state.nominations[waiting.pod.id] = Nomination(node: node, pod: waiting.pod)
         }
-        return .node(node)
+        return .node(node, plan)
     }
 
     private func ask(

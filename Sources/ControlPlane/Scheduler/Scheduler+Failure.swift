@@ -6,6 +6,7 @@ extension Scheduler {
     /// A pod fits nowhere: others may have to make room; it is said why.
     func fail(_ attempt: Attempt, _ failure: Failure, _ now: Timestamp) async throws(APIError) {
         let object = attempt.object
+        if failure.reasons[DeviceNeeds.unavailable] != nil { try await deallocate(attempt) }
         var told: String
         var nominated = ""
         switch try await preempt(attempt, failure) {
@@ -73,8 +74,10 @@ extension Scheduler {
         }
         var preemption = Preemption(waiting, budgets: budgets)
         let plan = state.withLock { state -> (node: String, victims: [(PodID, String)], lower: [ObjectKey])? in
+            var devices = attempt.devices
+            _ = devices.settle(state.devices)
             var filters = NodeFilters(
-                waiting, state.cluster, namespaces: attempt.namespaces, volumes: attempt.volumes,
+                waiting, state.cluster, namespaces: attempt.namespaces, volumes: attempt.volumes, devices: devices,
                 profile: attempt.profile)
             let nominations = state.nominations
             // Nodes may have gone in between.

@@ -20,6 +20,8 @@ package final class Scheduler: Controller {
         var priority: Int32
         var attempts: Int64
         var tried: Timestamp
+        /// How many of its claims were made.
+        var claims = 0
     }
 
     /// A pod that room is kept for: victims are on their way out, or its volumes are being made.
@@ -40,6 +42,7 @@ package final class Scheduler: Controller {
         var turn = 0
         /// Where the search for nodes goes on, where not all are looked at.
         var start = 0
+        var devices = DeviceUse()
         /// Counts changes of what is read anew for each attempt.
         var outside: Int64 = 0
     }
@@ -84,6 +87,18 @@ package final class Scheduler: Controller {
             sources.append(
                 WatchSource(resource, needsMetadataOnly: true) { [self] _, _ in state.withLock { $0.wake(.storage) } })
         }
+        sources.append(
+            WatchSource(.resourceClaims, relisting: { [self] in state.withLock { $0.devices.forget() } }) {
+                [self] claim, kind in
+                state.withLock { state in
+                    state.devices.update(claim, deleted: kind == .deleted)
+                    return state.wake(.devices)
+                }
+            })
+        for resource in [GroupVersionResource.resourceSlices, .deviceClasses] {
+            sources.append(
+                WatchSource(resource, needsMetadataOnly: true) { [self] _, _ in state.withLock { $0.wake(.devices) } })
+        }
         return sources
     }
 
@@ -102,7 +117,11 @@ package final class Scheduler: Controller {
             } else if !state.nominations.isEmpty, state.nominations[PodID(pod.uid)]?.isWritten == true {
                 state.nominations[PodID(pod.uid)] = nil
             }
-            if added || state.parked[pod.key]?.generation != pod.generation { keys.append(pod.key) }
+            let parked = state.parked[pod.key]
+            let hasNewClaims =
+                parked?.plugins.contains(.devices) == true
+                && parked?.claims != pod.status["resourceClaimStatuses"].elements.count
+            if added || parked?.generation != pod.generation || hasNewClaims { keys.append(pod.key) }
             return keys
         }
     }
@@ -126,11 +145,14 @@ package final class Scheduler: Controller {
         let attempt = try await prepare(object, profile)
         let choice = state.withLock { choose(attempt, &$0, now) }
         switch choice {
-        case .node(let node):
+        case .node(let node, let plan):
             if !attempt.volumes.delayed.isEmpty { return try await reserveVolumes(attempt, node) }
-            try await bind(object, to: node)
+            if !attempt.devices.isEmpty { try await reserveDevices(attempt, plan) }
+            try await bind(attempt, to: node)
             return nil
         case .none(let failure):
+            // Its claims will be made in a moment.
+            if attempt.devices.isEarly, state.withLock({ $0.parked[key]?.attempts ?? 0 }) < 3 { return .seconds(3) }
             try await fail(attempt, failure, now)
         }
         // What was read for the attempt may have changed before the pod was parked.
@@ -138,7 +160,8 @@ package final class Scheduler: Controller {
         return isStale && attempt.readsOutside ? .milliseconds(10) : Self.reconsider
     }
 
-    private func bind(_ pod: KubeObject, to node: String) async throws(APIError) {
+    private func bind(_ attempt: Attempt, to node: String) async throws(APIError) {
+        let pod = attempt.object
         var binding = KubeObject(GroupVersionKind("", "v1", "Binding"), name: pod.name, namespace: pod.namespace)
         binding.metadata["uid"] = .string(pod.uid)
         binding["target"] = ["kind": "Node", "name": .string(node)]
@@ -149,6 +172,7 @@ package final class Scheduler: Controller {
             // Where another scheduler was faster, the pod is on that one's node; the event may have come before.
             if let there = try await client.getIfPresent(.pods, namespace: pod.namespace, name: pod.name) {
                 state.withLock { _ = $0.cluster.update(pod: there, deleted: false) }
+                if !attempt.devices.isEmpty, isOurs(there) { await releaseDevices(attempt) }
             }
             throw error
         }
@@ -160,7 +184,7 @@ package final class Scheduler: Controller {
 extension Scheduler.State {
     /// The parked pods that a change may help, the most important first.
     mutating func wake(_ change: ClusterChange) -> [ObjectKey] {
-        if !change.isDisjoint(with: [.namespaceLabels, .storage]) { outside += 1 }
+        if !change.isDisjoint(with: [.namespaceLabels, .storage, .devices]) { outside += 1 }
         guard !change.isEmpty, !parked.isEmpty else { return [] }
         let keys = parked.filter { !$0.value.plugins.helpedBy.isDisjoint(with: change) }
             .sorted { a, b in
@@ -180,10 +204,12 @@ extension Scheduler.State {
         return until > now ? until.duration(since: now) : nil
     }
 
-    mutating func park(_ waiting: WaitingPod, _ plugins: SchedulerPlugins, _ now: Timestamp) {
+    mutating func park(
+        _ waiting: WaitingPod, _ plugins: SchedulerPlugins, _ now: Timestamp, claims: Int = 0
+    ) {
         let attempts = parked[waiting.pod.key]?.attempts ?? 0
         parked[waiting.pod.key] = Scheduler.Parked(
             generation: waiting.generation, plugins: plugins, priority: waiting.pod.priority, attempts: attempts + 1,
-            tried: now)
+            tried: now, claims: claims)
     }
 }

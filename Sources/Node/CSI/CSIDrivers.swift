@@ -103,6 +103,22 @@ final class CSIDrivers: PluginHandler, Sendable {
 
     // MARK: The API's objects
 
+    /// The node's object is there before any driver: who asks learns that there are none. Source: nodeinfomanager's
+    /// InitializeCSINodeWithAnnotation.
+    func run(_ clock: any KubeClock) async {
+        var delay = Duration.seconds(1)
+        while !Task.isCancelled {
+            do throws(APIError) {
+                let uid = try await client.get(.nodes, namespace: "", name: node).uid
+                return try await put(nil, nodeUID: uid)
+            } catch {
+                if !error.isNotFound { logger.info("CSINode \(node) is not made: \(error.message)") }
+            }
+            await clock.sleep(for: delay)
+            delay = min(delay * 2, .seconds(60))
+        }
+    }
+
     private func show(_ name: String, _ information: JSON) async throws(APIError) {
         let id = information["node_id"].string ?? ""
         guard !id.isEmpty else { throw .badRequest("error adding CSI driver node info: nodeID must not be empty") }
@@ -134,8 +150,8 @@ final class CSIDrivers: PluginHandler, Sendable {
         try await put(driver, nodeUID: uid)
     }
 
-    private func put(_ driver: JSON, nodeUID: String) async throws(APIError) {
-        let name = driver["name"].string
+    /// nil: only the object.
+    private func put(_ driver: JSON?, nodeUID: String) async throws(APIError) {
         for attempt in 0... {
             do throws(APIError) {
                 guard var object = try await client.getIfPresent(.csiNodes, namespace: "", name: node) else {
@@ -143,13 +159,13 @@ final class CSIDrivers: PluginHandler, Sendable {
                     fresh.metadata["ownerReferences"] = [
                         ["apiVersion": "v1", "kind": "Node", "name": .string(node), "uid": .string(nodeUID)]
                     ]
-                    fresh.spec = ["drivers": [driver]]
+                    fresh.spec = ["drivers": .array(driver.map { [$0] } ?? [])]
                     _ = try await client.create(.csiNodes, fresh)
                     return
                 }
                 let drivers = object.spec["drivers"].elements
-                if drivers.contains(driver) { return }
-                object.spec["drivers"] = .array(drivers.filter { $0["name"].string != name } + [driver])
+                guard let driver, !drivers.contains(driver) else { return }
+                object.spec["drivers"] = .array(drivers.filter { $0["name"] != driver["name"] } + [driver])
                 _ = try await client.update(.csiNodes, object)
                 return
             } catch {

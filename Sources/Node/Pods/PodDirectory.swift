@@ -273,6 +273,7 @@ final class PodDirectory: Sendable {
         guard orphans != nil else { return }
         let alive = known.union(workers.map(\.uid))
         context.devices.keep(alive)
+        context.claims.keep(alive)
         for uid in Directories.names(context.configuration.rootDirectory + "/pods") where !alive.contains(uid) {
             do throws(VolumeError) { try await context.volumes.tearDown(uid) } catch {
                 context.logger.warning("directory of pod \(uid): \(error.eventMessage)")

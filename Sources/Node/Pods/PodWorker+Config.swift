@@ -74,7 +74,7 @@ extension PodWorker {
             config.devices.append(
                 "\(volume.path):\(device["devicePath"].string ?? ""):\(volume.readOnly ? "r" : "rwm")")
         }
-        try await addDevices(&config, container)
+        try await addDevices(&config, container, pod)
         if let name = container.json["targetContainerName"].string, !name.isEmpty {
             guard let target = runningContainer(name) else {
                 throw ContainerConfigError("unable to find target container \"\(name)\"")

@@ -1,15 +1,39 @@
 internal import Codecs
 internal import Containers
+internal import KubeAPI
 
 extension PodWorker {
-    /// Adds what device plugins give to the container. What the pod says of itself counts more.
+    /// Has drivers prepare the pod's ResourceClaims. False: not yet; an event was recorded and another attempt is due.
+    func prepareClaims(_ pod: Pod) async -> Bool {
+        do throws(DeviceError) {
+            try await context.claims.prepare(pod)
+            claimFailures = 0
+            return !Task.isCancelled
+        } catch {
+            if Task.isCancelled { return false }
+            record(
+                pod, .warning, "FailedPrepareDynamicResources", "Failed to prepare dynamic resources: \(error.message)")
+            // A second doubling to a minute.
+            let delay = Duration.seconds(1) * (1 << min(claimFailures, 6))
+            claimFailures += 1
+            wake(after: min(delay, .seconds(60)), for: "claims")
+            return false
+        }
+    }
+
+    /// Adds what device plugins and drivers give to the container. What the pod says of itself counts more.
     func addDevices(
-        _ config: inout ContainerConfig, _ container: ContainerSpec
+        _ config: inout ContainerConfig, _ container: ContainerSpec, _ pod: Pod
     ) async throws(ContainerConfigError) {
         let answers: [JSON]
-        do throws(DeviceError) { answers = try await context.devices.answers(uid, container.name) } catch {
+        let claimed: [String]
+        do throws(DeviceError) {
+            answers = try await context.devices.answers(uid, container.name)
+            claimed = try context.claims.devices(pod, container)
+        } catch {
             throw ContainerConfigError(error.message)
         }
+        if !claimed.isEmpty { try DeviceSpecifications.standard.add(claimed, &config) }
         for answer in answers {
             for (name, value) in answer["envs"].stringMap.sorted(by: { $0.key < $1.key })
             where !config.environment.contains(where: { $0.name == name }) {

@@ -52,6 +52,9 @@ extension PodWorker {
         if starts || volumesChanged {
             guard await setUpVolumes(pod, required: starts) else { return }
         }
+        if starts, plan.createSandbox != nil || !context.claims.serves(uid) {
+            guard await prepareClaims(pod) else { return }
+        }
         if let attempt = plan.createSandbox {
             guard await createSandbox(pod, attempt: attempt) else { return }
             publish(pod)

@@ -29,6 +29,13 @@ extension PodWorker {
             await removeSandbox(sandbox, keepingContainers: true)
             state.sandbox?.isReady = false
         }
+        do throws(DeviceError) {
+            try await context.claims.unprepare(uid)
+        } catch {
+            // The pod has not ended before its devices are given back.
+            context.logger.warning("pod \(key): \(error.message)")
+            return wake(after: .seconds(2), for: "unprepare")
+        }
         publish(pod)
         if !isGone { await flushStatus() }
         do throws(VolumeError) {

@@ -45,6 +45,7 @@ actor PodWorker {
     var resize: Resize?
     var showsResize = false
     var volumeFailures = 0
+    var claimFailures = 0
     var volumes: [String: VolumeManager.Mounted] = [:]
     /// By the hash of a container's spec: what ConfigMaps and Secrets gave it last, for when they cannot be asked for.
     var environments: [String: [ContainerEnvironment.Variable]] = [:]

@@ -42,6 +42,28 @@ import Transport
         #expect(await !may(bench, "a", "get", "secrets", namespace: "default", name: "key"))
     }
 
+    @Test func aNodeReadsTheResourceClaimsOfItsPodsAndItsOwnSlices() async throws {
+        let bench = try await SupervisorBench()
+        let claims: JSON = [
+            ["name": "x", "resourceClaimName": "shared"], ["name": "y", "resourceClaimTemplateName": "t"],
+        ]
+        _ = try await bench.client.create(.pods, bench.pod("one", on: "a", ["resourceClaims": claims]))
+        let group = "resource.k8s.io"
+        #expect(await may(bench, "a", "get", "resourceclaims", group: group, name: "shared"))
+        #expect(await !may(bench, "b", "get", "resourceclaims", group: group, name: "shared"))
+        #expect(await !may(bench, "a", "get", "resourceclaims", group: group, name: "made"))
+        #expect(await !may(bench, "a", "update", "resourceclaims", group: group, sub: "status", name: "shared"))
+        var pod = try await bench.client.get(.pods, namespace: "default", name: "one")
+        pod.status["resourceClaimStatuses"] = [["name": "y", "resourceClaimName": "made"]]
+        _ = try await bench.client.updateStatus(.pods, pod)
+        #expect(await may(bench, "a", "get", "resourceclaims", group: group, name: "made"))
+        let own = FieldSelector.equal("spec.nodeName", "a")
+        #expect(await may(bench, "a", "list", "resourceslices", group: group, namespace: "", fields: own))
+        #expect(await !may(bench, "b", "list", "resourceslices", group: group, namespace: "", fields: own))
+        #expect(await !may(bench, "a", "watch", "resourceslices", group: group, namespace: ""))
+        #expect(await may(bench, "a", "delete", "resourceslices", group: group, namespace: "", name: "s"))
+    }
+
     @Test func aNodeReadsWhatItsPodsReferTo() async throws {
         let bench = try await SupervisorBench()
         let spec: JSON = [

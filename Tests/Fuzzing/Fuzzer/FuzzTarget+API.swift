@@ -100,5 +100,23 @@ extension FuzzTarget {
             guard let schedule = try? CronSchedule($0.asText) else { return }
             _ = schedule
         },
+        FuzzTarget(
+            "cel",
+            seeds: [
+                "device.attributes[\"gpu.test\"].model in [\"a\", 'b'] && !(device.driver == \"x\")",
+                "device.capacity[\"d\"].x.compareTo(quantity(\"1Gi\")) >= 0 || has(device.attributes.a.b)",
+                "[1, 2u, 3.5e2, -4].all(i, i < 0x10) ? {'k': b\"v\"}.map(k, k + r'\\n') : optional.none().orValue([null])",
+                "cel.bind(v, semver('1.2.3-a+b'), v.major() + 7 / 2 % 3) == 'grüße'.split('').size()",
+            ],
+            words: [".exists(", "cel.bind(", "[?", ".?", "&&", "||", "\"\"\"", "\\u00e4", "quantity(", ".substring("]
+        ) { bytes in
+            guard let program = try? DeviceExpression.compile(bytes.asText) else { return }
+            let device: JSON = [
+                "attributes": ["model": ["string": "a"], "d/v": ["version": "1.2.3"]],
+                "capacity": ["x": ["value": "1Gi"]],
+            ]
+            guard let value = try? DeviceExpression.value(of: device, driver: "gpu.test") else { return }
+            _ = try? DeviceExpression.matches(program, value)
+        },
     ]
 }

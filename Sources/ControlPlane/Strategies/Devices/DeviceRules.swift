@@ -1,7 +1,7 @@
 internal import Codecs
 internal import KubeAPI
 
-/// What the kinds of dynamic resource allocation have in common. Expressions (CEL) are not compiled yet, only measured.
+/// What the kinds of dynamic resource allocation have in common. Expressions (CEL) are compiled when they are new.
 /// Source: pkg/apis/resource/validation, KEP-4381.
 enum DeviceRules {
     static let requests = 32
@@ -111,15 +111,24 @@ enum DeviceRules {
 
     // MARK: - Parts
 
-    static func selectors(_ list: JSON, _ path: String, _ check: inout Validation) {
+    /// - Parameter known: what is there already is not judged again, as rules may have become stricter.
+    static func selectors(_ list: JSON, _ path: String, known: JSON = .null, _ check: inout Validation) {
+        let known = known.elements
         for (i, selector) in members(list, 32, path, &check).enumerated() {
             let place = "\(path)[\(i)].cel"
             if selector["cel"].isNull {
                 check.add(.required(place))
             } else {
-                let size = (selector["cel"]["expression"].string ?? "").utf8.count
+                let expression = selector["cel"]["expression"].string ?? ""
+                let size = expression.utf8.count
                 if size > text { check.add(.tooLong("\(place).expression", limit: text)) }
                 if size == 0 { check.add(.required("\(place).expression")) }
+                guard size > 0, size <= text, !known.contains(selector) else { continue }
+                do throws(CELError) {
+                    _ = try DeviceExpression.compile(expression)
+                } catch {
+                    check.add(.invalid("\(place).expression", .string(expression), error.message))
+                }
             }
         }
     }

@@ -221,8 +221,14 @@ struct ResourceClaimTemplateStrategy: ResourceStrategy {
 struct DeviceClassStrategy: ResourceStrategy {
     var tracksGeneration: Bool { true }
 
-    func validateCreate(_ object: KubeObject, _ check: inout Validation) {
-        DeviceRules.selectors(object.spec["selectors"], "spec.selectors", &check)
+    func validateCreate(_ object: KubeObject, _ check: inout Validation) { spec(object, .null, &check) }
+
+    func validateUpdate(_ object: KubeObject, old: KubeObject, subresource: String, _ check: inout Validation) {
+        spec(object, old.spec, &check)
+    }
+
+    private func spec(_ object: KubeObject, _ old: JSON, _ check: inout Validation) {
+        DeviceRules.selectors(object.spec["selectors"], "spec.selectors", known: old["selectors"], &check)
         for (i, config) in DeviceRules.members(object.spec["config"], 32, "spec.config", &check).enumerated() {
             DeviceRules.configuration(config, "spec.config[\(i)]", &check)
         }

@@ -144,7 +144,7 @@ struct ResourceSliceStrategy: ResourceStrategy {
             for (i, item) in items.enumerated() {
                 guard let text = item.string else { continue }
                 let place = isList ? "\(path).\(kind)[\(i)]" : "\(path).\(kind)"
-                if kind.hasPrefix("version"), !Self.isSemantic(text) {
+                if kind.hasPrefix("version"), SemanticVersion(text) == nil {
                     check.add(
                         .invalid(place, item, "must be a string compatible with semver.org spec 2.0.0"))
                 }
@@ -154,31 +154,6 @@ struct ResourceSliceStrategy: ResourceStrategy {
         if set.count != 1 {
             check.add(.invalid(path, set.isEmpty ? "" : value, "exactly one value must be specified"))
         }
-    }
-
-    /// major.minor.patch[-pre.release][+build]. Source: semver.org 2.0.0.
-    static func isSemantic(_ text: String) -> Bool {
-        func isNumber(_ part: Substring) -> Bool {
-            !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } && (part == "0" || !part.hasPrefix("0"))
-        }
-        func isIdentifier(_ part: Substring) -> Bool {
-            !part.isEmpty
-                && part.utf8.allSatisfy {
-                    (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 45
-                }
-        }
-        func parts(_ text: Substring) -> [Substring] { text.split(separator: ".", omittingEmptySubsequences: false) }
-        let halves = text.split(separator: "+", maxSplits: 1, omittingEmptySubsequences: false)
-        if halves.count == 2, !parts(halves[1]).allSatisfy(isIdentifier) { return false }
-        let core = halves[0].split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-        if core.count == 2 {
-            for part in parts(core[1]) {
-                let isNumeric = part.utf8.allSatisfy { (48...57).contains($0) }
-                guard isIdentifier(part), !isNumeric || isNumber(part) else { return false }
-            }
-        }
-        let numbers = parts(core[0])
-        return numbers.count == 3 && numbers.allSatisfy(isNumber)
     }
 
     /// What a share of a device's capacity may be.
