@@ -6,7 +6,7 @@ test="nftables iproute2 util-linux procps curl openssl busybox-static docker-reg
  containerd bind9-dnsutils iperf3 containernetworking-plugins python3 python3-venv python3-pip xz-utils zstd strace cpio kmod"
 # For the virtual machine of the tests; it is an amd64 one.
 [ "$(dpkg --print-architecture)" = amd64 ] && test="$test qemu-system-x86"
-arm="debootstrap qemu-system-arm cpio kmod"
+arm="debootstrap qemu-system-arm qemu-user-static cpio kmod"
 wanted=""
 for kind in "$@"; do
     case $kind in

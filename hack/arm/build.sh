@@ -33,6 +33,12 @@ linker=(-Xswiftc -use-ld=/build/k3s/bin/unretained-ld -Xlinker --gc-sections -Xl
 # Times of 64 bits on 32-bit machines too: 2038 is within the life of a gateway.
 times=()
 [ "$architecture" != armv7 ] || times=(-Xcc -D_TIME_BITS=64)
+# The unit tests (test.sh): debug, against shared libraries.
+if [ -n "${K3S_ARM_TESTS:-}" ]; then
+    in_root sh -c 'cd /build/k3s && exec swift build "$@"' build --build-tests --disable-xctest --scratch-path "$scratch" \
+        --disable-automatic-resolution --skip-update --swift-sdks-path /build/sdks --swift-sdk "$architecture" "${times[@]}" "$@"
+    exit
+fi
 in_root sh -c 'cd /build/k3s && export K3S_LINKER=ld.lld && exec swift build "$@"' build -c release --scratch-path "$scratch" \
     --disable-automatic-resolution --skip-update --swift-sdks-path /build/sdks --swift-sdk "$architecture" \
     --static-swift-stdlib -Xswiftc -static-executable -Xswiftc -Osize \
