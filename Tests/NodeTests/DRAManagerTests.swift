@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Dynamic resource allocation") struct DRAManagerTests {
     /// A manager in a directory of its own; `restart` makes the next one.
-    private final class Bench {
+    private final class Bench: @unchecked Sendable {
         let root = "/tmp/k3s-dra-test-\(getpid())-\(UInt32.random(in: .min ... .max))"
         let clock = VirtualClock()
         let client: FakeKubeClient
