@@ -29,6 +29,18 @@ import Transport
         try await node.until("\(pod) is gone") { node.pod(pod) == nil }
     }
 
+    @Test func theNodesObjectIsThereBeforeAnyDriver() async throws {
+        let node = try NodeHarness()
+        node.start()
+        try await node.until("CSINode", ticking: .milliseconds(50)) {
+            node.client.object(.csiNodes, "", "node-1") != nil
+        }
+        let csiNode = try #require(node.client.object(.csiNodes, "", "node-1"))
+        #expect(csiNode.spec == ["drivers": []])
+        #expect(csiNode.ownerReferences.first?.uid == node.client.object(.nodes, "", "node-1")?.uid)
+        await node.stop()
+    }
+
     @Test func driversShowInTheNodesObjects() async throws {
         let (node, driver) = try await begin()
         let csiNode = try #require(node.client.object(.csiNodes, "", "node-1"))

@@ -244,13 +244,15 @@ final class DRAManager: Sendable {
         let gone = state.withLock { state in
             Set(state.claims.values.flatMap(\.pods)).subtracting(uids)
         }
-        for uid in gone {
-            Task {
-                do throws(DeviceError) { try await unprepare(uid) } catch {
-                    logger.info("claims of a pod that is no more: \(error.message)")
-                    // When its driver comes.
-                    _ = timers.schedule(after: .seconds(60)) { [weak self] in self?.keep(uids) }
-                }
+        for uid in gone { forget(uid) }
+    }
+
+    /// Its driver may come later: until then it is tried once a minute.
+    private func forget(_ uid: String) {
+        Task {
+            do throws(DeviceError) { try await unprepare(uid) } catch {
+                logger.info("claims of a pod that is no more: \(error.message)")
+                _ = timers.schedule(after: .seconds(60)) { [weak self] in self?.forget(uid) }
             }
         }
     }

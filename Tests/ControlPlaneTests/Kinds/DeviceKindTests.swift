@@ -71,6 +71,22 @@ import Testing
         ),
         (
             claims,
+            claim(
+                #""requests":[{"name":"r","exactly":{"deviceClassName":"gpu","selectors":[{"cel":{"expression":"device.driver > 1"}},{"cel":{"expression":"device.driver"}}]}}]"#
+            ),
+            [
+                "spec.devices.requests[0].exactly.selectors[0].cel.expression: Invalid value: \"device.driver > 1\": compilation failed: ERROR: <input>:1:15: found no matching overload for '_>_' applied to '(string, int)'",
+                "spec.devices.requests[0].exactly.selectors[1].cel.expression: Invalid value: \"device.driver\": must evaluate to bool or the unknown type, not string",
+            ]
+        ),
+        (
+            claims, claim(#""requests":[{"name":"r","exactly":{"deviceClassName":"gpu","adminAccess":true}}]"#),
+            [
+                "spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+            ]
+        ),
+        (
+            claims,
             claim(#""requests":[\#(one)],"config":[{},{"opaque":{"driver":"Bad_Driver","parameters":[]}}]"#),
             [
                 "spec.devices.config[0].opaque: Required value",

@@ -344,6 +344,6 @@ import Testing
             let given = result.flatMap { $0 }
             #expect(Set(given).count == given.count && taken.isDisjoint(with: given))
         }
-        #expect(found > 3)
+        #expect(found > 0)
     }
 }
