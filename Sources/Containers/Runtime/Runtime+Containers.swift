@@ -173,6 +173,7 @@ extension Runtime {
             if record.config.stdinOnce { flags.append(K3S_SHIM_STDIN_ONCE) }
             if !parent.isEmpty { flags.append(K3S_SHIM_JOIN_PID) }
             let reply = try await launch(plan, id: id, parent: parent, flags: flags)
+            cgroups.settled(try containerCgroup(record))
             started(id, reply.message)
         } catch {
             await startFailed(id, error.message)

@@ -82,6 +82,9 @@ package final class Runtime: ContainerRuntime {
         }
     }
 
+    /// systemd makes the cgroups.
+    package var usesSystemd: Bool { cgroups.isSystemd }
+
     /// Processes can be started and watched.
     package var isConnected: Bool { state.withLock { $0.shim != nil } }
 
