@@ -15,6 +15,7 @@ package final class Runtime: ContainerRuntime {
     let seccomp = SeccompCompiler()
     let availableCapabilities = CapabilitySet.bounding()
     let logger: Logger
+    let walks = PacedDiskUsage()
     let state = Mutex(State())
     /// Held while a container's record is written.
     let writing = Mutex(())
@@ -32,6 +33,8 @@ package final class Runtime: ContainerRuntime {
         /// Somebody is at it already.
         var isReconnecting = false
         var stopped = false
+        /// Of images, by their layers, which never change: /etc/passwd and /etc/group.
+        var users: [String: (passwd: String, group: String)] = [:]
         /// Of sandboxes that are being made: their records come later.
         var claimedIDs: Set<UInt32> = []
     }

@@ -1,7 +1,7 @@
 /// A conversation with systemd, on the socket that it keeps for root, or on the message bus where there is none. It
 /// blocks, for as long as a job may take at most; each is for one operation, so that pods do not wait for each other.
 /// Source: org.freedesktop.systemd1(5).
-package struct SystemdBus: ~Copyable {
+package final class SystemdBus {
     package struct Address: Sendable {
         package var isBus: Bool
         package var path: String
@@ -50,14 +50,14 @@ package struct SystemdBus: ~Copyable {
     }
 
     /// The manager's answer.
-    package mutating func call(
+    package func call(
         _ member: String, _ body: [DBusMessage.Value]
     ) throws(DBusError) -> DBusMessage {
         try call(.call(member, on: Self.path, Self.manager, at: "org.freedesktop.systemd1", body))
     }
 
     /// A property of the manager ("Version") or, by its path, of another object.
-    package mutating func property(
+    package func property(
         _ name: String, of interface: String = "org.freedesktop.systemd1.Manager", at path: String = SystemdBus.path
     ) throws(DBusError) -> DBusMessage.Value? {
         let answer = try call(
@@ -69,7 +69,7 @@ package struct SystemdBus: ~Copyable {
     }
 
     /// Asks for something that systemd does as a job, and waits until it is done.
-    package mutating func job(_ member: String, _ body: [DBusMessage.Value]) throws(DBusError) {
+    package func job(_ member: String, _ body: [DBusMessage.Value]) throws(DBusError) {
         guard case .objectPath(let job)? = try call(member, body).body.first else {
             throw DBusError("\(member): systemd names no job")
         }
@@ -82,7 +82,7 @@ package struct SystemdBus: ~Copyable {
         }
     }
 
-    private mutating func call(_ message: DBusMessage) throws(DBusError) -> DBusMessage {
+    private func call(_ message: DBusMessage) throws(DBusError) -> DBusMessage {
         let (serial, bytes) = stream.number(message)
         try send(bytes)
         while true {
@@ -96,14 +96,14 @@ package struct SystemdBus: ~Copyable {
         }
     }
 
-    private mutating func note(_ message: DBusMessage) {
+    private func note(_ message: DBusMessage) {
         guard message.kind == .signal, message.member == "JobRemoved", message.body.count == 4,
             case .objectPath(let job) = message.body[1], case .string(let result) = message.body[3]
         else { return }
         ended.append((job, result))
     }
 
-    private mutating func next() throws(DBusError) -> DBusMessage {
+    private func next() throws(DBusError) -> DBusMessage {
         while true {
             if let message = try stream.next() { return message }
             try receive()
@@ -124,7 +124,7 @@ package struct SystemdBus: ~Copyable {
         do throws(SysError) { try socket.writeAll(bytes) } catch { throw DBusError("systemd: \(error)") }
     }
 
-    private mutating func receive() throws(DBusError) {
+    private func receive() throws(DBusError) {
         try wait(POLLIN)
         var chunk = [UInt8](repeating: 0, count: 8192)
         var count = 0

@@ -51,10 +51,9 @@ package final class SystemdCgroups: Cgroups {
 
     // MARK: Units
 
-    private func talk<R>(_ what: String, _ body: (inout SystemdBus) throws(DBusError) -> R) throws(SysError) -> R {
+    private func talk<R>(_ what: String, _ body: (SystemdBus) throws(DBusError) -> R) throws(SysError) -> R {
         do throws(DBusError) {
-            var bus = try SystemdBus(addresses)
-            return try body(&bus)
+            return try body(try SystemdBus(addresses))
         } catch { throw SysError(EIO, call: "\(what) (\(error.description))") }
     }
 
@@ -175,8 +174,7 @@ extension CgroupDetection {
             return (plain, driver == nil ? nil : "cgroup driver systemd: the machine has cgroups of version 1")
         }
         do throws(DBusError) {
-            var bus = try SystemdBus(addresses, limit: .seconds(5))
-            _ = try bus.property("Version")
+            _ = try SystemdBus(addresses, limit: .seconds(5)).property("Version")
         } catch { return (plain, "cgroup driver systemd: \(error.description)") }
         return (SystemdCgroups(tree, addresses: addresses), nil)
     }

@@ -40,7 +40,7 @@ final class TestNode: Sendable {
         return configuration
     }
 
-    init(_ change: (inout RuntimeConfiguration) -> Void = { _ in }) throws {
+    init(cgroups: (any Cgroups)? = nil, _ change: (inout RuntimeConfiguration) -> Void = { _ in }) throws {
         let name = String(UInt32.random(in: 0...UInt32.max), radix: 36)
         directory = "/tmp/k3s-rt-\(getpid())-\(name)"
         prefix = "k3s-test-\(getpid())-\(name)"
@@ -52,7 +52,8 @@ final class TestNode: Sendable {
         image.config.environment = ["IMAGE=yes"]
         image.config.volumes = ["/volume"]
         images.add(image, layers: [directory + "/layers/users", directory + "/layers/busybox"])
-        runtime = try Runtime(configuration: TestNode.configuration(directory, prefix, change), images: images)
+        runtime = try Runtime(
+            configuration: TestNode.configuration(directory, prefix, change), images: images, cgroups: cgroups)
     }
 
     private static func makeLayers(_ directory: String) throws {

@@ -17,6 +17,8 @@ private final class FakeSystemd: Sendable {
     let root: String
     let address: SystemdBus.Address
     private let listener: FileDescriptor
+    /// Its own: the shared one may be full of those who wait for us.
+    let pool = BlockingPool(limit: 8)
 
     init(_ directory: String, isBus: Bool = false) throws {
         root = directory + "/cgroup"
@@ -41,10 +43,10 @@ private final class FakeSystemd: Sendable {
     func start() {
         let raw = listener.raw
         Task { [self] in
-            while let socket = try? await BlockingPool.shared.run({ () throws(SysError) -> Int32 in
+            while let socket = try? await pool.run({ () throws(SysError) -> Int32 in
                 try syscall("accept") { accept(raw, nil, nil) }
             }) {
-                Task { try? await BlockingPool.shared.run { () throws(SysError) in self.serve(socket) } }
+                Task { await self.pool.run { self.serve(socket) } }
             }
         }
     }
@@ -155,9 +157,7 @@ private final class FakeSystemd: Sendable {
             defer { systemd.stop() }
             let cgroups = SystemdCgroups(CgroupsV2(root: systemd.root), addresses: [systemd.address])
             // It blocks: not on the pool that serves the other end.
-            let result = try await BlockingPool.shared.run { () throws(SysError) -> Result<Void, any Error> in
-                Result { try body(systemd, cgroups) }
-            }
+            let result = await systemd.pool.run { Result { try body(systemd, cgroups) } }
             try result.get()
         }
     }
@@ -249,7 +249,7 @@ private final class FakeSystemd: Sendable {
             systemd.state.withLock { $0.jobs = .never }
             var failure: DBusError?
             do throws(DBusError) {
-                var bus = try SystemdBus([systemd.address], limit: .milliseconds(300))
+                let bus = try SystemdBus([systemd.address], limit: .milliseconds(300))
                 try bus.job(
                     "StartTransientUnit",
                     [.string("a.slice"), .string("replace"), .array("(sv)", []), .array("(sa(sv))", [])])
