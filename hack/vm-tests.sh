@@ -1,7 +1,6 @@
 #!/bin/bash
 # The tests of the Linux layer, the runtime's live tests and the WireGuard backend in a virtual machine with cgroup v2
-# (hack/vm.sh) and, where this machine has systemd, its systemd; from the test bundle that is built already.
-# 77: there is no virtual machine here.
+# (hack/vm.sh), from the test bundle that is built already. 77: there is no virtual machine here.
 #   hack/vm-tests.sh [FILTER]       FILTER: a regular expression of test names
 set -u
 cd "$(dirname "$0")/.."
@@ -12,9 +11,7 @@ bundle=$folder/k3sPackageTests.xctest
 filter=${1:-'^(LinuxTests\.(Cgroup|Namespaces)|ContainersTests\..*Live|PodNetworkTests\..*wireGuard)'}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-first=()
-[ ! -x /lib/systemd/systemd ] || first=(-s)
-hack/vm.sh ${first[@]+"${first[@]}"} -m 3072 -t 900 -f "$bundle:/tests/k3sPackageTests.xctest" -f "$folder/RuntimeProbe:/tests/RuntimeProbe" -- \
+hack/vm.sh -m 3072 -t 900 -f "$bundle:/tests/k3sPackageTests.xctest" -f "$folder/RuntimeProbe:/tests/RuntimeProbe" -- \
     /tests/k3sPackageTests.xctest --testing-library swift-testing --filter "$filter" --no-parallel >"$log" 2>&1
 result=$?
 case $result in

@@ -160,8 +160,9 @@ static void put_line(struct process *process, int index, char tag, const char *b
     struct stream *stream = &process->streams[index];
     struct log_file *log = &process->log;
     uint32_t total = HEADER_SIZE + stream->held_size + count + 1;
-    if (log->max_bytes && log->size > 0 && log->size + output_used + total > log->max_bytes && !stream->middle &&
-        (!process->streams[!index].middle || log->size > 2 * (int64_t)log->max_bytes))
+    int64_t size = log->size + output_used;
+    if (log->max_bytes && size > 0 && size + total > log->max_bytes && !stream->middle &&
+        (!process->streams[!index].middle || size > 2 * (int64_t)log->max_bytes))
         rotate(log);
     if (output_used + total > OUTPUT_SIZE) log_flush(log);
     header[HEADER_SIZE - 2] = tag;

@@ -187,6 +187,7 @@ extension Runtime {
             if record.config.stdin { flags.append(K3S_SHIM_STDIN) }
             if record.config.stdinOnce { flags.append(K3S_SHIM_STDIN_ONCE) }
             if !parent.isEmpty { flags.append(K3S_SHIM_JOIN_PID) }
+            try await noteOOMKills(id, record)
             let reply = try await launch(plan, id: id, parent: parent, flags: flags)
             cgroups.settled(try containerCgroup(record))
             started(id, reply.message)

@@ -33,6 +33,8 @@ package final class Runtime: ContainerRuntime {
         /// Somebody is at it already.
         var isReconnecting = false
         var stopped = false
+        /// Of pods whose cgroups systemd makes, when a container was started: by the container.
+        var oomKills: [String: UInt64] = [:]
         /// Of images, by their layers, which never change: /etc/passwd and /etc/group.
         var users: [String: (passwd: String, group: String)] = [:]
         /// Of sandboxes that are being made: their records come later.

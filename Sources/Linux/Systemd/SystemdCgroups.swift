@@ -137,7 +137,10 @@ package final class SystemdCgroups: Cgroups {
     package func freeze(_ path: String, _ frozen: Bool) throws(SysError) { try tree.freeze(place(path), frozen) }
     package func kill(_ path: String) throws(SysError) {
         settled(path)
-        try tree.kill(place(path))
+        do throws(SysError) { try tree.kill(place(path)) } catch {
+            // systemd removes what is empty, perhaps while we look.
+            if error.code != ENOENT && error.code != ENODEV { throw error }
+        }
     }
     package func exists(_ path: String) -> Bool { tree.exists(place(path)) }
     package func children(_ path: String) throws(SysError) -> [String] { try tree.children(place(path)) }

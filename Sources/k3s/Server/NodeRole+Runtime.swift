@@ -21,11 +21,11 @@ extension NodeRole {
         return policy
     }
 
-    /// Of the machine, made by systemd where that is wanted and works.
+    /// Of the machine, made by systemd where that is asked for and works: not yet by itself as k3s has it
+    /// (`CgroupDriver.usual`).
     private func cgroups(_ driver: CgroupDriver?) async throws -> any Cgroups {
-        let environment = ["INVOCATION_ID": getenv("INVOCATION_ID").map { String(cString: $0) } ?? ""]
         let (cgroups, problem) = try await BlockingPool.shared.run {
-            () throws(SysError) in try CgroupDetection.detect(driver: driver, environment: environment)
+            () throws(SysError) in try CgroupDetection.detect(driver: driver ?? .cgroupfs, environment: [:])
         }
         if let problem { logger.warning("\(problem): cgroups are made without systemd") }
         return cgroups

@@ -2,7 +2,7 @@ import Containers
 import Linux
 import Testing
 
-/// A machine that systemd runs, with cgroup v2: hack/vm-tests.sh has one.
+/// A machine that systemd runs, with cgroup v2: `hack/vm.sh -s`.
 private let systemdReason: Comment = "needs systemd as the first process, cgroup v2, and what containers need"
 private let hasSystemd: Bool = {
     guard canRunContainers, let found = try? CgroupDetection.detect(driver: .systemd, environment: [:]) else {
@@ -13,6 +13,12 @@ private let hasSystemd: Bool = {
 
 @Suite(.enabled(if: hasSystemd, systemdReason), .timeLimit(.minutes(3)), .serialized)
 struct SystemdLiveTests {
+    private func systemd() throws -> any Cgroups {
+        let found = try CgroupDetection.detect(driver: .systemd, environment: [:])
+        try #require(found.problem == nil)
+        return found.cgroups
+    }
+
     /// A unit's property as `systemctl show` has it; nil: there is no such unit.
     private func property(_ name: String, of interface: String, _ unit: String) throws -> DBusMessage.Value? {
         let bus = try SystemdBus()
@@ -34,7 +40,7 @@ struct SystemdLiveTests {
     }
 
     @Test func aContainerIsAScopeWithItsLimits() async throws {
-        let cgroups = try CgroupDetection.detect(driver: .systemd, environment: [:]).cgroups
+        let cgroups = try systemd()
         let node = try TestNode(cgroups: cgroups)
         try await node.runtime.start()
         let sandbox = try await node.sandbox { $0.resources.memoryLimitBytes = 128 << 20 }
@@ -79,7 +85,7 @@ struct SystemdLiveTests {
     }
 
     @Test func containersThatEndLeaveNoUnit() async throws {
-        let cgroups = try CgroupDetection.detect(driver: .systemd, environment: [:]).cgroups
+        let cgroups = try systemd()
         let node = try TestNode(cgroups: cgroups)
         try await node.runtime.start()
         let sandbox = try await node.sandbox { $0.pid = .pod }
@@ -87,6 +93,14 @@ struct SystemdLiveTests {
             let id = try await node.start("exit \(code)", in: sandbox)
             #expect(try await node.exited(id).exitCode == code)
             #expect(try await eventuallyGone("cri-containerd-\(id).scope"))
+            try await node.runtime.removeContainer(id)
+        }
+        for _ in 0..<5 {
+            let id = try await node.start("exec tail /dev/zero", in: sandbox) {
+                $0.resources.memoryLimitBytes = 8 << 20
+            }
+            let status = try await node.exited(id)
+            #expect((status.exitCode, status.reason) == (137, "OOMKilled"))
             try await node.runtime.removeContainer(id)
         }
         let id = try await node.start("exec /nonexistent", in: sandbox) { $0.resources.cpuShares = 512 }

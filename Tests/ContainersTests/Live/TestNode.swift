@@ -22,6 +22,8 @@ final class TestNode: Sendable {
     let prefix: String
     let images = FakeImages()
     let runtime: Runtime
+    /// Of the machine, unless others were asked for.
+    private let cgroups: (any Cgroups)?
 
     var logs: String { directory + "/logs" }
     var layers: [String] { [directory + "/layers/users", directory + "/layers/busybox"] }
@@ -42,6 +44,7 @@ final class TestNode: Sendable {
 
     init(cgroups: (any Cgroups)? = nil, _ change: (inout RuntimeConfiguration) -> Void = { _ in }) throws {
         let name = String(UInt32.random(in: 0...UInt32.max), radix: 36)
+        self.cgroups = cgroups
         directory = "/tmp/k3s-rt-\(getpid())-\(name)"
         prefix = "k3s-test-\(getpid())-\(name)"
         try Directories.make(directory, mode: 0o755)
@@ -84,7 +87,7 @@ final class TestNode: Sendable {
         for sandbox in await runtime.sandboxes() { try? await runtime.removeSandbox(sandbox.id) }
         try? await runtime.stopShim()
         runtime.shutdown()
-        if let cgroups = try? CgroupDetection.detect() {
+        if let cgroups = try? self.cgroups ?? CgroupDetection.detect() {
             // The shim leaves its cgroup when it has ended.
             try? cgroups.kill(prefix)
             try? cgroups.remove(prefix)

@@ -97,7 +97,12 @@ private final class FakeSystemd: Sendable {
                     state.withLock { $0.isAlive.append(kill(pid_t(pid), 0) == 0) }
                 }
             }
-            try? Self.fill(directory)
+            // With what is above it, as the kernel has it.
+            var above = root
+            for part in directory.dropFirst(root.utf8.count).split(separator: "/") {
+                above += "/" + part
+                if !Files.exists(above + "/cgroup.controllers") { try? Self.fill(above) }
+            }
             state.withLock { $0.units[text] = properties }
         case "StopUnit":
             guard let unit = state.withLock({ $0.units.removeValue(forKey: text) }) else {
