@@ -92,8 +92,8 @@ let package = Package(
             swiftSettings: strict),
         // Measures how images are unpacked.
         .executableTarget(
-            name: "image-exerciser", dependencies: ["Containers", "Linux", "COpenSSL", log], path: "Tests/ImageExerciser",
-            swiftSettings: strict),
+            name: "image-exerciser", dependencies: ["Containers", "Linux", "COpenSSL", log],
+            path: "Tests/ImageExerciser", swiftSettings: strict),
         // Measures the scheduler.
         .executableTarget(
             name: "scheduler-exerciser", dependencies: ["ControlPlane", "KubeAPI", "Store", "Codecs", "Linux"],

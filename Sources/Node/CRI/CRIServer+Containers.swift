@@ -54,7 +54,8 @@ extension CRIServer {
             let devices = given["CDI_devices"].elements.compactMap { $0["name"].string }
             if !devices.isEmpty {
                 do throws(ContainerConfigError) { try DeviceSpecifications.standard.add(devices, &config) } catch {
-                    throw GRPCStatus(.unknown, "failed to create container: CDI device injection failed: \(error.message)")
+                    throw GRPCStatus(
+                        .unknown, "failed to create container: CDI device injection failed: \(error.message)")
                 }
             }
             if config.image != image.id { config.image = image.tags.first ?? image.digests.first ?? image.id }

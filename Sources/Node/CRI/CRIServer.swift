@@ -199,7 +199,8 @@ package final class CRIServer: Sendable {
             let configuration = runtime.configuration
             let config: JSON = [
                 "containerdRootDir": .string(configuration.root), "stateDir": .string(configuration.state),
-                "containerdEndpoint": .string(socketPath), "systemdCgroup": .bool(runtime.usesSystemd), "snapshotter": "overlayfs",
+                "containerdEndpoint": .string(socketPath), "snapshotter": "overlayfs",
+                "systemdCgroup": .bool(runtime.usesSystemd),
                 "logMaxBytes": .int(Int64(configuration.logMaxBytes)),
                 "logMaxFiles": .int(Int64(configuration.logMaxFiles)),
             ]

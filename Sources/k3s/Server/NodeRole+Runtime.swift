@@ -48,7 +48,8 @@ extension NodeRole {
         settings.cgroupPrefix = cgroupPrefix
         settings.seccompProfileRoot = configuration.kubeletRoot + "/seccomp"
         settings.logger = logger
-        let runtime = try Runtime(configuration: settings, images: images, cgroups: try await cgroups(node.cgroupDriver))
+        let runtime = try Runtime(
+            configuration: settings, images: images, cgroups: try await cgroups(node.cgroupDriver))
         try await runtime.start()
         images.setInUseCheck { [weak runtime] id in
             await runtime?.isInUse(image: id) ?? false

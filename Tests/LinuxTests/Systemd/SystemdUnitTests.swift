@@ -80,18 +80,20 @@ import Testing
     }
 
     /// systemd.resource-control(5): CPUQuota= is in whole percents.
-    @Test(arguments: [
-        (10_000, 100_000, 100_000), (10_001, 100_000, 110_000), (250_000, 100_000, 2_500_000), (1, 100_000, 10_000),
-        (3_333, 10_000, 340_000), (Int64.max, 1_000, Int64(-1)),
-    ] as [(Int64, UInt64, Int64)])
+    @Test(
+        arguments: [
+            (10_000, 100_000, 100_000), (10_001, 100_000, 110_000), (250_000, 100_000, 2_500_000), (1, 100_000, 10_000),
+            (3_333, 10_000, 340_000), (Int64.max, 1_000, Int64(-1)),
+        ] as [(Int64, UInt64, Int64)])
     func quotasAreRoundedUpToAHundredthOfACPU(quota: Int64, period: UInt64, expected: Int64) {
         #expect(
             SystemdProperties.quotaPerSecond(quota, period: period) == (expected < 0 ? .max : UInt64(expected)))
     }
 
-    @Test(arguments: [
-        ("0", [1]), ("0-2,8", [7, 1]), ("15", [0, 0x80]), ("", []), ("x,3-1,1", [2]), ("99999999", []),
-    ] as [(String, [UInt8])])
+    @Test(
+        arguments: [
+            ("0", [1]), ("0-2,8", [7, 1]), ("15", [0, 0x80]), ("", []), ("x,3-1,1", [2]), ("99999999", []),
+        ] as [(String, [UInt8])])
     func listsOfCPUsAreBits(list: String, bytes: [UInt8]) {
         #expect(SystemdProperties.mask(list) == .array("y", bytes.map { .byte($0) }))
     }
