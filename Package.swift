@@ -90,6 +90,10 @@ let package = Package(
             dependencies: ["ClusterDNS", "Iptables", "Netlink", "Linux", "PodNetwork", "NetworkTesting"],
             path: "Tests/NetworkExerciser",
             swiftSettings: strict),
+        // Measures how images are unpacked.
+        .executableTarget(
+            name: "image-exerciser", dependencies: ["Containers", "Linux", "COpenSSL", log],
+            path: "Tests/ImageExerciser", swiftSettings: strict),
         // Measures the scheduler.
         .executableTarget(
             name: "scheduler-exerciser", dependencies: ["ControlPlane", "KubeAPI", "Store", "Codecs", "Linux"],

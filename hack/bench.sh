@@ -8,6 +8,7 @@ hack/e2e.sh --collect-only -q >/dev/null
 .test/venv/bin/python hack/bench_node.py "$@"
 if [ "${BENCH_MODULES:-1}" = 1 ]; then
     swift build $RELEASE --product RuntimeProbe >/dev/null
+    swift build $RELEASE --product image-exerciser >/dev/null
     echo
     python3 hack/bench_runtime.py .build/release/RuntimeProbe
     swift build $RELEASE --product store-exerciser >/dev/null

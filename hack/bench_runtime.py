@@ -1,16 +1,21 @@
 """The container runtime's figures beside crun's and runc's: one busybox, the same namespaces and mounts, one run."""
 
+import gzip
+import hashlib
+import io
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
 COUNT = int(os.environ.get("BENCH_COUNT", "40"))
-APPLETS = ["sh", "true", "sleep", "yes", "head"]
+APPLETS = ["sh", "true", "sleep", "dd"]
+LINES = 200_000
 
 
 def rootfs(folder):
@@ -20,6 +25,9 @@ def rootfs(folder):
     shutil.copy("/bin/busybox", f"{folder}/bin/busybox")
     for applet in APPLETS:
         os.symlink("busybox", f"{folder}/bin/{applet}")
+    # What the log's figure is made with; busybox's own `yes` and `head` write 43 MB/s.
+    with open(f"{folder}/lines", "w") as f:
+        f.write(("x" * 99 + "\n") * LINES)
 
 
 def bundle(folder):
@@ -33,6 +41,64 @@ def bundle(folder):
     config["process"]["args"] = ["true"]
     with open(f"{folder}/config.json", "w") as f:
         json.dump(config, f)
+
+
+def layout(folder):
+    """An image of 200 MB in three layers, half of it incompressible, as an OCI layout and as an archive of it."""
+    blobs = f"{folder}/layout/blobs/sha256"
+    os.makedirs(blobs)
+
+    def blob(content):
+        digest = hashlib.sha256(content).hexdigest()
+        with open(f"{blobs}/{digest}", "wb") as f:
+            f.write(content)
+        return {"digest": f"sha256:{digest}", "size": len(content)}
+
+    layers, diffs = [], []
+    for number in range(3):
+        plain = io.BytesIO()
+        with tarfile.open(fileobj=plain, mode="w") as tar:
+            for index in range(1000):
+                size = 1_000_000 if index % 16 == 0 else 4_000
+                entry = tarfile.TarInfo(f"layer{number}/d{index % 50}/f{index}")
+                entry.size, entry.mode = size, 0o644
+                tar.addfile(entry, io.BytesIO(os.urandom(size // 2) + b"k3s " * (size // 8)))
+        diffs.append("sha256:" + hashlib.sha256(plain.getvalue()).hexdigest())
+        packed = gzip.compress(plain.getvalue(), 1)
+        layers.append({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **blob(packed)})
+    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+                              "rootfs": {"type": "layers", "diff_ids": diffs}}).encode())
+    manifest = blob(json.dumps({
+        "schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
+        "layers": layers}).encode())
+    index = {"schemaVersion": 2, "manifests": [{
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", **manifest,
+        "annotations": {"org.opencontainers.image.ref.name": "bench"}}]}
+    for name, content in [("index.json", index), ("oci-layout", {"imageLayoutVersion": "1.0.0"})]:
+        with open(f"{folder}/layout/{name}", "w") as f:
+            json.dump(content, f)
+    subprocess.run(["tar", "-cf", f"{folder}/image.tar", "-C", f"{folder}/layout", "."], check=True)
+
+
+def unpack(exerciser, work):
+    """Layers to directories, on the same disk, each into the page cache first; ours syncs at the end."""
+    layout(work)
+    ours, peers, memory = [], [], []
+    for number in range(3):
+        lines = subprocess.run([exerciser, f"{work}/store{number}", f"{work}/image.tar"], check=True, text=True,
+                               stdout=subprocess.PIPE).stdout.splitlines()
+        figures = {words[0]: float(words[1]) for words in map(str.split, lines)}
+        ours.append(figures["unpack"])
+        memory.append(figures["unpack-memory"])
+        if shutil.which("umoci"):
+            begin = time.monotonic()
+            subprocess.run(["umoci", "unpack", "--image", f"{work}/layout:bench", f"{work}/bundle{number}"], check=True,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            peers.append((time.monotonic() - begin) * 1000)
+    peer = f"umoci {statistics.median(peers):.0f} ms" if peers else ""
+    print(f"{'unpacking three layers of 200 MB':<52} {statistics.median(ours):>10} {'ms':<5} promised "
+          f"{'-':<22} {peer}")
+    print(f"{'memory for it':<52} {max(memory):>10.1f} {'MiB':<5} promised {'<= 16 MiB':<22}", flush=True)
 
 
 def life(program, folder):
@@ -70,6 +136,7 @@ def main(probe):
         row("exec round trip", "exec", "<= 5 ms")
         row("log of one container", "log", ">= 200 MB/s")
         row("shim while logging", "log-cores", "<= 1")
+        unpack(os.path.join(os.path.dirname(probe), "image-exerciser"), work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The tests of the Linux layer, the runtime's live tests and the WireGuard backend in a virtual machine with cgroup v2 (hack/vm.sh), from the
-# test bundle that is built already. 77: there is no virtual machine here.
+# The tests of the Linux layer, the runtime's live tests and the WireGuard backend in a virtual machine with cgroup v2
+# (hack/vm.sh), from the test bundle that is built already. 77: there is no virtual machine here.
 #   hack/vm-tests.sh [FILTER]       FILTER: a regular expression of test names
 set -u
 cd "$(dirname "$0")/.."

@@ -3,15 +3,18 @@
 # files that are named, cgroup v2 alone. Its output is the command's, its exit code too. 77: there is no virtual machine
 # here, and why.
 #
-#   hack/vm.sh [-m MIB] [-t SECONDS] [-a KERNEL-ARGUMENTS] [-f FILE[:PATH]]... -- COMMAND [ARGUMENT]...
+#   hack/vm.sh [-s] [-m MIB] [-t SECONDS] [-a KERNEL-ARGUMENTS] [-f FILE[:PATH]]... -- COMMAND [ARGUMENT]...
+#
+# -s: the first process is the host's systemd, and the command its only service.
 #
 # Programs come without their debugging symbols and with the shared libraries that they need. Always emulated: what is
 # tested is the kernel's interface, not its speed, and nested KVM is missing or hangs on many build machines.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
-memory=2048 limit=600 arguments="" files=()
-while getopts m:t:a:f: option; do
+memory=2048 limit=600 arguments="" files=() systemd=
+while getopts sm:t:a:f: option; do
     case $option in
+    s) systemd=/lib/systemd/systemd files+=(/lib/systemd/systemd) ;;
     m) memory=$OPTARG ;;
     t) limit=$OPTARG ;;
     a) arguments=$OPTARG ;;
@@ -20,12 +23,13 @@ while getopts m:t:a:f: option; do
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 skip() { echo "hack/vm.sh: skipped: $*" >&2; exit 77; }
 [ "$(uname -m)" = x86_64 ] || skip "the virtual machine is for x86_64 only"
 for program in qemu-system-x86_64 cpio objcopy; do
     command -v $program >/dev/null || skip "$program is not installed (hack/deps.sh test)"
 done
+[ -z "$systemd" ] || [ -x "$systemd" ] || skip "$systemd is not installed"
 [ -x /bin/busybox ] || skip "/bin/busybox is not installed (hack/deps.sh test)"
 
 # The kernel and the modules that containers need, once.
@@ -88,12 +92,26 @@ printf 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n' >"$root/etc/group"
 {
     echo '#!/bin/busybox sh'
     echo 'cd /'
+    echo 'export PATH=/bin:/sbin:/usr/bin HOME=/root TERM=dumb'
     printf 'set --'
     printf ' %q' "$@"
-    cat <<'INIT'
+    cat <<'COMMAND'
 
+exec </dev/null >/dev/console 2>&1
+echo "vm: begin"
+"$@"
+echo "vm: exit $?"
+sync
+poweroff -f
+COMMAND
+} >"$root/command"
+{
+    echo '#!/bin/busybox sh'
+    echo "systemd=$systemd"
+    cat <<'INIT'
+cd /
 /bin/busybox --install -s /bin
-export PATH=/bin:/sbin:/usr/bin HOME=/root TERM=dumb
+export PATH=/bin:/sbin:/usr/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -112,16 +130,18 @@ dd if=/dev/zero of=/run/disk bs=1M count=1 seek=1500 2>/dev/null
 mke2fs -F /run/disk >/dev/null 2>&1
 mount -t ext4 -o loop /run/disk /tmp || mount -t tmpfs tmpfs /tmp
 chmod 1777 /tmp
+if [ "$systemd" ]; then
+    mkdir -p /etc/systemd/system
+    printf '[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/command\nTasksMax=infinity\n' \
+        >/etc/systemd/system/vm.service
+    exec "$systemd" --unit=vm.service --show-status=no --log-target=null --default-standard-output=null
+fi
 # Out of the root cgroup, which is nobody's to limit.
 mkdir /sys/fs/cgroup/init && echo 1 >/sys/fs/cgroup/init/cgroup.procs
-echo "vm: begin"
-"$@" </dev/null
-echo "vm: exit $?"
-sync
-poweroff -f
+exec /command
 INIT
 } >"$root/init"
-chmod 755 "$root/init"
+chmod 755 "$root/init" "$root/command"
 (cd "$root" && find . | cpio -o -L -H newc --quiet >"$stage/initrd" 2>/dev/null)
 
 # The console ends lines with CR LF.

@@ -20,7 +20,12 @@ struct source {
     void *owner;
 };
 
-enum { READ_CHUNK = 32 * 1024, MAX_LOG_LINE = 16 * 1024, ATTACH_STALL_SECONDS = 10 };
+/// A pipe holds 64 KiB at first. One that is found full more than once gets room for a whole chunk; what is attached is
+/// fed in pieces that fit into its own pipe.
+enum {
+    READ_CHUNK = 128 * 1024, PIPE_SIZE = 64 * 1024, ATTACH_CHUNK = 32 * 1024,
+    MAX_LOG_LINE = 16 * 1024, ATTACH_STALL_SECONDS = 10,
+};
 
 struct log_file {
     int fd;
@@ -35,6 +40,7 @@ struct stream {
     struct source source;
     char *held;          // begin of a line whose end has not been read yet
     uint32_t held_size, held_capacity;
+    uint8_t full;        // how often in a row the pipe was full; GROWN: it is larger now
     uint8_t middle;      // part of the current line is in the log already (tag P)
     uint16_t blocked;    // attached clients that have to catch up before more is read
 };

@@ -11,10 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTPUT_SIZE = 48 * 1024, HEADER_SIZE = 48 };
+// Room for one chunk of lines of 100 bytes with their headers, so that it becomes one write.
+enum { OUTPUT_SIZE = READ_CHUNK + READ_CHUNK / 2, HEADER_SIZE = 40 };
 
 static char output[OUTPUT_SIZE];
 static uint32_t output_used;
+static char header[HEADER_SIZE + 1];
 
 static int make_parents(const char *path) {
     char buffer[4096];
@@ -131,31 +133,26 @@ static void put_digits(char *at, int width, long value) {
     }
 }
 
-static uint32_t put_header(char *at, int index, char tag) {
+/// The header of all lines that were read at once: they are of one moment. Only its tag differs.
+static void stamp(int index) {
     // The date changes once a second at most; gmtime is not cheap.
     static time_t cached_second = -1;
-    static char cached[20];
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     if (now.tv_sec != cached_second) {
         struct tm t;
         gmtime_r(&now.tv_sec, &t);
-        memcpy(cached, "0000-00-00T00:00:00", 20);
-        put_digits(cached, 4, t.tm_year + 1900);
-        put_digits(cached + 5, 2, t.tm_mon + 1);
-        put_digits(cached + 8, 2, t.tm_mday);
-        put_digits(cached + 11, 2, t.tm_hour);
-        put_digits(cached + 14, 2, t.tm_min);
-        put_digits(cached + 17, 2, t.tm_sec);
+        memcpy(header, "0000-00-00T00:00:00.000000000Z stdout F ", HEADER_SIZE);
+        put_digits(header, 4, t.tm_year + 1900);
+        put_digits(header + 5, 2, t.tm_mon + 1);
+        put_digits(header + 8, 2, t.tm_mday);
+        put_digits(header + 11, 2, t.tm_hour);
+        put_digits(header + 14, 2, t.tm_min);
+        put_digits(header + 17, 2, t.tm_sec);
         cached_second = now.tv_sec;
     }
-    memcpy(at, cached, 19);
-    at[19] = '.';
-    put_digits(at + 20, 9, now.tv_nsec);
-    memcpy(at + 29, index ? "Z stderr " : "Z stdout ", 9);
-    at[38] = tag;
-    at[39] = ' ';
-    return 40;
+    put_digits(header + 20, 9, now.tv_nsec);
+    memcpy(header + 31, index ? "stderr" : "stdout", 6);
 }
 
 /// Writes `held` of the stream and then `bytes` as one log line.
@@ -163,16 +160,21 @@ static void put_line(struct process *process, int index, char tag, const char *b
     struct stream *stream = &process->streams[index];
     struct log_file *log = &process->log;
     uint32_t total = HEADER_SIZE + stream->held_size + count + 1;
-    if (log->max_bytes && log->size > 0 && log->size + output_used + total > log->max_bytes && !stream->middle &&
-        (!process->streams[!index].middle || log->size > 2 * (int64_t)log->max_bytes))
+    int64_t size = log->size + output_used;
+    if (log->max_bytes && size > 0 && size + total > log->max_bytes && !stream->middle &&
+        (!process->streams[!index].middle || size > 2 * (int64_t)log->max_bytes))
         rotate(log);
     if (output_used + total > OUTPUT_SIZE) log_flush(log);
-    output_used += put_header(output + output_used, index, tag);
-    if (stream->held_size) memcpy(output + output_used, stream->held, stream->held_size);
-    output_used += stream->held_size;
-    if (count) memcpy(output + output_used, bytes, count);
-    output_used += count;
-    output[output_used++] = '\n';
+    header[HEADER_SIZE - 2] = tag;
+    char *at = output + output_used;
+    memcpy(at, header, HEADER_SIZE);
+    at += HEADER_SIZE;
+    if (stream->held_size) memcpy(at, stream->held, stream->held_size);
+    at += stream->held_size;
+    if (count) memcpy(at, bytes, count);
+    at[count] = '\n';
+    output_used += total;
+    if (!stream->held) return;
     free(stream->held);
     stream->held = NULL;
     stream->held_size = stream->held_capacity = 0;
@@ -194,6 +196,7 @@ static void hold(struct stream *stream, const char *bytes, uint32_t count) {
 void log_append(struct process *process, int index, const char *bytes, uint32_t count) {
     struct stream *stream = &process->streams[index];
     if (!process->log.path) return;
+    stamp(index);
     while (count > 0) {
         const char *newline = memchr(bytes, '\n', count);
         uint32_t segment = newline ? (uint32_t)(newline - bytes) : count;
@@ -219,6 +222,7 @@ void log_append(struct process *process, int index, const char *bytes, uint32_t 
 void log_finish(struct process *process, int index) {
     struct stream *stream = &process->streams[index];
     if (!process->log.path || stream->held_size == 0) return;
+    stamp(index);
     put_line(process, index, 'P', NULL, 0);
     stream->middle = 0;
     log_flush(&process->log);

@@ -9,6 +9,17 @@
 
 static char chunk[READ_CHUNK];
 
+/// Fewer switches between a container that writes much and the shim. Pipes that are never full cost nothing more.
+static void grow(struct stream *stream, ssize_t count) {
+    enum { FULL_ROUNDS = 4, GROWN = 255 };
+    if (stream->full == GROWN) return;
+    stream->full = count >= PIPE_SIZE ? stream->full + 1 : 0;
+    if (stream->full < FULL_ROUNDS) return;
+    // The kernel refuses where a user's pipes have their limit: then it stays as it is. Terminals have no such size.
+    fcntl(stream->source.fd, F_SETPIPE_SZ, READ_CHUNK);
+    stream->full = GROWN;
+}
+
 /// While blocked the stream is not in epoll at all: a hang-up would be reported whatever is asked for.
 void stream_update(struct process *process, int index) {
     struct stream *stream = &process->streams[index];
@@ -71,7 +82,8 @@ int stream_read(struct process *process, int index) {
     struct stream *stream = &process->streams[index];
     if (stream->source.fd < 0) return -1;
     ssize_t count;
-    do count = read(stream->source.fd, chunk, sizeof chunk);
+    size_t room = process->attached ? ATTACH_CHUNK : sizeof chunk;
+    do count = read(stream->source.fd, chunk, room);
     while (count < 0 && errno == EINTR);
     if (count < 0 && errno == EAGAIN) return 0;
     if (count <= 0) { // end; EIO is how a terminal ends
@@ -83,6 +95,7 @@ int stream_read(struct process *process, int index) {
         }
         return -1;
     }
+    grow(stream, count);
     log_append(process, index, chunk, (uint32_t)count);
     for (struct attach *attach = process->attached, *next; attach; attach = next) {
         next = attach->next;

@@ -92,3 +92,29 @@ int k3s_spawn(char *const argv[], char *const envp[], const int stdio[3], int ne
     *pidfd = descriptor;
     return result;
 }
+
+pid_t k3s_placeholder(int *release) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    // The child keeps them blocked: the parent's handlers are not for it.
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = _Fork();
+    if (pid == 0) {
+        char byte;
+        dup2(ends[0], 0);
+        syscall(SYS_close_range, 1, ~0u, 0);
+        while (read(0, &byte, 1) < 0 && errno == EINTR) {}
+        _exit(0);
+    }
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(ends[0]);
+    if (pid < 0) {
+        close(ends[1]);
+        return -error;
+    }
+    *release = ends[1];
+    return pid;
+}

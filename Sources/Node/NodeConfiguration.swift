@@ -1,4 +1,5 @@
 package import KubeAPI
+package import Linux
 
 /// What a node agent is told: names, addresses, directories. The defaults are k3s's.
 package struct NodeConfiguration: Sendable {
@@ -58,6 +59,8 @@ package struct NodeConfiguration: Sendable {
     /// Sysctls that are set per namespace and are no danger to others, beside upstream's safe list.
     package var allowedUnsafeSysctls = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
     package var cpuCFSQuota = true
+    /// Who makes the cgroups; nil: systemd where it has started k3s and the machine has version 2.
+    package var cgroupDriver: CgroupDriver?
     /// Burstable containers may swap by their share (LimitedSwap; cgroup version 2).
     package var limitsSwap = false
     package var podPidsLimit: Int64 = -1

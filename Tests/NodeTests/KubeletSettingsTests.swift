@@ -27,6 +27,15 @@ import Testing
         #expect(notes == ["--kubelet-arg: streaming-connection-idle-timeout has no effect"])
     }
 
+    @Test func theCgroupDriverIsOneOfTwo() throws {
+        #expect(try apply().0.cgroupDriver == nil)
+        #expect(try apply("cgroup-driver=systemd").0.cgroupDriver == .systemd)
+        #expect(try apply("--cgroup-driver=cgroupfs").0.cgroupDriver == .cgroupfs)
+        #expect(throws: SettingsError("cgroup-driver: \"runc\" is not cgroupfs or systemd")) {
+            try apply("cgroup-driver=runc")
+        }
+    }
+
     @Test func filesComeBeforeDropInsAndFlagsLast() throws {
         let directory = "/tmp/k3s-kubelet-settings-\(getpid())-\(UInt32.random(in: .min ... .max))"
         try Directories.make(directory + "/drop")

@@ -6,57 +6,6 @@ import Testing
 
 @testable import Node
 
-@Suite("D-Bus messages") struct DBusMessageTests {
-    /// As `dbus-send --system --dest=org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus.Hello` writes it.
-    @Test func aCallHasTheBytesOfTheSpecification() {
-        var hello = DBusMessage.call("Hello", on: "/org/freedesktop/DBus", "org.freedesktop.DBus", at: "a.b")
-        hello.serial = 1
-        var expected: [UInt8] = [0x6c, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]
-        var fields: [UInt8] = []
-        func field(_ code: UInt8, _ type: Character, _ text: String) {
-            while fields.count % 8 != 0 { fields.append(0) }
-            fields += [code, 1, type.asciiValue ?? 0, 0, UInt8(text.utf8.count), 0, 0, 0] + Array(text.utf8) + [0]
-        }
-        field(1, "o", "/org/freedesktop/DBus")
-        field(2, "s", "org.freedesktop.DBus")
-        field(3, "s", "Hello")
-        field(6, "s", "a.b")
-        expected += [UInt8(fields.count), 0, 0, 0] + fields
-        while expected.count % 8 != 0 { expected.append(0) }
-        #expect(hello.encoded() == expected)
-    }
-
-    @Test func whatIsWrittenIsRead() throws {
-        var message = DBusMessage(.signal)
-        message.serial = 77
-        message.fields = [1: .objectPath("/p"), 2: .string("i.f"), 3: .string("M"), 5: .uint32(9)]
-        message.body = [
-            .string("text"), .bool(true), .uint64(1 << 40), .int32(-1), .variant(.uint64(5)), .descriptor(0),
-        ]
-        let bytes = message.encoded()
-        let read = try DBusMessage(decoding: bytes[...])
-        #expect(read.body == message.body && read.serial == 77 && read.answers == 9)
-        #expect(read.member == "M" && read.path == "/p" && read.interface == "i.f")
-        #expect(try DBusMessage.length(bytes[..<20]) == bytes.count)
-        #expect(try DBusMessage.length(bytes[..<15]) == nil)
-    }
-
-    @Test func anythingElseIsRefusedAndNothingTraps() {
-        var message = DBusMessage.call("M", on: "/p", "i.f", at: "d", [.variant(.string("x")), .uint32(1)])
-        message.serial = 3
-        let good = message.encoded()
-        for index in good.indices {
-            for value: UInt8 in [0, 1, 0x7f, 0xff] {
-                var bad = good
-                bad[index] = value
-                _ = try? DBusMessage(decoding: bad[...])
-                _ = try? DBusMessage(decoding: bad[..<index])
-            }
-        }
-        #expect(throws: DBusMessage.Malformed.self) { try DBusMessage(decoding: [UInt8](repeating: 0, count: 64)[...]) }
-    }
-}
-
 @Suite("Shutdown groups") struct ShutdownGroupTests {
     @Test func criticalPodsHaveTheLastPartOfThePeriod() {
         var groups = ShutdownGroups()

@@ -146,17 +146,19 @@ struct Bench {
         try await runtime.removeSandbox(sandbox.id)
     }
 
-    /// 400 MB of lines of 100 bytes; what arrives at the shim per second, and its CPU time for it.
+    /// What a container writes per second into its log, and the shim's CPU time for it: 1 GB of lines of 100 bytes, from a
+    /// file of 20 MB, in writes of 4 KB as C programs' buffers make them.
     private func log() async throws {
         let sandbox = try await sandbox()
         let shim = try await runtime.shimPID()
-        let line = String(repeating: "x", count: 99)
         let ticks = try ticks(shim)
         let begin = clock.now
-        let id = try await start(["sh", "-c", "yes \(line) | head -c 400000000"], "log.log", in: sandbox.id)
+        let id = try await start(
+            ["sh", "-c", "i=0; while [ $i -lt 50 ]; do dd if=/lines bs=4k 2>/dev/null; i=$((i+1)); done"], "log.log",
+            in: sandbox.id)
         try await ended(id)
         let seconds = milliseconds(clock.now - begin) / 1000
-        say("log", 400 / seconds, "MB/s")
+        say("log", 1000 / seconds, "MB/s")
         say("log-cores", (try self.ticks(shim) - ticks) / Double(sysconf(Int32(_SC_CLK_TCK))) / seconds, "cores")
         try await runtime.removeSandbox(sandbox.id)
     }

@@ -218,6 +218,29 @@ def test_security_and_mounts(node, client, pod):
     wait_until("its image is let go", lambda: mounted() == "0\n")
 
 
+def test_devices_by_name(node, client, pod):
+    """CDI: a file of the node's says what a device's name stands for."""
+    os.makedirs("/var/run/cdi", exist_ok=True)
+    kind = f"k3s-test-{os.getpid()}.example/thing"
+    path = f"/var/run/cdi/{kind.replace('/', '-')}.json"
+    edits = dict(
+        env=["THING=one"], deviceNodes=[dict(path="/dev/thing", hostPath="/dev/full")],
+        mounts=[dict(hostPath="/etc/hostname", containerPath="/thing", options=["ro", "bind"])],
+    )  # fmt: skip
+    with open(path, "w") as f:
+        json.dump(dict(cdiVersion="0.6.0", kind=kind, devices=[dict(name="one", containerEdits=edits)]), f)
+    try:
+        container = pod.start("with", "sleep 1000", CDI_devices=[dict(name=f"{kind}=one")])
+        script = "echo $THING; cat /thing; echo x > /dev/thing || echo full"
+        out = client.ExecSync(container_id=container, cmd=["sh", "-c", script]).stdout.decode().split()
+        with open("/etc/hostname") as f:
+            assert out == ["one", f.read().strip(), "full"]
+        code, text = cri.code(lambda: pod.create("without", "true", CDI_devices=[dict(name=f"{kind}=two")]))
+        assert code == "UNKNOWN" and f"unresolvable CDI devices {kind}=two" in text
+    finally:
+        os.unlink(path)
+
+
 def test_the_log_is_opened_again(client, pod):
     container = pod.start("logger", "n=0; while [ $n -lt 1000 ]; do echo $n; n=$((n+1)); usleep 10000; done")
     path = os.path.join(pod.logs, "logger.log")

@@ -107,6 +107,10 @@ int64_t k3s_monotonic_nanoseconds(void);
 /// Boot time clock: goes on while the machine sleeps.
 int64_t k3s_boot_nanoseconds(void);
 
+/// A process that does nothing until the other end of `*release` is closed, by this process or by its end; for the
+/// caller to wait for.
+pid_t k3s_placeholder(int *release);
+
 // Macros of <sys/wait.h>, <sys/stat.h> and <sys/sysmacros.h>.
 int k3s_wifexited(int status);
 int k3s_wexitstatus(int status);

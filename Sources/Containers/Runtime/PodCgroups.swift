@@ -10,10 +10,20 @@ package struct PodCgroups: Sendable {
     /// Put before every path; empty: the hierarchy's root.
     private let prefix: String
 
-    package init(prefix: String) throws(SysError) {
-        cgroups = try CgroupDetection.detect()
+    package init(prefix: String, cgroups: (any Cgroups)? = nil) throws(SysError) {
+        if let cgroups { self.cgroups = cgroups } else { self.cgroups = try CgroupDetection.detect() }
         self.prefix = prefix
     }
+
+    /// The same with systemd in between, or without.
+    package func made(by driver: CgroupDriver) throws(SysError) -> PodCgroups {
+        let found = try CgroupDetection.detect(driver: driver, environment: [:])
+        if let problem = found.problem { throw SysError(ENOTSUP, call: problem) }
+        return try PodCgroups(prefix: prefix, cgroups: found.cgroups)
+    }
+
+    /// `cgroup_parent` of CRI: the pod's directory, which for systemd is that of its slice.
+    package func parent(of config: SandboxConfig) -> String { "/" + cgroups.place(path(of: config)) }
 
     private func full(_ path: String) -> String { prefix.isEmpty ? path : prefix + "/" + path }
 
@@ -53,6 +63,7 @@ package struct PodCgroups: Sendable {
     /// nil: the runtime has put the container (or nothing of the pod) somewhere else.
     package func stats(podUID: String, container: String? = nil) throws(SysError) -> ContainerStats? {
         guard let pod = path(podUID: podUID) else { return nil }
+        // Ours in systemd's form is containerd's as well.
         let path = container.map { pod + "/" + $0 } ?? pod
         guard cgroups.exists(path) else { return nil }
         return ContainerStats(try cgroups.stats(path))

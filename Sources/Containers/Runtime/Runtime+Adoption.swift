@@ -58,6 +58,7 @@ extension Runtime {
                 do throws(SysError) { refuge = try cgroups.createRefuge(cgroup) } catch {
                     logger.warning("shim cgroup: \(error)")
                 }
+                defer { cgroups.settled(cgroup) }
                 try await ShimClient.startShim(
                     directory: directory, command: configuration.shimCommand, cgroupJoinFiles: refuge)
                 client = try newClient()

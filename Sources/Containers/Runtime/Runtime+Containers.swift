@@ -65,8 +65,20 @@ extension Runtime {
     }
 
     private func resolveUser(_ record: ContainerRecord) async throws(RuntimeError) -> ResolvedUser {
+        let (passwd, group) = try await users(of: record)
+        return try UserResolver(passwd: passwd, group: group)
+            .resolve(
+                image: record.config.security.runAsUsername.isEmpty
+                    ? record.image.user : record.config.security.runAsUsername, security: record.config.security)
+    }
+
+    /// The image's /etc/passwd and /etc/group, which are kept while they are short: looking takes a mount, whose end takes
+    /// as long as anything that a container needs.
+    private func users(of record: ContainerRecord) async throws(RuntimeError) -> (passwd: String, group: String) {
         let lower = record.lower
-        let (passwd, group) = try await onDisk(.createFailed, "read users of image \(record.status.image)") {
+        let key = lower.joined(separator: ":")
+        if let known = state.withLock({ $0.users[key] }) { return known }
+        let users = try await onDisk(.createFailed, "read users of image \(record.status.image)") {
             () throws(SysError) -> (String, String) in
             let root = try Mounts.detachedOverlay(layers: lower)
             func text(_ path: String) throws(SysError) -> String {
@@ -80,10 +92,13 @@ extension Runtime {
             }
             return (try text("/etc/passwd"), try text("/etc/group"))
         }
-        return try UserResolver(passwd: passwd, group: group)
-            .resolve(
-                image: record.config.security.runAsUsername.isEmpty
-                    ? record.image.user : record.config.security.runAsUsername, security: record.config.security)
+        if users.0.utf8.count + users.1.utf8.count <= 4096 {
+            state.withLock { state in
+                if state.users.count >= 32 { state.users = [:] }
+                state.users[key] = users
+            }
+        }
+        return users
     }
 
     func containerCgroup(_ record: ContainerRecord) throws(RuntimeError) -> String {
@@ -172,7 +187,9 @@ extension Runtime {
             if record.config.stdin { flags.append(K3S_SHIM_STDIN) }
             if record.config.stdinOnce { flags.append(K3S_SHIM_STDIN_ONCE) }
             if !parent.isEmpty { flags.append(K3S_SHIM_JOIN_PID) }
+            try await noteOOMKills(id, record)
             let reply = try await launch(plan, id: id, parent: parent, flags: flags)
+            cgroups.settled(try containerCgroup(record))
             started(id, reply.message)
         } catch {
             await startFailed(id, error.message)
@@ -348,16 +365,17 @@ extension Runtime {
         let record = try containerRecord(id)
         let root = configuration.containerRoot(id)
         let log = record.status.logPath
+        let walks = walks
         return try await onDisk(.io, "disk usage of container \(id)") { () throws(SysError) in
             var usage = ContainerDiskUsage()
             for part in ["upper", "volumes"] {
-                let tree = try DiskUsage.measure(root + "/" + part)
+                let tree = try walks.measure(root + "/" + part)
                 usage.layerBytes += tree.bytes
                 usage.layerFiles += tree.files
             }
             if !log.isEmpty {
                 // The log and its rotated predecessors, which share its name.
-                let logs = try DiskUsage.measure(Path.parent(log), prefix: Path.last(log))
+                let logs = try walks.measure(Path.parent(log), prefix: Path.last(log))
                 (usage.logBytes, usage.logFiles) = (logs.bytes, logs.files)
             }
             return usage

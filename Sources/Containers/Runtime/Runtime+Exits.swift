@@ -31,7 +31,34 @@ extension Runtime {
         Task { await forget(process.id) }
     }
 
+    /// How often the kernel has killed in the pod until now, where the container's own count may be gone when it is asked.
+    func noteOOMKills(_ id: String, _ record: ContainerRecord) async throws(RuntimeError) {
+        guard cgroups.isSystemd else { return }
+        let kills = try await podOOMKills(record)
+        state.withLock { $0.oomKills[id] = kills }
+    }
+
+    private func podOOMKills(_ record: ContainerRecord) async throws(RuntimeError) -> UInt64 {
+        let pod = configuration.cgroup(of: try sandboxRecord(record.status.sandbox).status.config)
+        let cgroups = cgroups
+        return try await onDisk(.io, "cgroup of the pod") { () throws(SysError) in try cgroups.stats(pod).oomKills }
+    }
+
+    /// systemd removes a scope as soon as it is empty, perhaps before the shim has read what happened in it. The pod's
+    /// slice counts as well, and stays.
+    private func withOOMKill(_ process: ShimProcess) async -> ShimProcess {
+        let before = state.withLock { $0.oomKills.removeValue(forKey: process.id) }
+        guard let before, !process.oomKilled, process.exitCode == 137,
+            let record = state.withLock({ $0.containers[process.id] }),
+            let now = try? await podOOMKills(record), now > before
+        else { return process }
+        var process = process
+        process.oomKilled = true
+        return process
+    }
+
     func containerExited(_ process: ShimProcess) async {
+        let process = await withOOMKill(process)
         let result = state.withLock { state -> (ContainerRecord, Bool)? in
             guard var record = state.containers[process.id], record.status.state != .exited else { return nil }
             record.starting = false

@@ -93,6 +93,7 @@ extension Runtime {
             cgroupJoinFiles: cgroups.cloneDirectory(cgroup) == nil ? cgroups.joinFiles(cgroup) : [],
             cgroupDirectory: cgroups.cloneDirectory(cgroup), idBase: record.status.config.idBase)
         _ = try await launch(plan, id: record.status.id, parent: "", flags: [])
+        cgroups.settled(cgroup)
     }
 
     package func stopSandbox(_ id: String) async throws(RuntimeError) {

@@ -15,6 +15,7 @@ package final class Runtime: ContainerRuntime {
     let seccomp = SeccompCompiler()
     let availableCapabilities = CapabilitySet.bounding()
     let logger: Logger
+    let walks = PacedDiskUsage()
     let state = Mutex(State())
     /// Held while a container's record is written.
     let writing = Mutex(())
@@ -32,6 +33,10 @@ package final class Runtime: ContainerRuntime {
         /// Somebody is at it already.
         var isReconnecting = false
         var stopped = false
+        /// Of pods whose cgroups systemd makes, when a container was started: by the container.
+        var oomKills: [String: UInt64] = [:]
+        /// Of images, by their layers, which never change: /etc/passwd and /etc/group.
+        var users: [String: (passwd: String, group: String)] = [:]
         /// Of sandboxes that are being made: their records come later.
         var claimedIDs: Set<UInt32> = []
     }
@@ -81,6 +86,9 @@ package final class Runtime: ContainerRuntime {
             throw RuntimeError(.io, "\(error)")
         }
     }
+
+    /// systemd makes the cgroups.
+    package var usesSystemd: Bool { cgroups.isSystemd }
 
     /// Processes can be started and watched.
     package var isConnected: Bool { state.withLock { $0.shim != nil } }

@@ -4,6 +4,10 @@
 /// Sources: Documentation/admin-guide/cgroup-v1, cgroup-v2.rst.
 package protocol Cgroups: Sendable {
     var version: Int { get }
+    /// systemd makes them.
+    var isSystemd: Bool { get }
+    /// Where a path's directory is, below the root of the hierarchies.
+    func place(_ path: String) -> String
     /// What Kubernetes needs and the kernel does not offer, each as a sentence for the administrator.
     var problems: [String] { get }
     /// Makes the cgroup with its ancestors. Idempotent.
@@ -11,6 +15,8 @@ package protocol Cgroups: Sendable {
     /// Makes the cgroup in every hierarchy there is, and returns the files by which a process leaves all of its present
     /// cgroups for it: out of a service manager's reach.
     func createRefuge(_ path: String) throws(SysError) -> [String]
+    /// The cgroup that was made has a process of its own now, or never will.
+    func settled(_ path: String)
     func apply(_ limits: CgroupLimits, to path: String) throws(SysError)
     /// Restricts device access of the cgroup to the rules.
     func restrictDevices(_ rules: [DeviceRule], of path: String) throws(SysError)
@@ -39,6 +45,12 @@ package protocol Cgroups: Sendable {
     func killFile(_ path: String) -> String
     /// What a container sees below /sys/fs/cgroup: mount type, directory and options; plus symbolic links.
     var containerMounts: [CgroupMount] { get }
+}
+
+extension Cgroups {
+    package var isSystemd: Bool { false }
+    package func place(_ path: String) -> String { path }
+    package func settled(_ path: String) {}
 }
 
 /// A cgroup file system as a container mounts it in its own cgroup namespace.

@@ -51,6 +51,13 @@ extension CRIServer {
                 }
                 config.mounts.append(mount)
             }
+            let devices = given["CDI_devices"].elements.compactMap { $0["name"].string }
+            if !devices.isEmpty {
+                do throws(ContainerConfigError) { try DeviceSpecifications.standard.add(devices, &config) } catch {
+                    throw GRPCStatus(
+                        .unknown, "failed to create container: CDI device injection failed: \(error.message)")
+                }
+            }
             if config.image != image.id { config.image = image.tags.first ?? image.digests.first ?? image.id }
             let wanted = config
             let id = try await step("failed to create container") { () throws(RuntimeError) in

@@ -142,7 +142,7 @@ package final class CRIServer: Sendable {
         case "Status": return await status(request)
         // The pod network is the node's own; as containerd without a template for CNI.
         case "UpdateRuntimeConfig": return [:]
-        case "RuntimeConfig": return ["linux": ["cgroup_driver": 1]]
+        case "RuntimeConfig": return ["linux": ["cgroup_driver": runtime.usesSystemd ? 0 : 1]]
         case "RunPodSandbox": return try await runPodSandbox(request)
         case "StopPodSandbox": return try await stopPodSandbox(request)
         case "RemovePodSandbox": return try await removePodSandbox(request)
@@ -199,7 +199,8 @@ package final class CRIServer: Sendable {
             let configuration = runtime.configuration
             let config: JSON = [
                 "containerdRootDir": .string(configuration.root), "stateDir": .string(configuration.state),
-                "containerdEndpoint": .string(socketPath), "systemdCgroup": false, "snapshotter": "overlayfs",
+                "containerdEndpoint": .string(socketPath), "snapshotter": "overlayfs",
+                "systemdCgroup": .bool(runtime.usesSystemd),
                 "logMaxBytes": .int(Int64(configuration.logMaxBytes)),
                 "logMaxFiles": .int(Int64(configuration.logMaxFiles)),
             ]

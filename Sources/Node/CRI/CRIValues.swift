@@ -101,9 +101,6 @@ enum CRIValues {
             let host = $0["host_path"].string ?? ""
             return "\(host):\($0["container_path"].string ?? host):\($0["permissions"].string ?? "rwm")"
         }
-        guard json["CDI_devices"].elements.isEmpty else {
-            throw GRPCStatus(.invalidArgument, "CDI_devices: the container device interface is not supported")
-        }
         config.stopSignal = signalName(json["stop_signal"].int ?? 0)
         let linux = json["linux"]
         config.resources = resources(linux["resources"], over: ContainerResources())

@@ -20,7 +20,7 @@ extension RemoteRuntime {
         let request: JSON = [
             "pod_sandbox_id": .string(sandbox),
             "config": CRIValues.request(config, in: pod, imageMounts: images),
-            "sandbox_config": CRIValues.request(pod, cgroup: "/" + cgroups.path(of: pod)),
+            "sandbox_config": CRIValues.request(pod, cgroup: cgroups.parent(of: pod)),
         ]
         let answer = try await call("CreateContainer", request, failure: .createFailed)
         guard let id = answer["container_id"].string, !id.isEmpty else {

@@ -18,7 +18,7 @@ extension RemoteRuntime {
         }
         let cgroups = cgroups
         try await onDisk("cgroup of the pod") { () throws(SysError) in try cgroups.create(config) }
-        let request = CRIValues.request(config, cgroup: "/" + cgroups.path(of: config))
+        let request = CRIValues.request(config, cgroup: cgroups.parent(of: config))
         let id: String
         do throws(RuntimeError) {
             let answer = try await call(

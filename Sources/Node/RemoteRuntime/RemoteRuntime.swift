@@ -41,14 +41,14 @@ package final class RemoteRuntime: ContainerRuntime {
         var events: [UInt64: AsyncStream<ContainerEvent>.Continuation] = [:]
         var nextEvents: UInt64 = 0
         var health = RemoteHealth()
+        var cgroups: PodCgroups
     }
 
     let settings: Settings
     let runtime: RemoteService
     let remoteImages: RemoteImages
-    let cgroups: PodCgroups
     let http: HTTPClient
-    let state = Mutex(State())
+    let state: Mutex<State>
     private let pokes: AsyncStream<Void>
     private let poker: AsyncStream<Void>.Continuation
 
@@ -70,9 +70,9 @@ package final class RemoteRuntime: ContainerRuntime {
         do throws(ProtobufError) { table = try ProtobufTable(CRIMessages.table) } catch {
             throw RuntimeError(.io, error.message)
         }
-        do throws(SysError) { cgroups = try PodCgroups(prefix: settings.cgroupPrefix) } catch {
-            throw RuntimeError(.io, error.description)
-        }
+        do throws(SysError) {
+            state = Mutex(State(cgroups: try PodCgroups(prefix: settings.cgroupPrefix)))
+        } catch { throw RuntimeError(.io, error.description) }
         let client = GRPCClient(endpoint)
         runtime = RemoteService(client: client, table: table, name: "runtime.v1.RuntimeService")
         remoteImages = RemoteImages(
@@ -85,6 +85,9 @@ package final class RemoteRuntime: ContainerRuntime {
 
     package var images: any ImageService { remoteImages }
 
+    /// Made by the driver that the runtime has.
+    var cgroups: PodCgroups { state.withLock { $0.cgroups } }
+
     // MARK: - Connection
 
     /// Waits for the runtime; its name and version as the node's `containerRuntimeVersion` has them.
@@ -96,10 +99,16 @@ package final class RemoteRuntime: ContainerRuntime {
         if let driver = try? await runtime.call("RuntimeConfig"), driver["linux"].object != nil,
             (driver["linux"]["cgroup_driver"].int ?? 0) == 0
         {
-            throw RuntimeError(
-                .invalid,
-                "\(settings.endpoint): the runtime uses the cgroup driver systemd, k3s has cgroupfs: set SystemdCgroup = "
-                    + "false (containerd) or cgroup_manager = \"cgroupfs\" (CRI-O)")
+            let cgroups = cgroups
+            do throws(SysError) {
+                let made = try await BlockingPool.shared.run { () throws(SysError) in try cgroups.made(by: .systemd) }
+                state.withLock { $0.cgroups = made }
+            } catch {
+                throw RuntimeError(
+                    .invalid,
+                    "\(settings.endpoint): the runtime uses the cgroup driver systemd, which does not work here "
+                        + "(\(error)): set SystemdCgroup = false (containerd) or cgroup_manager = \"cgroupfs\" (CRI-O)")
+            }
         }
         _ = await lookAtStatus()
         let name = version["runtime_name"].string ?? ""

@@ -1,5 +1,6 @@
 internal import Codecs
 internal import KubeAPI
+internal import Linux
 
 extension KubeletSettings {
     /// Every setting that means something here: the flag's name, the field's, and what it does. "" where there is no flag.
@@ -19,6 +20,13 @@ extension KubeletSettings {
         },
         Option("cpu-cfs-quota", "cpuCFSQuota") { (node, value) throws(SettingsError) in
             node.cpuCFSQuota = try value.flag()
+        },
+        Option("cgroup-driver", "cgroupDriver") { (node, value) throws(SettingsError) in
+            let name = try value.text()
+            guard let driver = CgroupDriver(rawValue: name) else {
+                throw SettingsError("\"\(name)\" is not cgroupfs or systemd")
+            }
+            node.cgroupDriver = driver
         },
         Option("eviction-hard", "evictionHard") { (node, value) throws(SettingsError) in
             node.eviction.hard = try value.map(separator: "<")

@@ -1,21 +1,12 @@
-internal import Codecs
 internal import Linux
-internal import Transport
-
-/// Why the bus does not do what is asked.
-struct DBusError: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
-}
 
 /// A connection to a message bus as this process's user: calls with their answers, one at a time, and signals.
 /// Source: the D-Bus specification, "Authentication Protocol" (EXTERNAL) and "Message Bus Messages".
 actor DBusConnection {
     private let socket: AsyncFD
-    private var received: [UInt8] = []
+    private var stream = DBusStream()
     /// In the order in which they came; closed where nobody takes them.
     private var descriptors: [Int32] = []
-    private var serial: UInt32 = 0
     private var signals: [DBusMessage] = []
 
     init(path: String) async throws(DBusError) {
@@ -31,22 +22,18 @@ actor DBusConnection {
 
     /// Says who this is and becomes a member of the bus.
     func join() async throws(DBusError) {
-        let user = hex("\(getuid())".utf8)
-        try await send(Array("\u{0}AUTH EXTERNAL \(user)\r\n".utf8))
+        try await send(DBusStream.greeting(user: getuid()))
         try await expect("OK ")
         try await send(Array("NEGOTIATE_UNIX_FD\r\n".utf8))
         try await expect("AGREE_UNIX_FD")
         try await send(Array("BEGIN\r\n".utf8))
-        _ = try await call(
-            .call("Hello", on: "/org/freedesktop/DBus", "org.freedesktop.DBus", at: "org.freedesktop.DBus"))
+        _ = try await call(.hello)
     }
 
     /// The answer; `takeDescriptor` gives the descriptor that came with it.
     func call(_ message: DBusMessage) async throws(DBusError) -> DBusMessage {
-        serial += 1
-        var message = message
-        message.serial = serial
-        try await send(message.encoded())
+        let (serial, bytes) = stream.number(message)
+        try await send(bytes)
         while true {
             let answer = try await next()
             guard answer.answers == serial else {
@@ -54,11 +41,7 @@ actor DBusConnection {
                 if answer.kind == .signal, signals.count < 64 { signals.append(answer) }
                 continue
             }
-            if answer.kind == .error {
-                var text = answer.errorName
-                if case .string(let reason)? = answer.body.first { text += ": " + reason }
-                throw DBusError("\(message.member): \(text)")
-            }
+            if let failure = answer.failure(of: message.member) { throw failure }
             return answer
         }
     }
@@ -83,29 +66,12 @@ actor DBusConnection {
     }
 
     private func expect(_ word: String) async throws(DBusError) {
-        while true {
-            if let end = received.firstIndex(of: UInt8(ascii: "\n")) {
-                let line = String(decoding: received[..<end], as: UTF8.self)
-                received.removeSubrange(...end)
-                guard line.hasPrefix(word) else { throw DBusError("the bus does not let this process in: \(line)") }
-                return
-            }
-            guard received.count < 4096 else { throw DBusError("the bus does not speak D-Bus") }
-            try await receive()
-        }
+        while try !stream.expect(word) { try await receive() }
     }
 
     private func next() async throws(DBusError) -> DBusMessage {
         while true {
-            do throws(DBusMessage.Malformed) {
-                if let length = try DBusMessage.length(received[...]), received.count >= length {
-                    let message = try DBusMessage(decoding: received[..<length])
-                    received.removeSubrange(..<length)
-                    return message
-                }
-            } catch {
-                throw DBusError("a message of the bus does not decode")
-            }
+            if let message = try stream.next() { return message }
             try await receive()
         }
     }
@@ -127,6 +93,6 @@ actor DBusConnection {
         }
         descriptors += passed.prefix(Int(max(count, 0)))
         guard size > 0 else { throw DBusError("the bus has closed the connection") }
-        received += chunk.prefix(Int(size))
+        stream.receive(chunk.prefix(Int(size)))
     }
 }

@@ -21,6 +21,16 @@ extension NodeRole {
         return policy
     }
 
+    /// Of the machine, made by systemd where that is asked for and works: not yet by itself as k3s has it
+    /// (`CgroupDriver.usual`).
+    private func cgroups(_ driver: CgroupDriver?) async throws -> any Cgroups {
+        let (cgroups, problem) = try await BlockingPool.shared.run {
+            () throws(SysError) in try CgroupDetection.detect(driver: driver ?? .cgroupfs, environment: [:])
+        }
+        if let problem { logger.warning("\(problem): cgroups are made without systemd") }
+        return cgroups
+    }
+
     private var cgroupPrefix: String {
         configuration.cgroupRoot == "/" ? "" : String(configuration.cgroupRoot.drop { $0 == "/" })
     }
@@ -38,7 +48,8 @@ extension NodeRole {
         settings.cgroupPrefix = cgroupPrefix
         settings.seccompProfileRoot = configuration.kubeletRoot + "/seccomp"
         settings.logger = logger
-        let runtime = try Runtime(configuration: settings, images: images)
+        let runtime = try Runtime(
+            configuration: settings, images: images, cgroups: try await cgroups(node.cgroupDriver))
         try await runtime.start()
         images.setInUseCheck { [weak runtime] id in
             await runtime?.isInUse(image: id) ?? false

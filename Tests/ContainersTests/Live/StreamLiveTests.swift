@@ -29,6 +29,21 @@ struct StreamLiveTests {
         }
     }
 
+    @Test func whatIsReadAtOnceIsOfOneMoment() async throws {
+        try await withNode({ $0.logMaxBytes = 200 << 20 }) { node in
+            let sandbox = try await node.sandbox()
+            // One write of both lines; more than a pipe holds at first, over and over, so that it grows.
+            let id = try await node.start(
+                "printf 'a\\nb\\n'; for i in 1 2 3 4 5 6; do yes 0123456789012345678901234567890123456789 | "
+                    + "dd bs=41k count=10 iflag=fullblock 2>/dev/null; done", in: sandbox)
+            let lines = try LogLine.read(try await node.exited(id).logPath)
+            #expect(lines.count == 2 + 6 * 10 * 1024)
+            #expect(lines.dropFirst(2).allSatisfy { $0.text.utf8.count == 41 && $0.tag == "F" })
+            let times = lines.prefix(2).map(\.time)
+            #expect(lines[0].text == "a\n" && lines[1].text == "b\n" && times[0] == times[1])
+        }
+    }
+
     @Test func rotationLosesAndTearsNothing() async throws {
         try await withNode({
             $0.logMaxBytes = 64 << 10

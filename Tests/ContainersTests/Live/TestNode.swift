@@ -22,6 +22,8 @@ final class TestNode: Sendable {
     let prefix: String
     let images = FakeImages()
     let runtime: Runtime
+    /// Of the machine, unless others were asked for.
+    private let cgroups: (any Cgroups)?
 
     var logs: String { directory + "/logs" }
     var layers: [String] { [directory + "/layers/users", directory + "/layers/busybox"] }
@@ -40,8 +42,9 @@ final class TestNode: Sendable {
         return configuration
     }
 
-    init(_ change: (inout RuntimeConfiguration) -> Void = { _ in }) throws {
+    init(cgroups: (any Cgroups)? = nil, _ change: (inout RuntimeConfiguration) -> Void = { _ in }) throws {
         let name = String(UInt32.random(in: 0...UInt32.max), radix: 36)
+        self.cgroups = cgroups
         directory = "/tmp/k3s-rt-\(getpid())-\(name)"
         prefix = "k3s-test-\(getpid())-\(name)"
         try Directories.make(directory, mode: 0o755)
@@ -52,7 +55,8 @@ final class TestNode: Sendable {
         image.config.environment = ["IMAGE=yes"]
         image.config.volumes = ["/volume"]
         images.add(image, layers: [directory + "/layers/users", directory + "/layers/busybox"])
-        runtime = try Runtime(configuration: TestNode.configuration(directory, prefix, change), images: images)
+        runtime = try Runtime(
+            configuration: TestNode.configuration(directory, prefix, change), images: images, cgroups: cgroups)
     }
 
     private static func makeLayers(_ directory: String) throws {
@@ -83,7 +87,7 @@ final class TestNode: Sendable {
         for sandbox in await runtime.sandboxes() { try? await runtime.removeSandbox(sandbox.id) }
         try? await runtime.stopShim()
         runtime.shutdown()
-        if let cgroups = try? CgroupDetection.detect() {
+        if let cgroups = try? self.cgroups ?? CgroupDetection.detect() {
             // The shim leaves its cgroup when it has ended.
             try? cgroups.kill(prefix)
             try? cgroups.remove(prefix)

@@ -27,7 +27,32 @@ extension FuzzTarget {
         return zone
     }()
 
+    /// As it goes to systemd: arrays of structures of variants.
+    private static let unit: [UInt8] = {
+        var limits = CgroupLimits()
+        (limits.memory, limits.cpusetCPUs) = (1 << 20, "0-1")
+        let properties = SystemdProperties(limits).list.map { (name, value) -> DBusMessage.Value in
+            .structure([.string(name), .variant(value)])
+        }
+        let body: [DBusMessage.Value] = [
+            .string("a.scope"), .string("replace"), .array("(sv)", properties), .array("(sa(sv))", []),
+        ]
+        return DBusMessage.call("StartTransientUnit", on: "/a", "b.c", at: "d.e", body).encoded()
+    }()
+
     static let network: [FuzzTarget] = [
+        FuzzTarget("dbus", bytes: [unit, DBusMessage.hello.encoded()], words: ["a(sv)", "a{sv}", "v", "((", "ay"]) {
+            bytes in
+            var stream = DBusStream()
+            stream.receive(bytes)
+            _ = try? stream.expect("OK")
+            while let message = try? stream.next() {
+                // What was read is written, and read again as the same.
+                if let again = try? DBusMessage(decoding: message.encoded()[...]) {
+                    require(again.body.count <= message.body.count, "a message grows")
+                }
+            }
+        },
         FuzzTarget("dns-query", bytes: [query, Array(query[..<43])]) { bytes in
             bytes.withUnsafeBytes { buffer in
                 if case .query(let query) = DNSQuery.parse(buffer) { _ = query.name.description }

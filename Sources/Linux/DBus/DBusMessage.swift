@@ -1,4 +1,4 @@
-/// A message of D-Bus, as much of it as logind needs. Little endian is written, both are read.
+/// A message of D-Bus, as much of it as logind and systemd need. Little endian is written, both are read.
 /// Source: the D-Bus specification 0.43, "Message Format" and "Marshaling".
 package struct DBusMessage: Sendable, Equatable {
     package enum Kind: UInt8, Sendable {
@@ -11,6 +11,7 @@ package struct DBusMessage: Sendable, Equatable {
         case string(String)
         case objectPath(String)
         case signature(String)
+        case byte(UInt8)
         case bool(Bool)
         case uint32(UInt32)
         case uint64(UInt64)
@@ -18,19 +19,35 @@ package struct DBusMessage: Sendable, Equatable {
         /// An index into the descriptors that came with the message.
         case descriptor(UInt32)
         indirect case variant(Value)
+        /// Of elements with this signature.
+        indirect case array(String, [Value])
+        indirect case structure([Value])
 
         var signature: String {
             switch self {
             case .string: "s"
             case .objectPath: "o"
             case .signature: "g"
+            case .byte: "y"
             case .bool: "b"
             case .uint32: "u"
             case .uint64: "t"
             case .int32: "i"
             case .descriptor: "h"
             case .variant: "v"
+            case .array(let element, _): "a" + element
+            case .structure(let members): "(" + members.map(\.signature).joined() + ")"
             }
+        }
+    }
+
+    /// Where a value of a type begins: at a multiple of this.
+    private static func alignment(_ type: UInt8?) -> Int {
+        switch type {
+        case UInt8(ascii: "("), UInt8(ascii: "{"), UInt8(ascii: "t"), UInt8(ascii: "x"), UInt8(ascii: "d"): 8
+        case UInt8(ascii: "y"), UInt8(ascii: "g"), UInt8(ascii: "v"): 1
+        case UInt8(ascii: "n"), UInt8(ascii: "q"): 2
+        default: 4
         }
     }
 
@@ -109,6 +126,7 @@ package struct DBusMessage: Sendable, Equatable {
                 append(UInt32(text.utf8.count))
                 bytes += Array(text.utf8) + [0]
             case .signature(let text): bytes += [UInt8(truncatingIfNeeded: text.utf8.count)] + Array(text.utf8) + [0]
+            case .byte(let number): bytes.append(number)
             case .bool(let flag): append(UInt32(flag ? 1 : 0))
             case .uint32(let number), .descriptor(let number): append(number)
             case .uint64(let number): append(number)
@@ -116,6 +134,19 @@ package struct DBusMessage: Sendable, Equatable {
             case .variant(let inner):
                 append(.signature(inner.signature))
                 append(inner)
+            case .array(let element, let values):
+                append(UInt32(0))
+                let count = bytes.count - 4
+                // The padding before the first element does not count.
+                align(DBusMessage.alignment(element.utf8.first))
+                let start = bytes.count
+                for value in values { append(value) }
+                withUnsafeBytes(of: UInt32(bytes.count - start).littleEndian) { length in
+                    for (index, byte) in length.enumerated() { bytes[count + index] = byte }
+                }
+            case .structure(let members):
+                align(8)
+                for member in members { append(member) }
             }
         }
     }
@@ -123,8 +154,9 @@ package struct DBusMessage: Sendable, Equatable {
     // MARK: Reading
 
     package struct Malformed: Error, Equatable {}
-    /// logind's messages are small.
+    /// Their messages are small.
     static let limit = 1 << 20
+    private static let arrayLimit = 1 << 16
 
     /// The length of the message that begins with `bytes`; nil: more is needed to know.
     package static func length(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> Int? {
@@ -150,14 +182,16 @@ package struct DBusMessage: Sendable, Equatable {
         while reader.at < end {
             try reader.align(8)
             let code = try reader.byte()
-            guard case .variant(let value)? = try reader.value("v") else { continue }
+            var type = Array("v".utf8)[...]
+            guard case .variant(let value)? = try reader.value(&type) else { continue }
             fields[code] = value
         }
         guard case .signature(let signature)? = fields[8] else { return }
         try reader.align(8)
-        for type in signature {
+        var types = Array(signature.utf8)[...]
+        while !types.isEmpty {
             // What follows a type that is not known here cannot be found.
-            guard let value = try reader.value(type) else { break }
+            guard let value = try reader.value(&types) else { break }
             body.append(value)
         }
     }
@@ -195,25 +229,69 @@ package struct DBusMessage: Sendable, Equatable {
             defer { at += count + 1 }
             return String(decoding: bytes[at..<(at + count)], as: UTF8.self)
         }
-        mutating func value(_ type: Character, depth: Int = 0) throws(Malformed) -> Value? {
-            guard depth < 8 else { throw Malformed() }
+        /// The value of the first complete type of `types`, which is taken off; nil: a type that is not known here.
+        mutating func value(_ types: inout ArraySlice<UInt8>, depth: Int = 0) throws(Malformed) -> Value? {
+            guard depth < 8, let type = types.popFirst() else { throw Malformed() }
             switch type {
-            case "s": return .string(try text(Int(clamping: try number(UInt32.self))))
-            case "o": return .objectPath(try text(Int(clamping: try number(UInt32.self))))
-            case "g": return .signature(try text(Int(try byte())))
-            case "b": return .bool(try number(UInt32.self) != 0)
-            case "u": return .uint32(try number(UInt32.self))
-            case "t": return .uint64(try number(UInt64.self))
-            case "i": return .int32(try number(Int32.self))
-            case "h": return .descriptor(try number(UInt32.self))
-            case "v":
-                guard case .signature(let inner)? = try value("g", depth: depth + 1), let first = inner.first else {
-                    throw Malformed()
+            case UInt8(ascii: "s"): return .string(try text(Int(clamping: try number(UInt32.self))))
+            case UInt8(ascii: "o"): return .objectPath(try text(Int(clamping: try number(UInt32.self))))
+            case UInt8(ascii: "g"): return .signature(try text(Int(try byte())))
+            case UInt8(ascii: "y"): return .byte(try byte())
+            case UInt8(ascii: "b"): return .bool(try number(UInt32.self) != 0)
+            case UInt8(ascii: "u"): return .uint32(try number(UInt32.self))
+            case UInt8(ascii: "t"): return .uint64(try number(UInt64.self))
+            case UInt8(ascii: "i"): return .int32(try number(Int32.self))
+            case UInt8(ascii: "h"): return .descriptor(try number(UInt32.self))
+            case UInt8(ascii: "v"):
+                var inner = Array(try text(Int(try byte())).utf8)[...]
+                guard !inner.isEmpty else { throw Malformed() }
+                return try value(&inner, depth: depth + 1).map { .variant($0) }
+            case UInt8(ascii: "a"): return try array(&types, depth: depth)
+            case UInt8(ascii: "("), UInt8(ascii: "{"):
+                try align(8)
+                var members: [Value] = []
+                while let next = types.first, next != UInt8(ascii: ")"), next != UInt8(ascii: "}") {
+                    guard let member = try value(&types, depth: depth + 1) else { return nil }
+                    members.append(member)
                 }
-                guard let content = try value(first, depth: depth + 1) else { throw Malformed() }
-                return .variant(content)
+                guard types.popFirst() != nil else { throw Malformed() }
+                return .structure(members)
             default: return nil
             }
         }
+
+        private mutating func array(_ types: inout ArraySlice<UInt8>, depth: Int) throws(Malformed) -> Value? {
+            let size = Int(clamping: try number(UInt32.self))
+            let element = try DBusMessage.complete(types)
+            types.removeFirst(element.count)
+            try align(DBusMessage.alignment(element.first))
+            guard size <= DBusMessage.arrayLimit, at + size <= bytes.count else { throw Malformed() }
+            let end = at + size
+            var values: [Value] = []
+            while at < end {
+                let before = at
+                var type = element
+                guard let value = try value(&type, depth: depth + 1) else { return nil }
+                guard at > before else { throw Malformed() }
+                values.append(value)
+            }
+            guard at == end else { throw Malformed() }
+            return .array(String(decoding: element, as: UTF8.self), values)
+        }
+    }
+
+    /// The first complete type of a signature.
+    private static func complete(_ types: ArraySlice<UInt8>) throws(Malformed) -> ArraySlice<UInt8> {
+        var depth = 0
+        for index in types.indices {
+            switch types[index] {
+            case UInt8(ascii: "("), UInt8(ascii: "{"): depth += 1
+            case UInt8(ascii: ")"), UInt8(ascii: "}"): depth -= 1
+            default: break
+            }
+            if depth < 0 { break }
+            if depth == 0, types[index] != UInt8(ascii: "a") { return types[...index] }
+        }
+        throw Malformed()
     }
 }
