@@ -1,0 +1,4 @@
+extension HostTool {
+    /// iptables and its relatives.
+    static var xtables: [HostTool] { [] }
+}
