@@ -1,4 +1,0 @@
-extension HostTool {
-    /// iptables and its relatives.
-    static var xtables: [HostTool] { [] }
-}
