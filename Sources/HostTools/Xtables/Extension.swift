@@ -181,7 +181,7 @@ final class Extension: Sendable {
 
 extension Substring {
     /// The table's way to write a space.
-    fileprivate func replacing(_ mark: Character) -> String { String(map { $0 == mark ? " " : $0 }) }
+    fileprivate func replacing(_ mark: Character) -> String { String(map { $0 == mark ? " " : $0 == ";" ? "_" : $0 }) }
 }
 
 /// A match or target of a rule: which, and its structure.

@@ -75,6 +75,7 @@ extension Extension {
         while let character = rest.popFirst() {
             switch character {
             case "~": text += inverted ? "! " : ""
+            case "^": text += inverted ? " !" : ""
             case "!": text += inverted ? "!" : ""
             case "?": text += inverted ? "!" : kernelName == "pkttype" ? "" : "="
             case "%":
@@ -119,7 +120,7 @@ extension Extension {
         let (ct, nf) = (blob.u32(4), blob.u32(8))
         if ct == .max, nf == .max { return "" }
         if ct == nf { return " mask 0x" + Number.hex(ct) }
-        return blob.u8(12) == 1
+        return blob.u8(14) == 1
             ? " nfmask 0x\(Number.hex(nf)) ctmask ~0x\(Number.hex(ct))"
             : " ctmask 0x\(Number.hex(ct)) nfmask ~0x\(Number.hex(nf))"
     }
@@ -225,7 +226,7 @@ extension Extension {
             return mask == .max ? "set 0x" + Number.hex(mark) : "xset 0x\(Number.hex(mark))/0x\(Number.hex(mask))"
         case "nfmask":
             // Of CONNMARK, where it saves or restores.
-            return blob.u8(12) == 0 ? nil : "0x" + Number.hex(blob.u32(offset))
+            return blob.u8(14) == 0 ? nil : "0x" + Number.hex(blob.u32(offset))
         case "tproxymark": return "0x\(Number.hex(blob.u32(offset + 4)))/0x\(Number.hex(blob.u32(offset)))"
         case "rate": return Extension.rateText(blob.u32(offset))
         case "probability": return Extension.fraction(blob.u32(offset))

@@ -6,7 +6,7 @@
 ///
 /// Options are in the order in which they are printed. `flag`: set when the option is given, printed when it is set; without one an
 /// option is printed when its bytes differ from the initial ones (`always`: anyhow; `hidden`: never). In texts `%` is the value, `_`
-/// a space, `~` "! " and `!` "!" where inverted, `=` of "?=" "!" or "=". `must`: an error if it is not given. `need`: one of them. An option `-` is only listed.
+/// a space (`;` an underscore), `~` "! " and `!` "!" where inverted, `=` of "?=" "!" or "=". `must`: an error if it is not given. `need`: one of them. An option `-` is only listed.
 /// `init` with `/4` or `/6` is of that family.
 enum ExtensionTable {
     static let text: StaticString = """
@@ -54,10 +54,10 @@ enum ExtensionTable {
          limit-iface-in flag@0 flag=4:4:4 list=limit-in
          limit-iface-out flag@0 flag=4:4:8 list=limit-out
         match multiport 1 48
-         sports|source-ports multiport@0 flag=1:0:0/255 inv=1:47:1 list=multiport_sports_!_%
-         dports|destination-ports multiport@0 flag=1:0:1/255 inv=1:47:1 list=multiport_dports_!_%
-         ports multiport@0 flag=1:0:2/255 inv=1:47:1 list=multiport_ports_!_%
-        match limit 0 48 init=406f3801@0,05@4 list=limit:
+         sports|source-ports multiport@0 flag=1:0:0/255 inv=1:47:1 list=multiport_sports_^%
+         dports|destination-ports multiport@0 flag=1:0:1/255 inv=1:47:1 list=multiport_dports_^%
+         ports multiport@0 flag=1:0:2/255 inv=1:47:1 list=multiport_ports_^%
+        match limit 0 48 init=001bb700@0,05@4 list=limit:
          limit rate@0 always list=avg_%
          limit-burst u32@4 always def=5 list=burst_%
         match statistic 0 24 init=ffff@0 list=statistic
@@ -102,7 +102,7 @@ enum ExtensionTable {
          remove flag@0 flag=1:8:8 inv=1:9:1 list=REMOVE
          seconds u32@0 list=seconds:_%
          reap flag@0 flag=1:8:32 list=reap
-         hitcount u32@4 list=hit_count:_%
+         hitcount u32@4 list=hit;count:_%
          rttl flag@0 flag=1:8:16 list=TTL-Match
          name string:200@10 always list=name:_%
          mask netmask@212 always
@@ -114,8 +114,8 @@ enum ExtensionTable {
          validmark flag@0 flag=1:0:2 list=validmark
          accept-local flag@0 flag=1:0:4 list=accept-local
          invert flag@0 flag=1:0:8 list=invert
-        match dscp 0 8
-         dscp hex8@0 inv=1:1:1 always must list=DSCP_match_!%
+        match dscp 0 8 need
+         dscp hex8@0 inv=1:1:1 always list=DSCP_match_!%
          dscp-class dscpclass@0 inv=1:1:1 hidden
         match esp 0 16 init=ffffffff@4 proto=50 list=esp
          espspi range32@0,4 inv=1:8:1 list=spis:!%
@@ -159,13 +159,13 @@ enum ExtensionTable {
          or-mark ormark@0 hidden
          xor-mark xormark@0 hidden
         target CONNMARK 2 16 need init=ffffffff@4,ffffffff@8
-         set-xmark xmark@0 flag=1:12:0/255 list=CONNMARK_%
+         set-xmark xmark@0 flag=1:14:0/255 list=CONNMARK_%
          set-mark setmark@0 hidden
          and-mark andmark@0 hidden
          or-mark ormark@0 hidden
          xor-mark xormark@0 hidden
-         save-mark flag@0 flag=1:12:1/255 list=CONNMARK_save%masks
-         restore-mark flag@0 flag=1:12:2/255 list=CONNMARK_restore%masks
+         save-mark flag@0 flag=1:14:1/255 list=CONNMARK_save%masks
+         restore-mark flag@0 flag=1:14:2/255 list=CONNMARK_restore%masks
          nfmask nfmask@8 always
          ctmask nfmask@4 always
          mask bothmasks@4 hidden

@@ -164,7 +164,7 @@ enum XtablesListing {
         guard let wanted else { return chains }
         guard let found = chains.first(where: { $0.name == wanted }) else {
             throw ToolError(
-                1, "chain `\(wanted)' in table `\(table)' is incompatible, use 'nft' tool.\n", isVersioned: true)
+                1, "chain `\(wanted)' in table `\(table)' is incompatible, use 'nft' tool.", isVersioned: true)
         }
         return [found]
     }

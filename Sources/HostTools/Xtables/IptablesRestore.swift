@@ -14,6 +14,9 @@ struct IptablesRestore {
 
     private let family: AddressFamily
     private let call: ToolCall
+    /// The first chain that a rule jumps to and that is not there.
+    private final class Missing { var name: String? }
+    private let missing = Missing()
     private var program: String { Xtables.name(family) + "-restore" }
 
     init(_ family: AddressFamily, _ call: ToolCall) { (self.family, self.call) = (family, call) }
@@ -78,6 +81,7 @@ struct IptablesRestore {
         var attempts = 0
         var table: String?
         var output: [String] = []
+        missing.name = nil
         while index < count {
             let text = lines[index]
             index += 1
@@ -90,6 +94,8 @@ struct IptablesRestore {
             }
             if table != nil, text.hasPrefix("COMMIT") {
                 table = nil
+                // Jumps are checked when all of a table is there.
+                if let name = missing.name { throw ToolError(2, "Chain '\(name)' does not exist") }
                 if settings.isTest {
                     kernel.reset()
                 } else if try !kernel.commit() {
@@ -157,7 +163,10 @@ struct IptablesRestore {
                 }
                 counters = parsed
             }
-            if words[1] != "-" { try kernel.setPolicy(table, name, String(words[1]), counters: counters) }
+            if words[1] != "-" {
+                guard words[1] == "ACCEPT" || words[1] == "DROP" else { throw ToolError(1, "Bad policy name.") }
+                try kernel.setPolicy(table, name, String(words[1]), counters: counters)
+            }
         } else if try kernel.hasChain(table, name) {
             try kernel.flush(table, name) { _ in }
         } else {
@@ -190,7 +199,8 @@ struct IptablesRestore {
             throw ToolError(2, "The -t option cannot be used in \(program).\n")
         }
         var command = try RuleParser.parse(family, words, table: table) { (table, chain) throws(ToolError) in
-            try kernel.hasChain(table, chain)
+            if try !kernel.hasChain(table, chain) { missing.name = missing.name ?? chain }
+            return true
         }
         if command.isForeign { return }
         if let counts {

@@ -74,14 +74,14 @@ extension Rule {
         }
         if fragment != 0 { text += fragment < 0 ? " ! -f" : " -f" }
         for match in matches { text += " -m \(match.type.name)" + match.type.options(match.blob, transport: transport) }
-        for name in unknown { text += " -m \(name)" }
+        for name in unknown { text += " -m \(name) [unsupported revision]" }
         if counters { text += " -c \(packets) \(bytes)" }
         switch target {
         case .none: break
         case .verdict(.goto(let chain)): text += " -g " + chain
         case .verdict: text += " -j " + targetName
         case .use(let use): text += " -j \(use.type.name)" + use.type.options(use.blob, transport: transport)
-        case .unknown(let name): text += " -j " + name
+        case .unknown(let name): text += " -j \(name) [unsupported revision]"
         }
         return text
     }
@@ -187,7 +187,7 @@ extension Rule {
         var text = format.lineNumbers ? "num  " : ""
         if format.isVerbose { text += format.isExact ? "    pkts      bytes " : " pkts bytes " }
         text += "target     prot opt"
-        if format.isVerbose { text += " in     out   " }
+        if format.isVerbose { text += " in     out    " }
         return text + " source               destination         "
     }
 }

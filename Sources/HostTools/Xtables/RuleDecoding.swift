@@ -61,7 +61,7 @@ struct RuleDecoder {
         case "limit": limit(data)
         case "log": log(data)
         case "masq", "redir", "nat", "reject": native(name, data)
-        default: rule.unknown.append("[unsupported expression \(name)]")
+        default: rule.unknown.append(name)
         }
     }
 

@@ -118,7 +118,6 @@ struct RuleParser {
         let name = String(parts[0])
         let attached = parts.count > 1 ? String(parts[1]) : nil
         for exact in [true, false] {
-            if !exact, try loadProtocolMatch(name) {}
             if let (place, found) = extensionOption(name, exact: exact) {
                 try extensionOption(found, in: place, attached)
                 return
@@ -131,7 +130,7 @@ struct RuleParser {
                 try option(first.letter, "--" + name, attached: attached)
                 return
             }
-            if exact, try loadProtocolMatch(name), let (place, found) = extensionOption(name, exact: true) {
+            if try loadProtocolMatch(name), let (place, found) = extensionOption(name, exact: exact) {
                 try extensionOption(found, in: place, attached)
                 return
             }
