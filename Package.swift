@@ -105,8 +105,8 @@ let package = Package(
         .executableTarget(
             name: "fuzzer",
             dependencies: [
-                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
-                "Linux", "GRPC", "CShims",
+                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "HostTools",
+                "Netlink", "Linux", "GRPC", "CShims",
                 nioCore,
             ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.

@@ -287,7 +287,7 @@ struct RuleParser {
             command.table = text
         case "c":
             let first = try value(name, attached)
-            let parts = first.split(separator: ",")
+            let parts = first.split(separator: ",", omittingEmptySubsequences: false)
             var bytes = parts.count > 1 ? String(parts[1]) : nil
             if bytes == nil { bytes = optionalValue(nil) }
             guard let bytes else { throw ToolError(2, "-c requires packet and byte counter") }
