@@ -1,5 +1,6 @@
 """iptables, its relatives and conntrack inside the binary, beside Debian's: the same words, exit codes and kernel rules."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -13,6 +14,9 @@ from harness import BINARY
 pytestmark = pytest.mark.skipif(
     "nf_tables" not in subprocess.run(["iptables", "-V"], capture_output=True, text=True).stdout
     if shutil.which("iptables") else True, reason="needs Debian's iptables (hack/deps.sh test)")
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
 
 FILTER = """
 -A INPUT -s 10.0.0.1 -j ACCEPT
@@ -290,9 +294,9 @@ class Lab:
         here = os.open("/proc/self/ns/net", os.O_RDONLY)
         there = os.open(f"/proc/{self.holder.pid}/ns/net", os.O_RDONLY)
         try:
-            os.setns(there, os.CLONE_NEWNET)
+            LIBC.setns(there, CLONE_NEWNET)
             with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as s:
-                os.setns(here, os.CLONE_NEWNET)
+                LIBC.setns(here, CLONE_NEWNET)
                 return _rules(s, family)
         finally:
             os.close(here)
@@ -318,7 +322,8 @@ def _rules(s, family):
         while data:
             length, kind = struct.unpack_from("IH", data)
             if kind == 3:
-                return rules
+                # Tables in their own order: a table that was made anew comes last.
+                return sorted(rules, key=lambda rule: rule[0])
             found = dict(_attributes(data[20:length]))
             rules.append((found[1], found[2], found[4].hex()))
             data = data[(length + 3) & ~3:]

@@ -96,7 +96,7 @@ extension Rule {
             case .return: "RETURN"
             case .jump(let chain), .goto(let chain): chain
             }
-        case .use(let use): use.type.name
+        case .use(let use): use.type.kernelName
         case .unknown(let name): name
         }
     }

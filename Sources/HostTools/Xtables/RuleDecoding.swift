@@ -91,7 +91,8 @@ struct RuleDecoder {
             case 6, 7, 4, 5:
                 let isPrefix = value.last != 0
                 let name = String(decoding: value.prefix { $0 != 0 }, as: UTF8.self) + (isPrefix ? "+" : "")
-                let interface = Rule.Interface(name: name, isInverted: inverted)
+                let isNone = name == "INVAL/D"
+                let interface = Rule.Interface(name: isNone ? "+" : name, isInverted: inverted || isNone)
                 if key == 6 { rule.input = interface } else if key == 7 { rule.output = interface }
             case 16:
                 rule.transport = value.first ?? 0

@@ -50,14 +50,13 @@ extension Rule {
     private func encode(_ interface: Interface, key: UInt32, _ list: inout MessageBuffer) {
         guard !interface.name.isEmpty else { return }
         let isPrefix = interface.name.hasSuffix("+")
+        list.meta(key)
         if isPrefix, interface.name.utf8.count == 1 {
             guard interface.isInverted else { return }
             // No interface can have this name: the rule never matches.
-            list.meta(key)
             list.compare(Array("INVAL/D".utf8) + [0], inverted: false)
             return
         }
-        list.meta(key)
         let name = isPrefix ? Array(interface.name.utf8.dropLast()) : Array(interface.name.utf8) + [0]
         list.compare(name, inverted: interface.isInverted)
     }
@@ -106,6 +105,11 @@ extension Rule {
         let isEverything = ports.allSatisfy { $0.0 == 0 && $0.1 == 65535 } && mask == 0
         if isTCP, blob.u8(8) != 0 || inverted & ~7 != 0 { return false }
         if isEverything { return false }
+        if mask != 0 {
+            list.payload(2, 13, 1)
+            list.bitwise([mask])
+            list.compare([value], inverted: inverted & 4 != 0)
+        }
         if inverted & 3 == 0, ports.allSatisfy({ $0.0 != 0 && $0.0 == $0.1 }) {
             list.payload(2, 0, 4)
             list.compare(ports.flatMap { [UInt8($0.0 >> 8), UInt8($0.0 & 255)] }, inverted: false)
@@ -125,11 +129,6 @@ extension Rule {
                     }
                 }
             }
-        }
-        if mask != 0 {
-            list.payload(2, 13, 1)
-            list.bitwise([mask])
-            list.compare([value], inverted: inverted & 4 != 0)
         }
         return true
     }
