@@ -14,8 +14,10 @@ import Testing
         ("-m conntrack --ctstate ESTABLISHED,NEW", "-m conntrack --ctstate NEW,ESTABLISHED"),
         ("-m limit -j LOG", "-m limit --limit 3/hour -j LOG"),
         ("-m mark ! --mark 5", "-m mark ! --mark 0x5"),
-        ("-m statistic --mode random --probability 0.33332999982",
-         "-m statistic --mode random --probability 0.33332999982"),
+        (
+            "-m statistic --mode random --probability 0.33332999982",
+            "-m statistic --mode random --probability 0.33332999982"
+        ),
         ("-p tcp -m multiport --dports 80,1000:2000", "-p tcp -m multiport --dports 80,1000:2000"),
         ("-j MARK --or-mark 0x4000", "-j MARK --set-xmark 0x4000/0x4000"),
         ("-p tcp -j DNAT --to 1.2.3.4:80", "-p tcp -j DNAT --to-destination 1.2.3.4:80"),
@@ -55,7 +57,8 @@ import Testing
         ("-A INPUT -j DNAT", "DNAT: option \"--to-destination\" must be specified\n"),
         ("-A INPUT -m conntrack --ctstate FOO", "Bad ctstate \"FOO\""),
         ("-A INPUT -j ACCEPT -j DROP", "multiple -j flags not allowed"),
-        ("-A INPUT -L", "Cannot use -L with -A"), ("", "no command specified"), ("-A", "option \"-A\" requires an argument"),
+        ("-A INPUT -L", "Cannot use -L with -A"), ("", "no command specified"),
+        ("-A", "option \"-A\" requires an argument"),
         ("-A INPUT -c , -j DROP", "-c packet counter not numeric"),
     ])
     func errorsAreTheOriginals(_ line: String, _ text: String) {
@@ -63,8 +66,10 @@ import Testing
     }
 
     @Test func quotesAndBackslashesOfALine() throws {
-        #expect(try IptablesRestore.words("-A x --comment \"a \\\"b\\\" c\" -j 'D E'") ==
-            ["-A", "x", "--comment", "a \"b\" c", "-j", "D E"])
+        #expect(
+            try IptablesRestore.words("-A x --comment \"a \\\"b\\\" c\" -j 'D E'") == [
+                "-A", "x", "--comment", "a \"b\" c", "-j", "D E",
+            ])
     }
 
     @Test func whatTheKernelNamesAndTheTableLacksIsNotLost() throws {

@@ -27,7 +27,9 @@ struct ConntrackCommand {
         func matches(_ entry: ConntrackEntry) -> Bool {
             if let family, entry.original.source.family != family { return false }
             if let transport, entry.original.transport != transport { return false }
-            let found = [entry.original.source, entry.original.destination, entry.reply.source, entry.reply.destination]
+            let found = [
+                entry.original.source, entry.original.destination, entry.reply.source, entry.reply.destination,
+            ]
             for (wanted, address) in zip(addresses, found) { if let wanted, !wanted.contains(address) { return false } }
             let foundPorts = [
                 entry.original.sourcePort, entry.original.destinationPort, entry.reply.sourcePort,
@@ -95,8 +97,9 @@ struct ConntrackCommand {
                 }
             case "-p", "--protonum":
                 let name = try value(word)
-                guard let number = ConntrackEntry.protocols.first(where: { $0.name == name })?.number
-                    ?? Number.parse(name, max: 255).map({ UInt8($0) })
+                guard
+                    let number = ConntrackEntry.protocols.first(where: { $0.name == name })?.number
+                        ?? Number.parse(name, max: 255).map({ UInt8($0) })
                 else { throw ToolError(2, "`\(name)' unsupported protocol") }
                 filter.transport = number
             case "-o", "--output":
@@ -152,7 +155,9 @@ struct ConntrackCommand {
         let ports = [
             ["--sport", "--orig-port-src"], ["--dport", "--orig-port-dst"], ["--reply-port-src"], ["--reply-port-dst"],
         ]
-        let icmp = [["--icmp-id", "--icmpv6-id"], ["--icmp-type", "--icmpv6-type"], ["--icmp-code", "--icmpv6-code"]]
+        let icmp = [
+            ["--icmp-id", "--icmpv6-id"], ["--icmp-type", "--icmpv6-type"], ["--icmp-code", "--icmpv6-code"],
+        ]
         if let index = addresses.firstIndex(where: { $0.contains(word) }) {
             guard let text = arguments.popFirst() else { throw ToolError(2, "option `\(word)' requires an argument") }
             guard let prefix = IPPrefix(text) ?? IPAddress(text).map(IPPrefix.init(host:)) else {
@@ -231,7 +236,8 @@ struct ConntrackCommand {
             return 0
         } catch {
             let reason = strerror(error.code).map { String(cString: $0) } ?? "\(error)"
-            throw ToolError(1, "Operation failed: \(error.code == EPERM ? "such command requires root privileges" : reason)")
+            throw ToolError(
+                1, "Operation failed: \(error.code == EPERM ? "such command requires root privileges" : reason)")
         }
     }
 

@@ -39,12 +39,17 @@ struct SetHeader {
         }
         if let timeout = number(SetAttribute.timeout) { words.append("timeout \(timeout)") }
         let flags = number(SetAttribute.flags) ?? 0
-        for (bit, word) in [(UInt32(8), "counters"), (16, "comment"), (64, "skbinfo"), (32, "forceadd")] where flags & bit != 0 {
+        for (bit, word) in [(UInt32(8), "counters"), (16, "comment"), (64, "skbinfo"), (32, "forceadd")]
+        where flags & bit != 0 {
             words.append(word)
         }
         if type.hasPrefix("hash:") {
-            if let bucket: UInt8 = data.attribute(SetAttribute.bucketSize)?.load(0) { words.append("bucketsize \(bucket)") }
-            if let initial = number(SetAttribute.initial) { words.append("initval 0x" + Number.hex(initial, digits: 8)) }
+            if let bucket: UInt8 = data.attribute(SetAttribute.bucketSize)?.load(0) {
+                words.append("bucketsize \(bucket)")
+            }
+            if let initial = number(SetAttribute.initial) {
+                words.append("initval 0x" + Number.hex(initial, digits: 8))
+            }
         }
         options = words.joined(separator: " ")
     }
@@ -137,7 +142,9 @@ struct IPSetKernel {
         case (4352, _):
             return isHash
                 ? "Hash is full, cannot add more elements"
-                : isBitmap ? "Element is out of the range of the set" : "Set to be added/deleted/tested as element does not exist."
+                : isBitmap
+                    ? "Element is out of the range of the set"
+                    : "Set to be added/deleted/tested as element does not exist."
         case (4353, _):
             return isHash
                 ? "Null-valued element, cannot be stored in a hash type of set"
@@ -146,10 +153,16 @@ struct IPSetKernel {
                     : "Sets with list:set type cannot be added to the set."
         case (4354, _): return isHash ? "Invalid protocol specified" : "No reference set specified."
         case (4355, _):
-            return isHash ? "Protocol missing, but must be specified" : "The set to which you referred with 'before' or 'after' does not exist."
-        case (4356, _): return isHash ? "Range is not supported in the \"net\" component of the element" : "The set is full, more elements cannot be added."
+            return isHash
+                ? "Protocol missing, but must be specified"
+                : "The set to which you referred with 'before' or 'after' does not exist."
+        case (4356, _):
+            return isHash
+                ? "Range is not supported in the \"net\" component of the element"
+                : "The set is full, more elements cannot be added."
         case (EPERM, _): return "Kernel error received: Operation not permitted"
-        default: return "Kernel error received: " + (strerror(error.code).map { String(cString: $0) } ?? "\(error.code)")
+        default:
+            return "Kernel error received: " + (strerror(error.code).map { String(cString: $0) } ?? "\(error.code)")
         }
     }
 }

@@ -81,7 +81,8 @@ struct IPSetCommand {
         let needed = ["create": 2, "add": 2, "del": 2, "test": 2, "rename": 2, "swap": 2][command] ?? 0
         guard words.count >= needed else {
             throw ToolError(
-                2, words.isEmpty
+                2,
+                words.isEmpty
                     ? "Missing mandatory argument to command \(command)"
                     : "Missing second mandatory argument to command \(command)")
         }
@@ -115,7 +116,9 @@ struct IPSetCommand {
 
     private func create(_ words: [String], _ flags: Flags, _ kernel: IPSetKernel) throws(ToolError) {
         let (name, type) = (words[0], words[1])
-        guard name.utf8.count < 32 else { throw ToolError(1, "Syntax error: setname '\(name)' is longer than 31 characters") }
+        guard name.utf8.count < 32 else {
+            throw ToolError(1, "Syntax error: setname '\(name)' is longer than 31 characters")
+        }
         guard SetType.names.contains(type) else { throw ToolError(1, "Syntax error: typename '\(type)' is unknown") }
         var family: UInt8 = type.hasPrefix("hash:") ? 2 : 0
         var numbers: [(UInt16, UInt32)] = []
@@ -124,7 +127,9 @@ struct IPSetCommand {
         var cadt: UInt32 = 0
         var rest = words[2...]
         func number(_ option: String, max: UInt64 = 0xffff_ffff) throws(ToolError) -> UInt64 {
-            guard let text = rest.popFirst() else { throw ToolError(2, "Missing mandatory argument of option `\(option)'") }
+            guard let text = rest.popFirst() else {
+                throw ToolError(2, "Missing mandatory argument of option `\(option)'")
+            }
             guard let value = Number.parse(text, max: max) else {
                 throw ToolError(1, "Syntax error: '\(text)' is invalid as number")
             }
@@ -207,7 +212,9 @@ struct IPSetCommand {
                 default: member.bytes = value
                 }
             case "comment":
-                guard let text = rest.popFirst() else { throw ToolError(2, "Missing mandatory argument of option `comment'") }
+                guard let text = rest.popFirst() else {
+                    throw ToolError(2, "Missing mandatory argument of option `comment'")
+                }
                 member.comment = text
             case "before", "after":
                 member.reference = rest.popFirst()

@@ -112,7 +112,8 @@ struct SetMember {
                 return
             }
             let parts = rest.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count == 2, let type = Number.parse(parts[0], max: 255), let code = Number.parse(parts[1], max: 255)
+            guard parts.count == 2, let type = Number.parse(parts[0], max: 255),
+                let code = Number.parse(parts[1], max: 255)
             else { throw ToolError(1, "Syntax error: Cannot parse \(rest) as an ICMP type/code.") }
             port = UInt16(type << 8 | code)
             return

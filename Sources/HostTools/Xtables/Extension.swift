@@ -165,18 +165,25 @@ final class Extension: Sendable {
         return found.first
     }
 
-    /// Words for values, in order.
-    static func names(_ list: String) -> [(name: Substring, value: UInt64)] {
+    struct NamedValue: Sendable {
+        var name: Substring
+        var value: UInt64
+    }
+
+    private static let lists: [Substring: [NamedValue]] = {
+        var lists: [Substring: [NamedValue]] = [:]
         for line in ExtensionTable.names.description.split(separator: "\n") {
             let words = line.split(separator: " ")
-            guard words[0] == list else { continue }
-            return words.dropFirst().map { word in
+            lists[words[0]] = words.dropFirst().map { word in
                 let parts = word.split(separator: "=")
-                return (parts[0], UInt64(parts[1]) ?? 0)
+                return NamedValue(name: parts[0], value: UInt64(parts[1]) ?? 0)
             }
         }
-        return []
-    }
+        return lists
+    }()
+
+    /// Words for values, in order.
+    static func names(_ list: String) -> [NamedValue] { lists[list[...]] ?? [] }
 }
 
 extension Substring {

@@ -11,7 +11,8 @@ extension Extension {
             guard let inversion = option.inversion else {
                 throw ToolError(2, "\(name): option \"--\(option.names[0])\" cannot be inverted.\n")
             }
-            blob.set(inversion.offset, inversion.width, blob.number(inversion.offset, inversion.width) | inversion.value)
+            blob.set(
+                inversion.offset, inversion.width, blob.number(inversion.offset, inversion.width) | inversion.value)
         }
         option.flag?.set(in: &blob)
         try parse(option, value, transport, &blob)
@@ -70,7 +71,8 @@ extension Extension {
         for word in value.split(separator: ",", omittingEmptySubsequences: false) {
             if option.detail == "ctstatus", word == "NONE" { continue }
             guard let found = names.first(where: { $0.name.lowercased() == word.lowercased() }) else {
-                let shown = ["ctstate", "ctstatus", "state"].contains(option.detail) ? "Bad \(option.detail)" : "Bad type"
+                let shown =
+                    ["ctstate", "ctstatus", "state"].contains(option.detail) ? "Bad \(option.detail)" : "Bad type"
                 throw ToolError(2, "\(shown) \"\(word)\"")
             }
             sum |= found.value
@@ -136,7 +138,8 @@ extension Extension {
             let limit = Int(option.detail) ?? 0
             guard value.utf8.count <= limit else {
                 throw ToolError(
-                    2, "\(name): option \"--\(option.names[0])\": Length must be between 0 and \(limit) but is"
+                    2,
+                    "\(name): option \"--\(option.names[0])\": Length must be between 0 and \(limit) but is"
                         + " \(value.utf8.count)")
             }
             blob.put(offset, Array(value.utf8) + [0])
@@ -224,7 +227,9 @@ extension Extension {
     ) throws(ToolError) {
         let offset = option.offset
         func address(_ text: some StringProtocol) throws(ToolError) -> IPAddress {
-            guard let address = IPAddress(text), address.family == family else { throw ToolError(2, "\(name): Bad IP address \"\(text)\"\n") }
+            guard let address = IPAddress(text), address.family == family else {
+                throw ToolError(2, "\(name): Bad IP address \"\(text)\"\n")
+            }
             return address
         }
         switch option.kind {
@@ -235,7 +240,9 @@ extension Extension {
             if parts.count == 1 {
                 blob.put(offset + 16, [UInt8](repeating: 0xff, count: 16))
             } else {
-                guard let length = Int(parts[1]), let prefix = IPPrefix(parsed, length: length) else { throw bad(option, value) }
+                guard let length = Int(parts[1]), let prefix = IPPrefix(parsed, length: length) else {
+                    throw bad(option, value)
+                }
                 blob.put(offset + 16, prefix.maskBytes)
             }
         case "plainaddress", "netmask":

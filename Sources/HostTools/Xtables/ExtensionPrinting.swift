@@ -99,7 +99,9 @@ extension Extension {
         let (type, first, last) = (UInt64(blob.u8(0)), blob.u8(1), blob.u8(2))
         let code = first == last ? UInt64(first) : 255
         if !numeric, first == last || first == 0 && last == 255,
-            let found = Extension.names(family == .ipv4 ? "icmp4" : "icmp6").first(where: { $0.value == type << 8 | code })
+            let found = Extension.names(family == .ipv4 ? "icmp4" : "icmp6").first(where: {
+                $0.value == type << 8 | code
+            })
         {
             return "\(label) \(inverted ? "!" : "")\(found.name)"
         }
@@ -127,12 +129,14 @@ extension Extension {
 
     /// As xtables does: in quotes where anything but letters, digits, "-" and "_" is in it.
     static func quoted(_ text: String) -> String {
-        let isPlain = !text.isEmpty && text.utf8.allSatisfy { byte in
-            switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x5f: true
-            default: false
+        let isPlain =
+            !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x5f: true
+                default: false
+                }
             }
-        }
         if isPlain { return text }
         return text.reduce("\"") { $0 + ($1 == "\"" || $1 == "\\" || $1 == "'" ? "\\" : "") + String($1) } + "\""
     }
@@ -323,7 +327,8 @@ enum AddressMask {
             let ones = (~byte).leadingZeroBitCount
             length += ones
             if ones < 8 {
-                let isClean = byte == UInt8(truncatingIfNeeded: 0xff00 >> ones) && mask[(index + 1)...].allSatisfy { $0 == 0 }
+                let isClean =
+                    byte == UInt8(truncatingIfNeeded: 0xff00 >> ones) && mask[(index + 1)...].allSatisfy { $0 == 0 }
                 return isClean ? length : nil
             }
         }

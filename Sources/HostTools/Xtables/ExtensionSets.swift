@@ -21,7 +21,9 @@ extension Extension {
 
     func parseSet(_ option: Option, _ value: String, _ blob: inout Blob) throws(ToolError) {
         let words = value.split(separator: " ")
-        guard words.count == 2 else { throw ToolError(2, "\(name): Bad value for \"--\(option.names[0])\" option: \"\(value)\"") }
+        guard words.count == 2 else {
+            throw ToolError(2, "\(name): Bad value for \"--\(option.names[0])\" option: \"\(value)\"")
+        }
         guard words[0].utf8.count < 32 else { throw ToolError(2, "setname `\(words[0])' too long, max 31 characters.") }
         let found = Extension.ask(operation: 6) { $0.put(8, Array(words[0].utf8)) }
         guard let found else {
@@ -47,7 +49,9 @@ extension Extension {
         let index = blob.u16(option.offset)
         let name = Extension.ask(operation: 7) { $0.set16(8, index) }?.string(8, 32) ?? "\(index)"
         let flags = blob.u8(option.offset + 3)
-        let directions = (0..<min(3, Int(blob.u8(option.offset + 2)))).map { flags & 2 << UInt8($0) != 0 ? "src" : "dst" }
+        let directions = (0..<min(3, Int(blob.u8(option.offset + 2)))).map {
+            flags & 2 << UInt8($0) != 0 ? "src" : "dst"
+        }
         return name + " " + directions.joined(separator: ",")
     }
 }

@@ -158,15 +158,15 @@ struct IptablesCommand {
 
 enum XtablesListing {
     private static func chains(
-        _ kernel: XtablesKernel, _ table: String, _ wanted: String?
+        _ kernel: XtablesKernel, _ name: String, _ wanted: String?
     ) throws(ToolError) -> [XtablesTable.Chain] {
-        let chains = try kernel.table(table, rules: true).chains
-        guard let wanted else { return chains }
-        guard let found = chains.first(where: { $0.name == wanted }) else {
+        let table = try kernel.table(name, rules: true)
+        guard let wanted else { return table.sorted }
+        guard let index = table.index(wanted) else {
             throw ToolError(
-                1, "chain `\(wanted)' in table `\(table)' is incompatible, use 'nft' tool.", isVersioned: true)
+                1, "chain `\(wanted)' in table `\(name)' is incompatible, use 'nft' tool.", isVersioned: true)
         }
-        return [found]
+        return [table.chains[index]]
     }
 
     /// `-L`
@@ -182,7 +182,9 @@ enum XtablesListing {
                     let counts = [chain.packets, chain.bytes].map {
                         format.isExact ? "\($0)" : Rule.shortCount($0)
                     }
-                    say("Chain \(chain.name) (\(policy)\(format.isVerbose ? " \(counts[0]) packets, \(counts[1]) bytes" : ""))")
+                    say(
+                        "Chain \(chain.name) (\(policy)\(format.isVerbose ? " \(counts[0]) packets, \(counts[1]) bytes" : ""))"
+                    )
                 } else {
                     let references = Int(chain.use) - chain.entries.count
                     say("Chain \(chain.name) (\(references) references)")

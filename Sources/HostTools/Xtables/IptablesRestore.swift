@@ -27,7 +27,11 @@ struct IptablesRestore {
             guard let settings = try arguments() else { return 0 }
             let text: [UInt8]
             do throws(SysError) {
-                if let file = settings.file, file != "-" { text = try Files.read(file) } else { text = try call.readInput() }
+                if let file = settings.file, file != "-" {
+                    text = try Files.read(file)
+                } else {
+                    text = try call.readInput()
+                }
             } catch {
                 let reason = strerror(error.code).map { String(cString: $0) } ?? "error"
                 call.complain("Can't open \(settings.file ?? "-"): \(reason)")
@@ -57,7 +61,9 @@ struct IptablesRestore {
                 call.line("\(program) \(Xtables.version)")
                 return nil
             case "-h", "--help":
-                call.line("Usage: \(program) [-c] [-v] [-V] [-t] [-h] [-n] [-w secs] [-W usecs] [-T table] [-M command] [-4] [-6] [file]")
+                call.line(
+                    "Usage: \(program) [-c] [-v] [-V] [-t] [-h] [-n] [-w secs] [-W usecs] [-T table] [-M command] [-4] [-6] [file]"
+                )
                 return nil
             case _ where word.hasPrefix("-w") && UInt64(word.dropFirst(2)) != nil: break
             case _ where word.hasPrefix("-W") || word.hasPrefix("--wait"): break
@@ -122,12 +128,16 @@ struct IptablesRestore {
                 }
                 if settings.isFlushing {
                     if settings.isVerbose {
-                        for chain in try kernel.table(name).chains { output.append("Flushing chain `\(chain.name)'") }
-                        for chain in try kernel.table(name).chains where chain.builtin == nil {
+                        let chains = try kernel.table(name).sorted
+                        for chain in chains { output.append("Flushing chain `\(chain.name)'") }
+                        for chain in chains where chain.builtin == nil {
                             output.append("Deleting chain `\(chain.name)'")
                         }
                     }
                     try kernel.clear(name)
+                } else if IptablesRestore.asksForRules(lines[index...]) {
+                    // Before anything is added to them.
+                    try kernel.table(name, rules: true)
                 }
             } else if let table, text.hasPrefix(":") {
                 if settings.table == nil || settings.table == table { try chain(text, table, settings, kernel) }
@@ -144,8 +154,23 @@ struct IptablesRestore {
         }
     }
 
+    /// Whether a table's lines look at rules that are there, by place or by what is in them.
+    private static func asksForRules(_ lines: ArraySlice<String>) -> Bool {
+        for line in lines {
+            if line.hasPrefix("COMMIT") { return false }
+            let command = line.drop { $0 != "-" }
+            if ["-D", "-R", "-C", "-I", "-Z", "-L", "-S", "--d", "--r", "--c", "--i", "--z", "--l"].contains(where: {
+                command.hasPrefix($0)
+            }) {
+                return true
+            }
+        }
+        return false
+    }
+
     /// ":NAME POLICY [PACKETS:BYTES]"
-    private func chain(_ text: String, _ table: String, _ settings: Settings, _ kernel: XtablesKernel) throws(ToolError) {
+    private func chain(_ text: String, _ table: String, _ settings: Settings, _ kernel: XtablesKernel) throws(ToolError)
+    {
         let words = text.dropFirst().split { $0 == " " || $0 == "\t" }
         guard let first = words.first else {
             throw ToolError(2, "\(program): line \(kernel.line) chain name invalid\n")

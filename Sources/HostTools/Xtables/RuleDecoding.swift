@@ -32,7 +32,13 @@ struct RuleDecoder {
         case "meta":
             let key: UInt32 = data.attribute(2)?.big() ?? 0
             if data.attribute(3) != nil {
-                if key == 12 { rule.target = Extension.named("TRACE", target: true, rule.family).map { .use(ExtensionUse($0)) } ?? .unknown("TRACE") } else { rule.unknown.append("meta") }
+                if key == 12 {
+                    rule.target =
+                        Extension.named("TRACE", target: true, rule.family).map { .use(ExtensionUse($0)) }
+                        ?? .unknown("TRACE")
+                } else {
+                    rule.unknown.append("meta")
+                }
             } else {
                 (source, mask) = (.meta(key), nil)
             }
@@ -185,7 +191,8 @@ struct RuleDecoder {
     }
 
     private mutating func limit(_ data: ByteView) {
-        guard let type = Extension.named("limit", target: false, rule.family), (data.attribute(4)?.big(as: UInt32.self) ?? 0) == 0
+        guard let type = Extension.named("limit", target: false, rule.family),
+            (data.attribute(4)?.big(as: UInt32.self) ?? 0) == 0
         else {
             rule.unknown.append("limit")
             return
@@ -238,7 +245,8 @@ struct RuleDecoder {
         } else {
             let kind: UInt32 = data.attribute(1)?.big() ?? 0
             let code = data.attribute(2)?.load(0, as: UInt8.self) ?? 0
-            let codes: [UInt8: UInt64] = rule.family == .ipv4
+            let codes: [UInt8: UInt64] =
+                rule.family == .ipv4
                 ? [0: 0, 1: 1, 2: 2, 3: 3, 9: 5, 10: 6, 13: 8] : [0: 0, 1: 1, 3: 3, 4: 4, 5: 7, 6: 8]
             use.blob.set(0, 4, kind == 1 ? (rule.family == .ipv4 ? 7 : 6) : codes[code] ?? 0)
         }

@@ -140,7 +140,8 @@ struct RuleParser {
 
     /// "--dport" after "-p tcp" brings the match "tcp".
     private mutating func loadProtocolMatch(_ option: String) throws(ToolError) -> Bool {
-        guard rule.transport != 0, let type = Extension.named(Names.protocolName(rule.transport), target: false, family),
+        guard rule.transport != 0,
+            let type = Extension.named(Names.protocolName(rule.transport), target: false, family),
             !rule.matches.contains(where: { $0.type === type }),
             type.options.contains(where: { $0.names.contains { $0.hasPrefix(option) } })
         else { return false }
@@ -182,7 +183,9 @@ struct RuleParser {
             type = rule.matches[place].type
         }
         var before = place < 0 ? givenToTarget : given[place]
-        if type.kernelName == "tcp", name == "syn" && before.contains("tcp-flags") || name == "tcp-flags" && before.contains("syn") {
+        if type.kernelName == "tcp",
+            name == "syn" && before.contains("tcp-flags") || name == "tcp-flags" && before.contains("syn")
+        {
             throw ToolError(2, "Only one of `--syn' or `--tcp-flags'  allowed")
         }
         guard !before.contains(name) else {
@@ -214,7 +217,9 @@ struct RuleParser {
 
     private mutating func optionalValue(_ attached: String?) -> String? {
         if let attached { return attached }
-        guard position < arguments.count, !arguments[position].hasPrefix("-"), arguments[position] != "!" else { return nil }
+        guard position < arguments.count, !arguments[position].hasPrefix("-"), arguments[position] != "!" else {
+            return nil
+        }
         position += 1
         return arguments[position - 1]
     }
@@ -282,7 +287,8 @@ struct RuleParser {
             let text = try value(name, attached)
             guard command.table == nil else { throw ToolError(2, "multiple -t flags not allowed") }
             guard BuiltinTables.chains(text) != nil else {
-                throw ToolError(3, "table '\(text)' does not exist\nPerhaps iptables or your kernel needs to be upgraded.")
+                throw ToolError(
+                    3, "table '\(text)' does not exist\nPerhaps iptables or your kernel needs to be upgraded.")
             }
             command.table = text
         case "c":
@@ -344,13 +350,17 @@ struct RuleParser {
         case "N":
             let chain = try value(name, attached)
             if chain.hasPrefix("-") { throw ToolError(2, "chain name not allowed to start with `-'") }
-            if ["ACCEPT", "DROP", "RETURN", "QUEUE"].contains(chain) || Extension.named(chain, target: true, family) != nil {
+            if ["ACCEPT", "DROP", "RETURN", "QUEUE"].contains(chain)
+                || Extension.named(chain, target: true, family) != nil
+            {
                 throw ToolError(2, "chain name may not clash with target name")
             }
             command.chain = chain
         case "E":
             command.chain = try value(name, attached)
-            guard let new = optionalValue(nil) else { throw ToolError(2, "-E requires old-chain-name and new-chain-name") }
+            guard let new = optionalValue(nil) else {
+                throw ToolError(2, "-E requires old-chain-name and new-chain-name")
+            }
             command.newName = new
         default:
             command.chain = try value(name, attached)
@@ -450,14 +460,18 @@ struct RuleParser {
         _ family: AddressFamily, _ text: String, inverted: Bool
     ) throws(ToolError) -> [Rule.Address] {
         let words = text.split(separator: ",")
-        if inverted, words.count > 1 { throw ToolError(2, "! not allowed with multiple source or destination IP addresses") }
+        if inverted, words.count > 1 {
+            throw ToolError(2, "! not allowed with multiple source or destination IP addresses")
+        }
         var found: [Rule.Address] = []
         for word in words {
             let parts = word.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
             var mask = [UInt8](repeating: 0xff, count: family.byteCount)
             if parts.count > 1 {
                 let zero: IPAddress = family == .ipv4 ? .v4(0) : .v6(0, 0)
-                if let length = Number.parse(parts[1], max: 128).map({ Int($0) }), let prefix = IPPrefix(zero, length: length) {
+                if let length = Number.parse(parts[1], max: 128).map({ Int($0) }),
+                    let prefix = IPPrefix(zero, length: length)
+                {
                     mask = prefix.maskBytes
                 } else if let written = IPAddress(parts[1]), written.family == family {
                     mask = written.bytes

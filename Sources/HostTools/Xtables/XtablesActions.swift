@@ -14,6 +14,14 @@ extension XtablesKernel {
         tables[table]?.chains[index].entries ?? []
     }
 
+    /// One chain, or all in the order of printing.
+    private func chains(_ table: String, _ name: String?) throws(ToolError) -> [XtablesTable.Chain] {
+        let table = try self.table(table)
+        guard let name else { return table.sorted }
+        guard let index = table.index(name) else { throw XtablesKernel.noChain }
+        return [table.chains[index]]
+    }
+
     private func write(
         _ rule: Rule, _ flags: MessageFlags, _ label: String, _ table: String, _ chain: String,
         _ place: (inout MessageBuffer) -> Void
@@ -35,7 +43,8 @@ extension XtablesKernel {
     func add(_ rule: Rule, table: String, chain: String, position: Int?) throws(ToolError) {
         let needsRules = position != nil && position != 1
         let index = try index(table, chain, rules: needsRules)
-        let before = entries(table, index)
+        // Not where a rule is appended: a second owner of the array would make each append a copy.
+        let before = needsRules ? entries(table, index) : []
         if let position, position > before.count + 1, needsRules {
             throw ToolError(1, "Index of insertion too big.")
         }
@@ -55,7 +64,7 @@ extension XtablesKernel {
                     message.attribute(10, big: next.identifier)
                 }
             }
-            change(table) { $0.chains[index].entries.insert(entry, at: min(position, before.count + 1) - 1) }
+            change(table) { $0.chains[index].entries.insert(entry, at: position - 1) }
         } else {
             write(rule, [.create, .append], "RULE_APPEND", table, chain) { $0.attribute(9, big: identifier) }
             change(table) { $0.chains[index].entries.append(entry) }
@@ -91,7 +100,11 @@ extension XtablesKernel {
         let old = before[position - 1]
         message(8, [], "RULE_DELETE", "rule in chain \(chain)", table: table) { message in
             message.attribute(2, string: chain)
-            if old.handle != 0 { message.attribute(3, big: old.handle) } else { message.attribute(9, big: old.identifier) }
+            if old.handle != 0 {
+                message.attribute(3, big: old.handle)
+            } else {
+                message.attribute(9, big: old.identifier)
+            }
         }
         change(table) { _ = $0.chains[index].entries.remove(at: position - 1) }
     }
@@ -114,21 +127,21 @@ extension XtablesKernel {
     }
 
     func flush(_ table: String, _ chain: String?, verbose: (String) -> Void) throws(ToolError) {
-        let chains = try self.table(table).chains
-        if let chain, !chains.contains(where: { $0.name == chain }) { throw XtablesKernel.noChain }
-        for (index, one) in chains.enumerated() where chain == nil || chain == one.name {
+        for one in try chains(table, chain) {
             verbose("Flushing chain `\(one.name)'")
             guard one.isInKernel else { continue }
             message(8, [], "RULE_FLUSH", "chain \(one.name)", table: table) { $0.attribute(2, string: one.name) }
-            change(table) { $0.chains[index].entries = [] }
+            change(table) { table in
+                if let index = table.index(one.name) { table.chains[index].entries = [] }
+            }
         }
     }
 
     func deleteChain(_ table: String, _ name: String?, verbose: (String) -> Void) throws(ToolError) {
         // Base chains without rules go as well where all are meant.
-        let chains = try self.table(table).chains
-        if let name, !chains.contains(where: { $0.name == name && $0.isInKernel }) { throw XtablesKernel.noChain }
-        for one in chains where one.isInKernel && (name == nil || one.name == name) {
+        let found = try chains(table, name)
+        if name != nil, found.first?.isInKernel != true { throw XtablesKernel.noChain }
+        for one in found where one.isInKernel {
             if one.builtin != nil {
                 guard one.use == 0, one.isAccepting, one.entries.isEmpty else {
                     if name != nil { throw XtablesKernel.noChain }
@@ -144,7 +157,7 @@ extension XtablesKernel {
                 if let builtin = one.builtin {
                     table.chains[index] = XtablesTable.Chain(name: one.name, builtin: builtin)
                 } else {
-                    table.chains.remove(at: index)
+                    table.remove(at: index)
                 }
             }
         }
@@ -153,7 +166,9 @@ extension XtablesKernel {
     func rename(_ table: String, _ old: String, to new: String) throws(ToolError) {
         if try hasChain(table, new) { throw ToolError(1, "File exists.") }
         let index = try index(table, old)
-        guard let chain = tables[table]?.chains[index], chain.isInKernel, chain.builtin == nil else { throw XtablesKernel.noChain }
+        guard let chain = tables[table]?.chains[index], chain.isInKernel, chain.builtin == nil else {
+            throw XtablesKernel.noChain
+        }
         message(3, [], "CHAIN_RENAME", "chain \(old)", table: table) { message in
             message.attribute(2, big: chain.handle)
             message.attribute(3, string: new)
@@ -161,7 +176,7 @@ extension XtablesKernel {
         var renamed = chain
         renamed.name = new
         change(table) {
-            $0.chains.remove(at: index)
+            $0.remove(at: index)
             $0.insert(renamed)
         }
     }
@@ -186,9 +201,8 @@ extension XtablesKernel {
 
     /// - Parameter position: one rule; nil for all and the policy's counters.
     func zero(_ table: String, _ chain: String?, position: Int?, verbose: (String) -> Void) throws(ToolError) {
-        let chains = try self.table(table, rules: true).chains
-        if let chain, !chains.contains(where: { $0.name == chain }) { throw XtablesKernel.noChain }
-        for one in chains where one.isInKernel && (chain == nil || one.name == chain) {
+        try self.table(table, rules: true)
+        for one in try chains(table, chain) where one.isInKernel {
             if let position {
                 guard position <= one.entries.count else { throw ToolError(1, "Index of counter zero too big.") }
             } else {

@@ -65,21 +65,35 @@ struct XtablesTable {
     var name: String
     var isInKernel = false
     var hasRules = false
-    /// Base chains by hook, then the users' by name.
+    /// Base chains by hook, then the users' in any order.
     var chains: [Chain]
+    /// Places in `chains`: a ruleset of kube-proxy's has ten thousand.
+    private var places: [String: Int] = [:]
 
     init(_ name: String) {
         self.name = name
         chains = (BuiltinTables.chains(name) ?? []).map { Chain(name: $0.name, builtin: $0) }
+        for (index, chain) in chains.enumerated() { places[chain.name] = index }
     }
 
-    func index(_ chain: String) -> Int? { chains.firstIndex { $0.name == chain } }
+    func index(_ chain: String) -> Int? { places[chain] }
+
+    /// In the order of printing: the users' by name.
+    var sorted: [Chain] {
+        let count = BuiltinTables.chains(name)?.count ?? 0
+        return chains[..<count]
+            + chains[count...].sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    }
 
     mutating func insert(_ chain: Chain) {
-        let place = chains.firstIndex {
-            $0.builtin == nil && chain.name.utf8.lexicographicallyPrecedes($0.name.utf8)
-        }
-        chains.insert(chain, at: place ?? chains.count)
+        places[chain.name] = chains.count
+        chains.append(chain)
+    }
+
+    mutating func remove(at index: Int) {
+        chains.remove(at: index)
+        places = [:]
+        for (index, chain) in chains.enumerated() { places[chain.name] = index }
     }
 }
 

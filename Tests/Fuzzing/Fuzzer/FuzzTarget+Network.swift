@@ -63,7 +63,9 @@ extension FuzzTarget {
                 "-A f -m conntrack --ctstate NEW --ctorigsrc 1.2.3.4/8 -m limit --limit 5/min -m statistic --mode nth --every 3 -j LOG",
                 "-I f 3 -p udp -m multiport --ports 1,2:3 -m iprange --src-range 1.1.1.1-2.2.2.2 -j MARK --set-xmark 1/2",
             ],
-            words: ["-m ", "-j ", "--", "! ", "/", ":", "-", ",", "set-class 1:2", "recent --set", "-p icmp --icmp-type "]
+            words: [
+                "-m ", "-j ", "--", "! ", "/", ":", "-", ",", "set-class 1:2", "recent --set", "-p icmp --icmp-type ",
+            ]
         ) {
             for rule in (try? RuleText.roundTrip($0.asText)) ?? [] { _ = rule.read.count }
             _ = (RuleText.decode($0, .ipv4), RuleText.decode($0, .ipv6))
