@@ -173,7 +173,7 @@ extension Rule {
         var (value, unit) = (number, "")
         if value > 99999 {
             for next in ["K", "M", "G", "T"] {
-                (value, unit) = ((value + 500) / 1000, next)
+                (value, unit) = (value / 1000 + (value % 1000 >= 500 ? 1 : 0), next)
                 if value <= 9999 { break }
             }
         }

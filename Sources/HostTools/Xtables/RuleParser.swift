@@ -397,6 +397,11 @@ struct RuleParser {
         guard let letter = command.letter else { throw ToolError(2, "no command specified") }
         for (index, match) in rule.matches.enumerated() { try check(match, given[index]) }
         if case .use(let use) = rule.target { try check(use, givenToTarget) }
+        // The original's way to fill the counter of "nth"; of "random" it is without meaning.
+        for index in rule.matches.indices where rule.matches[index].type.kernelName == "statistic" {
+            let blob = rule.matches[index].blob
+            rule.matches[index].blob.set32(12, blob.u32(4) &- blob.u32(8))
+        }
         guard "ADCIR".contains(letter) else { return }
         if let chain = command.chain {
             if !rule.output.name.isEmpty, chain == "PREROUTING" || chain == "INPUT" {
