@@ -94,7 +94,8 @@ struct IPSetCommand {
             flags.isSaving = true
             try list(words.first, flags, kernel)
         case "destroy", "flush":
-            try simple(command == "destroy" ? .destroy : .flush, words, kernel)
+            try simple(
+                command == "destroy" ? .destroy : .flush, words, kernel, flags.isExistFine ? [] : .exclusive)
         case "rename", "swap": try simple(command == "rename" ? .rename : .swap, words, kernel)
         case "restore":
             guard !inRestore else { throw ToolError(2, "Unknown command restore") }
@@ -105,9 +106,11 @@ struct IPSetCommand {
         return 0
     }
 
-    private func simple(_ command: IPSetKernel.Command, _ words: [String], _ kernel: IPSetKernel) throws(ToolError) {
+    private func simple(
+        _ command: IPSetKernel.Command, _ words: [String], _ kernel: IPSetKernel, _ flags: MessageFlags = []
+    ) throws(ToolError) {
         do throws(NetlinkError) {
-            try kernel.run(command) { message in
+            try kernel.run(command, flags) { message in
                 if let first = words.first { message.attribute(2, string: first) }
                 if words.count > 1 { message.attribute(3, string: words[1]) }
             }
