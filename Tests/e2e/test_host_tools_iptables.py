@@ -553,7 +553,7 @@ def test_ipset(labs):
     # A set of either is read by the other's restore, and rules name sets by their numbers.
     saved = theirs.run("ipset save")[0]
     for lab in labs:
-        lab.run("ipset destroy")
+        lab.run("ipset flush; ipset destroy")
         assert lab.run("ipset restore", input=saved) == ("", "", 0)
         assert sorted(lab.run("ipset save")[0].splitlines()) == sorted(saved.splitlines())
     for rule in ["--match-set n src", "! --match-set np dst,dst", "--match-set nosuch dst"]:

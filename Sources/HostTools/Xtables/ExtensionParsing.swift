@@ -251,7 +251,7 @@ extension Extension {
         case "connmask":
             let zero: IPAddress = family == .ipv4 ? .v4(0) : .v6(0, 0)
             guard let length = Int(value), let prefix = IPPrefix(zero, length: length) else { throw bad(option, value) }
-            blob.put(offset, prefix.maskBytes)
+            blob.put(offset, prefix.maskBytes + [UInt8](repeating: 0, count: 16 - family.byteCount))
         case "addresses":
             let parts = value.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
             let first = try address(parts[0])

@@ -125,7 +125,7 @@ enum ExtensionTable {
          nowildcard flag@0 flag=1:0:2 list=--nowildcard
          transparent flag@0 flag=1:0:1 list=--transparent
          restore-skmark flag@0 flag=1:0:4 list=--restore-skmark
-        match connlimit 1 32 need init=ffffffff@0/4,ffffffffffffffffffffffffffffffff@0/6
+        match connlimit 1 32 need init=ffffffffffffffffffffffffffffffff@0
          connlimit-upto u32@16 flag=4:20:1/1 list=#conn_%upto
          connlimit-above u32@16 flag=4:20:0/1 list=#conn_%above
          connlimit-mask connmask@0 always

@@ -186,7 +186,7 @@ enum XtablesListing {
                         "Chain \(chain.name) (\(policy)\(format.isVerbose ? " \(counts[0]) packets, \(counts[1]) bytes" : ""))"
                     )
                 } else {
-                    let references = Int(chain.use) - chain.entries.count
+                    let references = Int(clamping: chain.use) - chain.entries.count
                     say("Chain \(chain.name) (\(references) references)")
                 }
                 say(Rule.header(format))

@@ -243,7 +243,8 @@ struct IptablesRestore {
         var word = ""
         var (isOpen, isEscaped) = (false, false)
         var quote: Character?
-        for character in text {
+        // A line ends at a NUL, as it does in C.
+        for character in text.prefix(while: { $0 != "\0" }) {
             if isEscaped {
                 word.append(character)
                 isEscaped = false

@@ -45,7 +45,7 @@ struct RuleDecoder {
         case "payload":
             source = .payload(
                 base: data.attribute(2)?.big() ?? 0, offset: data.attribute(3)?.big() ?? 0,
-                length: Int(data.attribute(4)?.big(as: UInt32.self) ?? 0))
+                length: Int(clamping: data.attribute(4)?.big(as: UInt32.self) ?? 0))
             mask = nil
         case "bitwise": mask = data.attribute(4)?.attribute(1)?.array
         case "cmp":
@@ -112,7 +112,7 @@ struct RuleDecoder {
                 rule.matches.append(use)
             default: rule.unknown.append("meta")
             }
-        case .payload(1, let offset, let length)?: network(Int(offset), length, value, inverted)
+        case .payload(1, let offset, let length)?: network(Int(clamping: offset), length, value, inverted)
         case .payload(2, let offset, let length)?:
             if offset == 13, length == 1, rule.transport == 6 {
                 let wanted = mask?.first ?? 0xff

@@ -230,13 +230,12 @@ extension XtablesKernel {
         }
     }
 
-    /// The whole table goes, to be made anew.
+    /// The whole table goes; with the first chain or rule it is made anew.
     func clear(_ table: String) throws(ToolError) {
         if try self.table(table).isInKernel {
             message(2, [], "TABLE_FLUSH", "table \(table)", table: table)
         }
         replaceTable(table)
-        try ensureTable(table)
     }
 }
 
