@@ -47,7 +47,7 @@ FILTER = """
 -A INPUT -f -j DROP
 -A INPUT ! -f -j DROP
 -A INPUT -m comment --comment "hello world" -j ACCEPT
--A INPUT -m comment --comment it's -j ACCEPT
+-A INPUT -m comment --comment "it's" -j ACCEPT
 -A INPUT -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT
 -A INPUT -m state --state NEW -j ACCEPT
 -A INPUT -m conntrack ! --ctstate INVALID --ctproto 6 --ctorigsrc 1.2.3.4 --ctorigdstport 80:90 --ctdir ORIGINAL

@@ -200,7 +200,9 @@ extension Extension {
         case "beport": return "\(blob.big16(offset))"
         case "tcpflags":
             let (mask, value) = (blob.u8(offset), blob.u8(offset + 1))
-            if case .list(true) = style { return "0x\(Number.hex(mask, digits: 2))/0x\(Number.hex(value, digits: 2))" }
+            if case .list(true) = style {
+                return "0x\(Number.hex(mask, digits: 2).uppercased())/0x\(Number.hex(value, digits: 2).uppercased())"
+            }
             return Extension.tcpFlagNames(mask) + (style.isSave ? " " : "/") + Extension.tcpFlagNames(value)
         case "icmp":
             if family == .ipv4, blob.u8(0) == 255, blob.u8(1) == 0, blob.u8(2) == 255 { return "any" }
