@@ -52,6 +52,8 @@ let package = Package(
         module("Containers", ["Linux", "CShims", "Codecs", "CSeccomp", "CZlib", "CZstd", log]),
         module("PodNetwork", ["Linux", "Netlink", "Iptables", "Codecs"]),
         module("ClusterDNS", ["Linux", "Netlink"]),
+        // Tools of the host (iptables, conntrack ...) under the names that links give the binary.
+        module("HostTools", ["Linux", "Netlink", "Iptables"]),
 
         // API side.
         module("Codecs", ["CYaml"]),
@@ -74,7 +76,7 @@ let package = Package(
             dependencies: [
                 "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers",
                 "PodNetwork",
-                "ClusterDNS", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
+                "ClusterDNS", "HostTools", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),
 
@@ -107,8 +109,8 @@ let package = Package(
         .executableTarget(
             name: "fuzzer",
             dependencies: [
-                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "Netlink",
-                "Linux", "GRPC", "CShims",
+                "CFuzz", "Codecs", "KubeAPI", "ControlPlane", "Transport", "Containers", "ClusterDNS", "HostTools",
+                "Netlink", "Linux", "GRPC", "CShims",
                 nioCore,
             ], path: "Tests/Fuzzing/Fuzzer", swiftSettings: strict),
         // A shim and a killable client for the runtime's tests, without the rest of the product.
@@ -120,6 +122,7 @@ let package = Package(
         tests("Containers", ["Linux", "CShims", "Codecs", "RuntimeProbe", log]),
         tests("PodNetwork", ["Netlink", "Linux", "Iptables", "Codecs", "NetworkTesting"]),
         tests("ClusterDNS", ["Netlink", "Linux", "NetworkTesting"]),
+        tests("HostTools", ["Netlink", "Linux", "NetworkTesting"]),
         tests("GRPC", ["Codecs", "Linux"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
         tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),

@@ -1,4 +1,5 @@
 import Containers
+import HostTools
 import Linux
 
 // Linked under the name of a tool that is in here, the program is that tool.
@@ -10,6 +11,9 @@ func leave(_ code: Int32) -> Never {
     _exit(code)
 }
 
+// A tool of the host needs nothing of what follows.
+if let tool = CommandLine.arguments.first.flatMap(HostTool.named) { leave(tool.run(Array(arguments))) }
+if let tool = arguments.first.flatMap(HostTool.named) { leave(tool.run(Array(arguments.dropFirst()))) }
 // The pods' parent is a role of the same binary; it starts before anything else is set up, so that it stays small.
 if CNIPlugin.isAsked { leave(CNIPlugin.run()) }
 leave(arguments.first == ShimMain.role ? ShimMain.run(arguments: arguments) : Root.run(arguments))

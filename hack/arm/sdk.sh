@@ -144,10 +144,17 @@ standard_library() {
     cp -a "$build/dispatch-install/usr/lib/swift_static/." "$sysroot/usr/lib/swift_static/"
 }
 
+# The compiler's own headers (stddef.h), which the clang importer looks for beside the libraries.
+compiler_headers() {
+    mkdir -p "$sysroot/usr/lib/clang/$clang"
+    cp -a "$root/usr/libexec/swift/lib/clang/$clang/include" "$sysroot/usr/lib/clang/$clang/"
+}
+
 case $architecture in
 armv7)
     step "Debian 12 for armhf"
     "$here/sysroot.sh" bookworm armhf "$sysroot" libc6-dev libstdc++-12-dev libgcc-12-dev linux-libc-dev $libraries
+    compiler_headers
     standard_library
     ;;
 arm64)
@@ -164,10 +171,9 @@ arm64)
         rm -rf "$sysroot/usr/lib/$kind"/{host,pm,migrator,embedded,FrameworkABIBaseline}
     done
     rm -rf "$sysroot"/usr/{libexec,lib/python*}
+    compiler_headers
     ;;
 esac
-mkdir -p "$sysroot/usr/lib/clang/$clang"
-cp -a "$root/usr/libexec/swift/lib/clang/$clang/include" "$sysroot/usr/lib/clang/$clang/"
 
 step "bundle"
 rm -rf "$bundle" "$sysroot"/usr/{share,bin,sbin} "$sysroot/etc"

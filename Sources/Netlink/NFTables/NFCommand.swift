@@ -233,7 +233,7 @@ extension NFElements {
 
 extension MessageBuffer {
     /// struct nfgenmsg.
-    mutating func appendNetfilterHeader(family: UInt8, resource: UInt16 = 0) {
+    package mutating func appendNetfilterHeader(family: UInt8, resource: UInt16 = 0) {
         append(family)
         append(UInt8(0))
         append(resource.bigEndian)

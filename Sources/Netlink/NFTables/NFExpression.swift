@@ -210,7 +210,8 @@ extension NFExpression {
 }
 
 extension MessageBuffer {
-    fileprivate mutating func expression(_ name: String, _ body: (inout MessageBuffer) -> Void) {
+    /// NFTA_LIST_ELEM: an expression's name and data.
+    package mutating func expression(_ name: String, _ body: (inout MessageBuffer) -> Void) {
         nested(1) { element in
             element.attribute(1, string: name)
             element.nested(2, body)
@@ -228,7 +229,7 @@ extension MessageBuffer {
     fileprivate mutating func data(_ type: UInt16, _ value: [UInt8]) { nested(type) { $0.attribute(1, bytes: value) } }
 
     /// NFTA_DATA_VERDICT.
-    mutating func verdict(_ verdict: NFVerdict) {
+    package mutating func verdict(_ verdict: NFVerdict) {
         nested(2) { inner in
             inner.attribute(1, big: verdict.code)
             if let chain = verdict.chain { inner.attribute(2, string: chain) }

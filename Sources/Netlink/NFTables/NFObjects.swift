@@ -133,7 +133,7 @@ package enum NFVerdict: Hashable, Sendable, CustomStringConvertible {
         default: nil
         }
     }
-    init?(code: Int32, chain: String?) {
+    package init?(code: Int32, chain: String?) {
         switch (code, chain) {
         case (0, _): self = .drop
         case (1, _): self = .accept

@@ -81,7 +81,7 @@ package struct MessageBuffer: ~Copyable {
     }
 
     /// Makes the last message but `before` ask for an ack.
-    mutating func askForLastAnswer(before: Int) {
+    package mutating func askForLastAnswer(before: Int) {
         var offset = 0
         for _ in 0..<max(0, messageCount - before - 1) {
             guard offset + 16 <= count else { return }
@@ -126,6 +126,12 @@ package struct MessageBuffer: ~Copyable {
             guard let source = $0.baseAddress else { return }
             (base + offset).copyMemory(from: source + start, byteCount: length)
         }
+    }
+
+    /// Whole messages from another buffer.
+    package mutating func appendMessages(_ bytes: UnsafeRawBufferPointer, count: Int) {
+        append(contentsOf: bytes)
+        messageCount += count
     }
 
     private mutating func pad() {

@@ -1,4 +1,5 @@
 import ClusterDNS
+import HostTools
 import Linux
 
 @testable import Netlink
@@ -79,6 +80,20 @@ extension FuzzTarget {
                     }
                 }
             }
+        },
+        FuzzTarget(
+            "iptables-restore",
+            seeds: [
+                "-A INPUT ! -s 10.0.0.0/8 -p tcp --dport 80:90 -m comment --comment \"a b\" -j DNAT --to 1.2.3.4-1.2.3.5:1-2/3",
+                "-A f -m conntrack --ctstate NEW --ctorigsrc 1.2.3.4/8 -m limit --limit 5/min -m statistic --mode nth --every 3 -j LOG",
+                "-I f 3 -p udp -m multiport --ports 1,2:3 -m iprange --src-range 1.1.1.1-2.2.2.2 -j MARK --set-xmark 1/2",
+            ],
+            words: [
+                "-m ", "-j ", "--", "! ", "/", ":", "-", ",", "set-class 1:2", "recent --set", "-p icmp --icmp-type ",
+            ]
+        ) {
+            for rule in (try? RuleText.roundTrip($0.asText)) ?? [] { _ = rule.read.count }
+            _ = (RuleText.decode($0, .ipv4), RuleText.decode($0, .ipv6))
         },
         FuzzTarget(
             "addresses", seeds: ["10.42.0.1/24", "fd00::1/64", "::ffff:192.0.2.1", "0a:58:0a:2a:00:01"],
