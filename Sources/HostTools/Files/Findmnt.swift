@@ -74,7 +74,6 @@ enum Findmnt {
         var submounts = false
         var unique = false
         var showsRoot = true
-        var wantsTree = false
         var isDf = false
         var all = false
         var types: String?
@@ -138,7 +137,7 @@ enum Findmnt {
             case "r": plan.form = .raw
             case "S": plan.source = value
             case "T": (plan.target, plan.isInside) = (value, true)
-            case "tree": plan.wantsTree = true
+            case "tree": plan.form = .tree
             case "M": (plan.target, plan.isMountPoint) = (value, true)
             case "t": plan.types = value
             case "U": plan.unique = true
@@ -173,20 +172,20 @@ enum Findmnt {
             call.complain("Try 'findmnt --help' for more information.")
             return 1
         }
-        guard let mounts = table(plan, call) else { return 1 }
-        // A tree is of everything, or of what is below what was asked for.
-        let isAsked =
-            plan.source != nil || plan.target != nil || plan.either != nil || plan.types != nil || plan.options != nil
-            || plan.real != nil || plan.inverts
+        guard var mounts = table(plan, call) else { return 1 }
+        if plan.unique, !plan.fstab { mounts = unique(mounts) }
         var form = plan.form ?? .tree
-        let makesTree = (form == .tree || form == .json) && (!isAsked || plan.submounts) && !plan.fstab && !plan.isDf
-        if form == .tree, !makesTree, !plan.wantsTree { form = .list }
+        let makesTree = (form == .tree || form == .json) && !plan.fstab && !plan.isDf
+        if form == .tree, !makesTree { form = .list }
         var rows: [FindmntRow] = []
         let matched = FindmntSearch(plan: plan, mounts: mounts).matches()
-        if makesTree {
-            rows = tree(plan.submounts ? matched : roots(mounts), mounts)
-        } else if plan.submounts {
-            rows = flat(tree(matched, mounts))
+        if plan.submounts {
+            rows = tree(matched, mounts)
+            if !makesTree { rows = flat(rows) }
+        } else if makesTree {
+            // What does not match is left out, and what is below it hangs on what is above it.
+            let wanted = Set(matched.map(\.id))
+            rows = tree(roots(mounts), mounts).flatMap { pruned($0, wanted) }
         } else {
             rows = matched.map { FindmntRow(mount: $0) }
         }
@@ -243,6 +242,24 @@ enum Findmnt {
         return tops.compactMap { shown.contains($0.id) ? nil : build($0, 0) }
     }
 
+    private static func pruned(_ row: FindmntRow, _ wanted: Set<Int64>) -> [FindmntRow] {
+        let children = row.children.flatMap { pruned($0, wanted) }
+        return wanted.contains(row.mount.id) ? [FindmntRow(mount: row.mount, children: children)] : children
+    }
+
+    /// Without mounts that later ones hide; what is mounted in them hangs on what they were mounted in.
+    private static func unique(_ mounts: [MountInfo]) -> [MountInfo] {
+        var last: [String: Int64] = [:]
+        for mount in mounts { last[mount.mountPoint] = mount.id }
+        var parents: [Int64: Int64] = [:]
+        for mount in mounts where last[mount.mountPoint] != mount.id { parents[mount.id] = mount.parent }
+        return mounts.filter { last[$0.mountPoint] == $0.id }.map { mount in
+            var mount = mount
+            while let above = parents[mount.parent], above != mount.parent { mount.parent = above }
+            return mount
+        }
+    }
+
     private static func flat(_ rows: [FindmntRow]) -> [FindmntRow] {
         rows.flatMap { [FindmntRow(mount: $0.mount)] + flat($0.children) }
     }
@@ -273,7 +290,9 @@ struct FindmntSearch {
     }
 
     private func matches(_ mount: MountInfo, inside: MountInfo?) -> Bool {
-        if plan.isDf, !plan.all, !FindmntSearch.isReal(mount), mount.type != "tmpfs", mount.type != "devtmpfs" { return false }
+        if plan.isDf, !plan.all, !FindmntSearch.isReal(mount), mount.type != "tmpfs", mount.type != "devtmpfs" {
+            return false
+        }
         if let types = plan.types, !TypeFilter(types).matches(mount.type) { return false }
         if let real = plan.real, FindmntSearch.isReal(mount) != real { return false }
         if let wanted = plan.options {
@@ -286,7 +305,7 @@ struct FindmntSearch {
         }
         if let source = plan.source, !isSource(source, of: mount) { return false }
         if let inside {
-            if mount.id != inside.id || mount.mountPoint != inside.mountPoint { return false }
+            if mount.mountPoint != inside.mountPoint { return false }
         } else if let target = plan.target, !isTarget(target, of: mount) {
             return false
         }

@@ -46,6 +46,14 @@ enum FindmntColumn: String, CaseIterable {
         }
     }
 
+    var leastWidth: Int {
+        switch self {
+        case .size, .available, .used: 5
+        case .uuid, .partitionUUID: 36
+        default: 0
+        }
+    }
+
     var isNumber: Bool { self == .id || self == .parent || self == .task }
 }
 
@@ -99,7 +107,7 @@ struct FindmntPrinter {
         }
         for row in rows { add(row, "", "") }
         if headings { lines.insert(columns.map(\.rawValue), at: 0) }
-        var widths = columns.map { _ in 0 }
+        var widths = columns.map(\.leastWidth)
         // Without headings their width counts all the same.
         for line in lines + [columns.map(\.rawValue)] {
             for (index, text) in line.enumerated() { widths[index] = max(widths[index], text.unicodeScalars.count) }

@@ -103,8 +103,8 @@ enum Mount {
             case "target-prefix": plan.prefix = value
             case "v": plan.isVerbose = true
             case "N": plan.namespace = value
-            case "L": plan.source = "LABEL=" + value
-            case "U": plan.source = "UUID=" + value
+            case "L": plan.source = "LABEL=\"\(value)\""
+            case "U": plan.source = "UUID=\"\(value)\""
             case "B": plan.options.append("bind")
             case "M": plan.options.append("move")
             case "R": plan.options.append("rbind")
@@ -123,6 +123,7 @@ enum Mount {
             guard plan.options.isEmpty, plan.propagations.isEmpty else { return badUsage(call) }
             return list(plan, call)
         }
+        guard operands.count <= 2 else { return badUsage(call) }
         do throws(MountFailure) {
             if let namespace = plan.namespace { try enterMountNamespace(namespace) }
             if plan.all { return try all(plan, call) }
@@ -199,7 +200,8 @@ enum Mount {
         var asked = MountOptions()
         for text in plan.options { asked.add(text) }
         guard asked.isRemount || asked.isBind || asked.isMove || !asked.propagation.isEmpty else {
-            throw MountFailure(subject: name, text: "can't find in \(plan.fstab)", code: MountFailure.usage)
+            let what = plan.source == nil ? "can't find in" : "can't find mount source \(name) in"
+            throw MountFailure(subject: name, text: what + " /etc/fstab", code: MountFailure.usage)
         }
         plan.target = name
         if asked.isRemount, let mounted = try? MountInfo.current().last(where: { $0.mountPoint == path }) {
@@ -220,14 +222,16 @@ enum Mount {
         var (worked, failed) = (0, 0)
         for entry in FstabEntry.parse(text) {
             let options = MountOptions.split(entry.options)
-            if options.contains("noauto") || ["swap", "ignore"].contains(entry.type) { continue }
-            if entry.target == "none" || entry.target == "/" || entry.type == "none" && !options.contains("bind") { continue }
+            if entry.target == "none" || ["swap", "ignore"].contains(entry.type) { continue }
+            if options.contains("noauto") || entry.target == "/" {
+                if plan.isVerbose { call.line("\(padded(entry.target)): ignored") }
+                continue
+            }
             if let filter, !filter.matches(entry.type) { continue }
             if let test = plan.testOptions, !MountOptions.split(test).allSatisfy({ options.contains($0) }) { continue }
             let target = plan.prefix + entry.target
             if mounted.contains(where: { $0.mountPoint == target }) {
                 if plan.isVerbose { call.line("\(padded(entry.target)): already mounted") }
-                worked += 1
                 continue
             }
             var one = plan

@@ -18,6 +18,7 @@ struct MountFailure: Error, Equatable {
     static func mount(
         _ error: Int32, source: String?, target: String, type: String?, options: MountOptions
     ) -> MountFailure {
+        let isNamed = source != nil
         let source = source ?? "none"
         let other = "mount(2) system call failed: \(errorText(error))"
         let isDirectory = Files.isDirectory(target)
@@ -38,7 +39,7 @@ struct MountFailure: Error, Equatable {
                 text = "mount point does not exist"
             } else if !Files.exists(target) {
                 text = "mount point is a symbolic link to nowhere"
-            } else if !Files.exists(source) {
+            } else if isNamed, !Files.exists(source) {
                 text = "special device \(source) does not exist"
             }
         case ENOTDIR:
