@@ -64,8 +64,9 @@ struct BlockSize: Equatable {
         if digits == 0 { value = 1 }
         guard let letter = rest.first else { return digits == 0 ? nil : signed(value, isNegative) }
         let powers = Array("KMGTPEZY".utf8)
-        let upper = letter == UInt8(ascii: "k") || letter == UInt8(ascii: "m") || letter == UInt8(ascii: "g")
-            || letter == UInt8(ascii: "t") ? letter - 32 : letter
+        let upper =
+            letter == UInt8(ascii: "k") || letter == UInt8(ascii: "m") || letter == UInt8(ascii: "g")
+                || letter == UInt8(ascii: "t") ? letter - 32 : letter
         guard let exponent = powers.firstIndex(of: upper) else { return nil }
         let suffix = String(decoding: Array(rest.dropFirst()), as: UTF8.self)
         let base: UInt64

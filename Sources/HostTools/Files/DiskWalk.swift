@@ -64,7 +64,9 @@ struct DiskWalk {
 
     mutating func operand(_ path: [UInt8]) {
         var path = path
-        while path.count > 1, path.last == UInt8(ascii: "/"), path[path.count - 2] == UInt8(ascii: "/") { path.removeLast() }
+        while path.count > 1, path.last == UInt8(ascii: "/"), path[path.count - 2] == UInt8(ascii: "/") {
+            path.removeLast()
+        }
         _ = visit(AT_FDCWD, name: path, path: path, level: 0, root: nil, above: [])
     }
 
@@ -162,7 +164,9 @@ struct DiskWalk {
             }
             let child = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
                 pointer.withMemoryRebound(to: UInt8.self, capacity: 256) {
-                    Array(UnsafeBufferPointer(start: $0, count: strlen(UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))))
+                    Array(
+                        UnsafeBufferPointer(
+                            start: $0, count: strlen(UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))))
                 }
             }
             if child == [UInt8(ascii: ".")] || child == [UInt8(ascii: "."), UInt8(ascii: ".")] { continue }

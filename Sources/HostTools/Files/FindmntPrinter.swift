@@ -218,7 +218,9 @@ struct FindmntPrinter {
 
     private func propagation(_ mount: MountInfo) -> String {
         var words: [String] = []
-        if mount.propagation.contains(where: { $0.hasPrefix("shared:") }) { words.append("shared") } else {
+        if mount.propagation.contains(where: { $0.hasPrefix("shared:") }) {
+            words.append("shared")
+        } else {
             words.append("private")
         }
         if mount.propagation.contains(where: { $0.hasPrefix("master:") }) { words.append("slave") }
@@ -259,7 +261,9 @@ struct FindmntPrinter {
     }
 
     private func link(_ folder: String, _ mount: MountInfo) -> String? {
-        guard mount.source.hasPrefix("/"), let entries = try? Directories.list("/dev/disk/" + folder) else { return nil }
+        guard mount.source.hasPrefix("/"), let entries = try? Directories.list("/dev/disk/" + folder) else {
+            return nil
+        }
         return entries.first { Tags.canonical("/dev/disk/\(folder)/\($0.name)") == mount.source }?.name
     }
 }

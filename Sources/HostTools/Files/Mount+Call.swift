@@ -7,13 +7,17 @@ extension Mount {
         for text in plan.options { options.add(text) }
         options.propagation += plan.propagations
         let given = plan.prefix + (plan.target ?? "")
-        if let wish = plan.makesTarget ?? options.value("X-mount.mkdir").map({ .some($0) }) { try make(given, mode: wish ?? "") }
+        if let wish = plan.makesTarget ?? options.value("X-mount.mkdir").map({ .some($0) }) {
+            try make(given, mode: wish ?? "")
+        }
         let target = Tags.canonical(given)
         let isBare = options.isPropagationOnly && plan.source == nil
         if options.has("nofail"), let source = plan.source, source.hasPrefix("/"), !Files.exists(source) { return 0 }
         var source = try resolve(plan.source, target: plan.target ?? "", options: options)
         let types = plan.types.map { $0.split(separator: ",").map(String.init) } ?? []
-        if let path = source, !options.isBind, !options.isMove, !options.isRemount, !isBare, wantsLoop(path, options, types) {
+        if let path = source, !options.isBind, !options.isMove, !options.isRemount, !isBare,
+            wantsLoop(path, options, types)
+        {
             if !plan.isFake { source = try loop(path, options, target: target) }
         }
         if !plan.isInternal, !options.isBind, !options.isMove, !isBare, types.count == 1,
@@ -42,7 +46,8 @@ extension Mount {
         if Files.isDirectory(path) { return }
         do throws(SysError) { try Directories.make(path, mode: bits) } catch {
             throw MountFailure(
-                subject: path, text: "failed to create target directory: \(errorText(error.code))", code: MountFailure.failed)
+                subject: path, text: "failed to create target directory: \(errorText(error.code))",
+                code: MountFailure.failed)
         }
     }
 

@@ -27,7 +27,8 @@ struct MountFailure: Error, Equatable {
         case EPERM:
             text =
                 geteuid() != 0
-                ? "must be superuser to use mount" : isDirectory ? "permission denied" : "mount point is not a directory"
+                ? "must be superuser to use mount"
+                : isDirectory ? "permission denied" : "mount point is not a directory"
         case EBUSY:
             text =
                 options.isRemount ? "mount point is busy" : "\(source) already mounted or mount point busy"
@@ -77,7 +78,9 @@ struct MountFailure: Error, Equatable {
     }
 
     private static func notBlock(_ source: String) -> String {
-        guard let status = try? Files.status(source) else { return "\(source) is not a block device, and stat(2) fails?" }
+        guard let status = try? Files.status(source) else {
+            return "\(source) is not a block device, and stat(2) fails?"
+        }
         switch status.st_mode & S_IFMT {
         case S_IFBLK:
             return

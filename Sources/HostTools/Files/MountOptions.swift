@@ -30,7 +30,8 @@ struct MountOptions {
     ]
 
     static let ownNames: Set<String> = [
-        "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "nofail", "_netdev", "loop", "offset",
+        "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "nofail", "_netdev", "loop",
+        "offset",
         "sizelimit", "helper", "uhelper", "comment",
     ]
 
@@ -63,7 +64,9 @@ struct MountOptions {
     /// "rshared" and its like.
     static func propagation(_ name: String) -> UInt? {
         if let row = propagations.first(where: { $0.name == name }) { return row.flag }
-        guard name.hasPrefix("r"), let row = propagations.first(where: { $0.name == name.dropFirst() }) else { return nil }
+        guard name.hasPrefix("r"), let row = propagations.first(where: { $0.name == name.dropFirst() }) else {
+            return nil
+        }
         return row.flag | UInt(MS_REC)
     }
 
@@ -102,7 +105,8 @@ struct MountOptions {
     /// One list of the options of a mount and those of its file system, as mount(8) and findmnt(8) show them.
     static func merged(_ mount: [String], _ filesystem: [String]) -> [String] {
         if mount == filesystem { return mount }
-        let isReadOnly = !(mount.contains("rw") && filesystem.contains("rw"))
+        let isReadOnly =
+            !(mount.contains("rw") && filesystem.contains("rw"))
             && (mount.contains("ro") || filesystem.contains("ro"))
         let rest = (mount + filesystem).filter { $0 != "rw" && $0 != "ro" && !$0.isEmpty }
         return [isReadOnly ? "ro" : "rw"] + rest

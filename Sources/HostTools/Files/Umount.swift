@@ -133,7 +133,9 @@ enum Umount {
         let path = plan.keepsPaths ? name : Tags.canonical(name)
         guard let mounts = try? MountInfo.current() else { return path }
         if mounts.contains(where: { $0.mountPoint == path }) { return path }
-        if let device = Tags.device(name), let mounted = mounts.last(where: { $0.source == device || $0.source == path }) {
+        if let device = Tags.device(name),
+            let mounted = mounts.last(where: { $0.source == device || $0.source == path })
+        {
             return mounted.mountPoint
         }
         // A path below a mount that cannot be looked at any more (a dead server's) is found by its name above.

@@ -101,7 +101,8 @@ enum Ethtool {
                 let value = index + 1 < words.count ? words[index + 1] : nil
                 guard value == "on" || value == "off" else {
                     call.complain(
-                        "ethtool (-K): flag '\(value ?? "(null)")' for parameter '(null)' is not followed by 'on' or 'off'")
+                        "ethtool (-K): flag '\(value ?? "(null)")' for parameter '(null)' is not followed by 'on' or 'off'"
+                    )
                     return 1
                 }
                 let members = before.members(words[index])

@@ -88,7 +88,8 @@ struct EthtoolFeatures {
                 lines.append("\(name): \(word(after.isActive(index))) [requested \(word(wish))]")
             } else if hasChanged {
                 if wanted[index] == nil { isSurprising = true }
-                lines.append("\(name): \(word(after.isActive(index)))" + (wanted[index] == nil ? " [not requested]" : ""))
+                lines.append(
+                    "\(name): \(word(after.isActive(index)))" + (wanted[index] == nil ? " [not requested]" : ""))
             }
         }
         return isSurprising ? lines : []

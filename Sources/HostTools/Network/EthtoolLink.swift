@@ -9,13 +9,15 @@ struct EthtoolLink {
     init?(_ request: EthtoolRequest) {
         // Asked with no room the kernel answers with the number of words that it has, as a negative one.
         guard let probe = try? request.send(.linkSettings, size: 48),
-            let wanted = Int8(exactly: Int(Int8(bitPattern: probe[18]))), wanted < 0, wanted > -64
+            case let wanted = Int8(bitPattern: probe[15]), wanted < 0, wanted > -64
         else { return nil }
         let count = -Int(wanted)
-        // link_mode_masks_nwords is the byte at 18: the fifth word's third byte.
+        // link_mode_masks_nwords is the byte at 15.
         var fields = [UInt32](repeating: 0, count: 11)
-        fields[3] = UInt32(count) << 16
-        guard let answer = try? request.send(.linkSettings, fields, size: 48 + 3 * count * 4), answer[18] == UInt8(count)
+        let places: [UInt8] = [0, 0, 0, UInt8(count)]
+        fields[2] = places.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) }
+        guard let answer = try? request.send(.linkSettings, fields, size: 48 + 3 * count * 4),
+            answer[15] == UInt8(count)
         else { return nil }
         (bytes, words) = (answer, count)
     }
@@ -77,18 +79,21 @@ struct EthtoolLink {
         result.append("Auto-negotiation: " + (bytes[11] == 0 ? "off" : "on"))
         let names = ["Twisted Pair", "AUI", "MII", "FIBRE", "BNC", "Direct Attach Copper"]
         let port = Int(bytes[9])
-        result.append("Port: " + (port < names.count ? names[port] : port == 0xef ? "None" : port == 0xff ? "Other" : "Unknown! (\(port))"))
+        result.append(
+            "Port: "
+                + (port < names.count
+                    ? names[port] : port == 0xef ? "None" : port == 0xff ? "Other" : "Unknown! (\(port))"))
         result.append("PHYAD: \(bytes[10])")
-        result.append("Transceiver: " + (bytes[19] == 0 ? "internal" : bytes[19] == 1 ? "external" : "Unknown!"))
+        result.append("Transceiver: " + (bytes[16] == 0 ? "internal" : bytes[16] == 1 ? "external" : "Unknown!"))
         if port == 0 { result.append("MDI-X: \(crossing)") }
         return result
     }
 
     /// Which pairs are crossed (eth_tp_mdix, eth_tp_mdix_ctrl).
     private var crossing: String {
-        if bytes[13] == 1 { return "off (forced)" }
-        if bytes[13] == 2 { return "on (forced)" }
-        let state = bytes[12] == 1 ? "off" : bytes[12] == 2 ? "on" : "Unknown"
-        return state + (bytes[13] == 3 ? " (auto)" : "")
+        if bytes[14] == 1 { return "off (forced)" }
+        if bytes[14] == 2 { return "on (forced)" }
+        let state = bytes[13] == 1 ? "off" : bytes[13] == 2 ? "on" : "Unknown"
+        return state + (bytes[14] == 3 ? " (auto)" : "")
     }
 }

@@ -83,7 +83,9 @@ enum Socat {
         }
         func seconds(_ letter: String) throws(Usage) -> Double {
             let text = try value(letter)
-            guard let number = Double(text), number >= 0 else { throw Usage(text: "option -\(letter): \"\(text)\" is no time") }
+            guard let number = Double(text), number >= 0 else {
+                throw Usage(text: "option -\(letter): \"\(text)\" is no time")
+            }
             return number
         }
         switch argument {
@@ -129,7 +131,9 @@ enum Socat {
             let right = try side(addresses.1, reads: settings.rightToLeft, writes: settings.leftToRight, opener)
             if let file = right.file { files.append(file) }
             children = [left.child, right.child].filter { $0 > 0 }
-            log.notice("starting data transfer loop with FDs [\(left.input),\(left.output)] and [\(right.input),\(right.output)]")
+            log.notice(
+                "starting data transfer loop with FDs [\(left.input),\(left.output)] and [\(right.input),\(right.output)]"
+            )
             var transfer = SocatTransfer(left, right, settings, log)
             let outcome = transfer.run()
             end(left)

@@ -82,7 +82,8 @@ struct SocatAddress: Equatable {
             return SocatAddress(type: "FD", parameters: ["\(number)"], options: options)
         }
         if name.utf8.contains(UInt8(ascii: "/")) {
-            return SocatAddress(type: "GOPEN", parameters: [head.map { $0.text }.joined(separator: ":")], options: options)
+            return SocatAddress(
+                type: "GOPEN", parameters: [head.map { $0.text }.joined(separator: ":")], options: options)
         }
         let type = plain(name)
         guard let row = types.first(where: { $0.name == type }) else {
@@ -144,7 +145,9 @@ struct SocatAddress: Equatable {
                 closing.append(byte)
                 isQuoted = true
             case UInt8(ascii: "["), UInt8(ascii: "("), UInt8(ascii: "{"):
-                closing.append(byte == UInt8(ascii: "[") ? UInt8(ascii: "]") : byte == UInt8(ascii: "(") ? UInt8(ascii: ")") : UInt8(ascii: "}"))
+                closing.append(
+                    byte == UInt8(ascii: "[")
+                        ? UInt8(ascii: "]") : byte == UInt8(ascii: "(") ? UInt8(ascii: ")") : UInt8(ascii: "}"))
                 part.append(byte)
             case UInt8(ascii: ":"): end(&part, &parts, &isQuoted)
             case UInt8(ascii: ","):

@@ -119,7 +119,9 @@ struct SocatOpener {
     ) throws(Failure) -> SocatEndpoint {
         var status = stat()
         let isThere = stat(path, &status) == 0
-        if address.type == "GOPEN", isThere, status.st_mode & S_IFMT == S_IFSOCK { return try unixClient(address, path) }
+        if address.type == "GOPEN", isThere, status.st_mode & S_IFMT == S_IFSOCK {
+            return try unixClient(address, path)
+        }
         var flags: Int32
         if address.type == "CREATE" {
             flags = O_WRONLY | O_CREAT | O_TRUNC

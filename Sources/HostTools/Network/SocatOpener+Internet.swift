@@ -29,7 +29,9 @@ extension SocatOpener {
             return try retried(address) { () throws(Failure) in
                 var last = Failure("no address")
                 for target in targets {
-                    do throws(Failure) { return try connect(address, target, kind, isStream, sends: role == "SENDTO") } catch {
+                    do throws(Failure) {
+                        return try connect(address, target, kind, isStream, sends: role == "SENDTO")
+                    } catch {
                         last = error
                     }
                 }

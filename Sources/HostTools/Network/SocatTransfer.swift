@@ -90,7 +90,9 @@ struct SocatTransfer {
                 return isClosing ? .done : .timedOut
             }
             for (entry, owner) in zip(polls, owners) where entry.revents != 0 {
-                if entry.revents & Int16(POLLNVAL) != 0 { return .failed("poll(): fd \(entry.fd): Bad file descriptor") }
+                if entry.revents & Int16(POLLNVAL) != 0 {
+                    return .failed("poll(): fd \(entry.fd): Bad file descriptor")
+                }
                 if let failure = owner.writes ? write(owner.lane) : read(owner.lane) { return .failed(failure) }
             }
         }

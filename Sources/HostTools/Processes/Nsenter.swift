@@ -142,7 +142,9 @@ enum Nsenter {
 
         try join(&descriptors)
         if let root {
-            if fchdir(root) != 0 { throw Failure(text: "change directory by root file descriptor failed: \(errorText(errno))") }
+            if fchdir(root) != 0 {
+                throw Failure(text: "change directory by root file descriptor failed: \(errorText(errno))")
+            }
             if chroot(".") != 0 { throw Failure(text: "chroot failed: \(errorText(errno))") }
         }
         if let inside = plan.directoryInside { directory = try open(inside) }
