@@ -108,6 +108,10 @@ package enum Mounts {
 
 /// One line of /proc/self/mountinfo.
 package struct MountInfo: Sendable, Equatable {
+    package var id: Int64 = 0
+    package var parent: Int64 = 0
+    /// "254:1"
+    package var device = ""
     package var root: String
     package var mountPoint: String
     package var options: [String]
@@ -129,6 +133,7 @@ package struct MountInfo: Sendable, Equatable {
                 return nil
             }
             return MountInfo(
+                id: Int64(fields[0]) ?? 0, parent: Int64(fields[1]) ?? 0, device: String(fields[2]),
                 root: unescape(fields[3]), mountPoint: unescape(fields[4]),
                 options: fields[5].split(separator: ",").map(String.init),
                 propagation: fields[6..<dash].map(String.init), type: String(fields[dash + 1]),
@@ -138,7 +143,7 @@ package struct MountInfo: Sendable, Equatable {
     }
 
     /// Space, tab, newline and backslash are written as three octal digits.
-    private static func unescape(_ field: Substring) -> String {
+    package static func unescape(_ field: Substring) -> String {
         guard field.utf8.contains(UInt8(ascii: "\\")) else { return String(field) }
         var bytes: [UInt8] = []
         var rest = Array(field.utf8)[...]

@@ -60,11 +60,11 @@ package struct Spawned: ~Copyable, Sendable {
 }
 
 /// A NULL-terminated char*[] that owns its strings.
-final class CStringArray {
-    let pointer: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+package final class CStringArray {
+    package let pointer: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     private let count: Int
 
-    init(_ strings: [String]) {
+    package init(_ strings: [String]) {
         count = strings.count
         pointer = .allocate(capacity: count + 1)
         for (index, string) in strings.enumerated() { pointer[index] = strdup(string) }
