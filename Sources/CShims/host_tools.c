@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,3 +116,8 @@ int k3s_tool_loop(const char *file, uint64_t offset, uint64_t limit, int readonl
 }
 
 int k3s_tool_drop_groups(void) { return setgroups(0, NULL) < 0 ? -errno : 0; }
+
+int k3s_tool_send_timeout(int fd, long seconds, long microseconds) {
+    struct timeval time = {.tv_sec = seconds, .tv_usec = microseconds};
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time) < 0 ? -errno : 0;
+}

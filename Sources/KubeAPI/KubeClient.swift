@@ -44,10 +44,14 @@ package struct ListOptions: Sendable {
     package var fieldSelector = FieldSelector.everything
     /// nil: most recent.
     package var resourceVersion: Int64?
+    /// A hint: objects that are controlled by another uid than this one may be left out. Who gives it looks for itself.
+    package var claimant: String?
     package init(
-        labels: LabelSelector = .everything, fields: FieldSelector = .everything, resourceVersion: Int64? = nil
+        labels: LabelSelector = .everything, fields: FieldSelector = .everything, resourceVersion: Int64? = nil,
+        claimant: String? = nil
     ) {
         (labelSelector, fieldSelector, self.resourceVersion) = (labels, fields, resourceVersion)
+        self.claimant = claimant
     }
 }
 

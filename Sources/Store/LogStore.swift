@@ -30,6 +30,8 @@ package final class LogStore: Store {
         try hub.range(prefix: prefix, startAfter: startAfter, limit: limit, revision: revision)
     }
 
+    package func tagged(_ tag: UInt32, prefix: String) -> StoreRange { hub.tagged(tag, prefix: prefix) }
+
     package func watch(prefix: String, from revision: Int64?) throws(StoreError) -> StoreWatch {
         try hub.watch(prefix: prefix, from: revision)
     }

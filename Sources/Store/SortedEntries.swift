@@ -70,6 +70,22 @@ struct SortedEntries: Sendable {
         }
     }
 
+    /// Those that start with `prefix` and have this tag or none.
+    func tagged(_ tag: UInt32, prefix: String) -> [StoreEntry] {
+        let (begin, end) = (lowerBound(of: prefix), end(ofPrefix: prefix))
+        var found: [StoreEntry] = []
+        for chunk in begin.chunk..<max(begin.chunk, min(end.chunk + 1, chunks.count)) {
+            chunks[chunk].withUnsafeBufferPointer { entries in
+                let first = chunk == begin.chunk ? begin.index : 0
+                let last = chunk == end.chunk ? end.index : entries.count
+                for index in first..<max(first, last) where entries[index].tag == tag || entries[index].tag == 0 {
+                    found.append(entries[index])
+                }
+            }
+        }
+        return found
+    }
+
     /// The first position whose key does not satisfy `isBefore`, which holds for a first part of the keys only.
     private func partition(_ isBefore: (String) -> Bool) -> Position {
         chunks.withUnsafeBufferPointer { chunks in

@@ -90,7 +90,8 @@ struct StoreCore: Sendable {
             let bytes = try bounded(value(revision), key: key)
             let created = previous?.createRevision ?? revision
             let entry = StoreEntry(
-                key: previous?.key ?? key, value: bytes, createRevision: created, modRevision: revision)
+                key: previous?.key ?? key, value: bytes, createRevision: created, modRevision: revision,
+                tag: options.tag?(bytes) ?? 0)
             return .put(entry, previous: previous)
         case .delete(let key, _, let final):
             guard let previous else { throw Refusal(error: .keyNotFound(key), awaitsPending: false) }
@@ -161,7 +162,8 @@ struct StoreCore: Sendable {
         let previous = entries[row.key]
         if let created = row.created, let value = row.value {
             let entry = StoreEntry(
-                key: previous?.key ?? row.key, value: value, createRevision: created, modRevision: row.revision)
+                key: previous?.key ?? row.key, value: value, createRevision: created, modRevision: row.revision,
+                tag: options.tag?(value) ?? 0)
             if previous != nil || created == row.revision {
                 insert(.put(entry, previous: previous))
             } else {

@@ -40,6 +40,11 @@ final class StoreHub: Sendable {
         return view.range(prefix: prefix, startAfter: startAfter, limit: limit)
     }
 
+    func tagged(_ tag: UInt32, prefix: String) -> StoreRange {
+        let (entries, revision) = state.withLock { ($0.core.entries, $0.core.revision) }
+        return StoreRange(entries: entries.tagged(tag, prefix: prefix), revision: revision, more: false, remaining: 0)
+    }
+
     // MARK: Watches
 
     func watch(prefix: String, from revision: Int64?) throws(StoreError) -> StoreWatch {

@@ -24,6 +24,10 @@ package struct StoreOptions: Sendable {
     /// Called, from the writer thread, when a group of writes failed and when writing works again: one line each.
     package var onDiskTrouble: (@Sendable (String) -> Void)?
 
+    /// A number by which entries can be told apart without reading their values (`Store.tagged`); 0: none. Worked out once
+    /// for each value, under the store's lock.
+    package var tag: (@Sendable (_ value: [UInt8]) -> UInt32)?
+
     /// Encryption at rest.
     package var cipher: (any ValueCipher)?
 

@@ -226,6 +226,44 @@ import Testing
             await store.close()
         }
     }
+
+    // MARK: Tags
+
+    @Test(arguments: Twin.allCases) func entriesAreFoundByTheirTags(_ twin: Twin) async throws {
+        var options = StoreOptions()
+        options.tag = { $0.last == UInt8(ascii: "-") ? 0 : UInt32($0.last ?? 0) }
+        try await withStore(twin, options: options) { store in
+            for number in 0..<1000 { try await store.put("/a/\(1000 + number)", "v\(number % 10)") }
+            try await store.put("/a/0-free", "free-")
+            try await store.put("/b/1", "v3")
+            let threes = store.tagged(UInt32(UInt8(ascii: "3")), prefix: "/a/")
+            #expect(threes.entries.map(\.key) == ["/a/0-free"] + (0..<100).map { "/a/\(1003 + $0 * 10)" })
+            #expect(threes.revision == store.revision && !threes.more)
+            // An entry that changes has another tag; one that goes has none.
+            try await store.put("/a/1003", "now 4")
+            _ = try await store.delete("/a/1013", expected: nil)
+            #expect(store.tagged(UInt32(UInt8(ascii: "3")), prefix: "/a/").entries.count == 99)
+            #expect(store.tagged(UInt32(UInt8(ascii: "4")), prefix: "/a/").entries.count == 102)
+            #expect(store.tagged(77, prefix: "/c/").entries.isEmpty)
+        }
+    }
+
+    @Test func tagsAreThereAgainAfterARestart() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/server/db/state.db"
+        var options = StoreOptions()
+        options.tag = { UInt32($0.count) }
+        let store = try LogStore.sqlite(path: path, options: options)
+        for value in ["1", "22", "333"] { try await store.put("/a/" + value, value) }
+        await store.close()
+        let again = try LogStore.sqlite(path: path, options: options)
+        #expect(again.tagged(2, prefix: "/a/").entries.map(\.key) == ["/a/22"])
+        await again.close()
+        // Without tags every entry might be the one.
+        let plain = try LogStore.sqlite(path: path)
+        #expect(plain.tagged(2, prefix: "/a/").entries.count == 3)
+        await plain.close()
+    }
 }
 
 /// Adds one to the number under the key, again until nobody was quicker.

@@ -30,4 +30,8 @@ int k3s_tool_ethtool(const char *interface, void *data);
 int k3s_tool_loop(const char *file, uint64_t offset, uint64_t limit, int readonly, char *name, size_t size);
 /// Rights that survive the entry into a user namespace: clears the supplementary groups where that is allowed.
 int k3s_tool_drop_groups(void);
+
+/// SO_SNDTIMEO, whose number depends on the size of times on 32-bit machines.
+int k3s_tool_send_timeout(int fd, long seconds, long microseconds);
+
 #endif

@@ -57,7 +57,9 @@ package struct EndpointSliceController: Controller {
             return nil
         }
         guard !service.spec["selector"].isNull else { return nil }
-        try await reconcile(service, try await client.list(.pods, namespace: key.namespace).decoded())
+        let options = ListOptions(labels: .equal(service.spec["selector"].stringMap))
+        let pods = try await client.list(.pods, namespace: key.namespace, options: options).decoded()
+        try await reconcile(service, pods)
         return nil
     }
 

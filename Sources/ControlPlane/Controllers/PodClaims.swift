@@ -9,9 +9,13 @@ struct PodClaims: Sendable {
     /// What cannot be the owner's whatever its labels say (a StatefulSet's pod of another name).
     var isEligible: @Sendable (KubeObject) -> Bool = { _ in true }
 
+    private func candidates(_ owner: KubeObject) async throws(APIError) -> [EncodedObject] {
+        try await client.list(resource, namespace: owner.namespace, options: ListOptions(claimant: owner.uid)).items
+    }
+
     func owned(by owner: KubeObject) async throws(APIError) -> [KubeObject] {
         var owned: [KubeObject] = []
-        for item in try await client.list(resource, namespace: owner.namespace).items {
+        for item in try await candidates(owner) {
             let object = try item.decode()
             if object.controller?.uid == owner.uid { owned.append(object) }
         }
@@ -21,7 +25,7 @@ struct PodClaims: Sendable {
     /// The owner's objects after adopting and releasing.
     func claim(for owner: KubeObject, selector: LabelSelector) async throws(APIError) -> [KubeObject] {
         var claimed: [KubeObject] = []
-        for item in try await client.list(resource, namespace: owner.namespace).items {
+        for item in try await candidates(owner) {
             let object = try item.decode()
             if let controller = object.controller {
                 guard controller.uid == owner.uid else { continue }

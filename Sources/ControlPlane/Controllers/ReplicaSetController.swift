@@ -110,7 +110,8 @@ package struct ReplicaSetController: Controller {
     private func related(to set: KubeObject, _ own: [KubeObject]) async throws(APIError) -> [KubeObject] {
         guard let owner = set.controller, resource == .replicaSets else { return own }
         var family: Set<String> = []
-        for item in try await client.list(.replicaSets, namespace: set.namespace).items {
+        let options = ListOptions(claimant: owner.uid)
+        for item in try await client.list(.replicaSets, namespace: set.namespace, options: options).items {
             let other = try item.decode()
             if other.controller?.uid == owner.uid { family.insert(other.uid) }
         }

@@ -16,9 +16,12 @@ package struct ListParameters: Sendable {
     /// 0: all.
     package var limit = 0
     package var continueToken: String?
+    /// `ListOptions.claimant`
+    var claimant: String?
     package init() {}
     package init(_ options: ListOptions) {
         (labels, fields, resourceVersion) = (options.labelSelector, options.fieldSelector, options.resourceVersion)
+        claimant = options.claimant
     }
 }
 
@@ -112,6 +115,9 @@ extension Registry {
             {
                 return try single(resource, namespace ?? "", name, filter)
             }
+            if let claimant = parameters.claimant, start == nil, revision == nil, resource.view == nil {
+                return claimable(by: claimant, prefix, filter)
+            }
             return try pages(resource, prefix, filter, start: start, revision: revision, limit: parameters.limit)
         } catch {
             throw listError(error, resource, parameters, start: start)
@@ -137,6 +143,14 @@ extension Registry {
             page.resourceVersion = max(revision, entry.modRevision)
         }
         return page
+    }
+
+    private func claimable(by claimant: String, _ prefix: String, _ filter: ObjectFilter) -> ListPage {
+        let range = store.tagged(ControllerTag.of(uid: claimant), prefix: prefix)
+        let items = range.entries.lazy.filter { filter.matches($0.value) }.map {
+            EncodedObject(bytes: $0.value, resourceVersion: $0.modRevision)
+        }
+        return ListPage(items: Array(items), resourceVersion: range.revision, continueToken: "", remaining: nil)
     }
 
     private func pages(

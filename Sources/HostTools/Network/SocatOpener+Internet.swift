@@ -95,10 +95,8 @@ extension SocatOpener {
         log.notice("opening connection to \(target.description)")
         if let text = address.value("connect-timeout"), let seconds = Double(text) {
             // Linux takes the time for sending as that of connecting, too.
-            var time = timeval()
-            time.tv_sec = .init(max(0, min(seconds, 1e6)))
-            time.tv_usec = .init((seconds - seconds.rounded(.down)) * 1e6)
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+            let whole = max(0, min(seconds, 1e6)).rounded(.down)
+            k3s_tool_send_timeout(fd, Int(whole), Int(max(0, min(seconds - whole, 0.999_999)) * 1e6))
         }
         let code = target.withPointer { Glibc.connect(fd, $0, $1) }
         if code != 0 {

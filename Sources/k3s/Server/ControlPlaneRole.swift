@@ -60,6 +60,7 @@ struct ControlPlaneRole: Sendable {
             throw StartupError("--secrets-encryption: \(error)")
         }
         options.cipher = encryption
+        options.tag = ControllerTag.of
         options.onDiskTrouble = { [logger] in logger.error("datastore: \($0)") }
         do throws(StoreError) {
             store = try LogStore.sqlite(path: serverDirectory + "/db/state.db", options: options)

@@ -9,7 +9,11 @@ import Transport
 /// An API server over a store in memory, with a clock that the test moves.
 struct Cluster {
     let clock = VirtualClock()
-    let store = MemoryStore()
+    let store: MemoryStore = {
+        var options = StoreOptions()
+        options.tag = ControllerTag.of
+        return MemoryStore(options: options)
+    }()
     let server: APIServer
     let client: LocalClient
 

@@ -24,11 +24,7 @@ package struct CronJobController: Controller {
             return nil
         }
         let before = cron.status
-        var jobs: [KubeObject] = []
-        for item in try await client.list(.jobs, namespace: key.namespace).items {
-            let job = try item.decode()
-            if job.controller?.uid == cron.uid { jobs.append(job) }
-        }
+        let jobs = try await PodClaims(client: client, resource: .jobs).owned(by: cron)
         await account(for: jobs, in: &cron)
         var wait: Duration?
         var failure: APIError?

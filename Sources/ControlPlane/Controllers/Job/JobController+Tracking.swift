@@ -128,7 +128,8 @@ extension JobController {
     /// Pods of a Job that is gone or finished (`uid`) have nobody who would count them.
     func releasePods(of key: ObjectKey, uid: String?) async throws(APIError) {
         var left: [KubeObject] = []
-        for item in try await client.list(.pods, namespace: key.namespace).items {
+        let options = ListOptions(claimant: uid)
+        for item in try await client.list(.pods, namespace: key.namespace, options: options).items {
             let pod = try item.decode()
             guard pod.finalizers.contains(JobState.finalizer), let owner = pod.controller, owner.kind == "Job",
                 owner.name == key.name, uid == nil || owner.uid == uid
