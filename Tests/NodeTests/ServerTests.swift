@@ -173,7 +173,7 @@ final class Collected: Sendable {
         let before = walks.count
         for _ in 0..<5 { #expect(try await files() > 5000) }
         // 5,000 files take 5 ms at least, whose answer is good for half a second; five questions take less than that.
-        #expect(walks.count - before < 3)
+        #expect((1...2).contains(walks.count - before))
         await node.stop()
     }
 
