@@ -76,7 +76,7 @@ let package = Package(
             dependencies: [
                 "Codecs", "KubeAPI", "Kubectl", "Store", "Transport", "ControlPlane", "Node", "Containers",
                 "PodNetwork",
-                "ClusterDNS", "HostTools", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
+                "ClusterDNS", "GRPC", "HostTools", "Iptables", "Netlink", "Linux", "CShims", nioCore, nioPosix, log,
             ],
             swiftSettings: product),
 
@@ -125,7 +125,9 @@ let package = Package(
         tests("HostTools", ["Netlink", "Linux", "NetworkTesting"]),
         tests("GRPC", ["Codecs", "Linux"]),
         tests("Codecs"), tests("KubeAPI", ["Codecs", "Linux"]), tests("Store", ["Linux", "store-exerciser"]),
-        tests("k3s", ["Codecs", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),
+        tests(
+            "k3s",
+            ["Codecs", "GRPC", "KubeAPI", "Store", "Transport", "ControlPlane", "Netlink", "Linux", nioPosix, log]),
         tests("Kubectl", ["Codecs", "KubeAPI", "Linux"]),
         tests("Transport", ["Codecs", "COpenSSL", "KubeAPI", "Linux", nioCore, nioPosix]),
         tests("ControlPlane", ["Codecs", "KubeAPI", "Store", "Transport", "Linux", nioPosix, log]),

@@ -12,21 +12,21 @@ import Codecs
 ///
 /// Source: protobuf.dev/programming-guides/encoding.
 package struct ProtobufTable: Sendable {
-    private enum Kind: Sendable, Equatable {
+    enum Kind: Sendable, Equatable {
         case string, bool, int, uint, double, bytes, map
         case message(Int)
     }
 
-    private struct Field: Sendable {
+    struct Field: Sendable {
         var name: String
         var number: Int
         var kind: Kind
         var repeated: Bool
     }
 
-    private var numbers: [String: Int] = [:]
+    private(set) var numbers: [String: Int] = [:]
     /// Fields in the order of their numbers.
-    private var messages: [[Field]] = []
+    private(set) var messages: [[Field]] = []
 
     private static let depthLimit = 32
     /// Values in one message, for a few bytes on the wire may become a hundred in memory.

@@ -98,31 +98,19 @@ private final class Forwarder: Sendable {
     init(api: Connection, path: String) { (self.api, self.path) = (api, path) }
 
     func listen(_ address: String, _ port: Int) -> (Int32, Int)? {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(address, String(port), &hints, &list) == 0, let info = list?.pointee else { return nil }
-        defer { freeaddrinfo(list) }
-        let fd = socket(info.ai_family, info.ai_socktype, 0)
-        guard fd >= 0 else { return nil }
-        var one: Int32 = 1
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, 4)
-        guard bind(fd, info.ai_addr, info.ai_addrlen) == 0, Glibc.listen(fd, 64) == 0 else {
-            Terminal.error(
-                "Unable to listen on port \(port): Listeners failed to create with the following errors: [unable to create listener: Error listen tcp \(address):\(port): \(SysError.text(errno))]"
-            )
-            close(fd)
+        do throws(SysError) {
+            let listener = try TCPListener(address, UInt16(clamping: port))
+            let number = Int(listener.port)
+            return (listener.take().take(), number)
+        } catch {
+            // Without the family there is nothing to say.
+            if error.code != EINVAL, error.code != EAFNOSUPPORT {
+                Terminal.error(
+                    "Unable to listen on port \(port): Listeners failed to create with the following errors: [unable to create listener: Error listen tcp \(address):\(port): \(SysError.text(error.code))]"
+                )
+            }
             return nil
         }
-        var bound = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        withUnsafeMutablePointer(to: &bound) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(fd, $0, &length) }
-        }
-        // Both families have the port at the same place.
-        let number = withUnsafeBytes(of: bound) { Int($0[2]) << 8 | Int($0[3]) }
-        return (fd, number)
     }
 
     func serve(_ listener: Int32, _ local: Int, _ remote: Int) {

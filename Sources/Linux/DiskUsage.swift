@@ -31,8 +31,12 @@ package final class PacedDiskUsage: Sendable {
     private static let pace: Int64 = 100
     private static let limit = 1024
     private let entries = Mutex<[String: Entry]>([:])
+    private let walks = Mutex(0)
 
     package init() {}
+
+    /// How many walks there were.
+    package var count: Int { walks.withLock { $0 } }
 
     /// `DiskUsage.measure`, now or a moment ago. - Parameter longest: nothing older than this is given.
     package func measure(
@@ -42,6 +46,7 @@ package final class PacedDiskUsage: Sendable {
         let key = prefix.isEmpty ? path : path + "/" + prefix + "*"
         if let known = entries.withLock({ $0[key] }), known.until > now { return known.usage }
         let begin = MonotonicClock.now()
+        walks.withLock { $0 += 1 }
         let usage = try walk(path, prefix)
         let cost = MonotonicClock.now() - begin
         let until = now + min(cost * Self.pace, longest.nanoseconds)

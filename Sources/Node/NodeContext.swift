@@ -1,6 +1,7 @@
 internal import Codecs
 internal import Containers
 package import KubeAPI
+internal import Linux
 internal import Logging
 import Synchronization
 
@@ -58,6 +59,8 @@ final class NodeContext: Sendable {
     let claims: DRAManager
     /// Pods that say how much of the disk they may take.
     let storage = StorageWatch()
+    /// Of volumes on the node's disk.
+    let walks = PacedDiskUsage()
     /// nil: somebody else answers for the cluster's names.
     let names: ClusterNames?
     /// nil: not this node's, or somebody else gives load balancers their addresses.

@@ -203,6 +203,31 @@ def test_commands_and_logs(remote):
         forward.wait()
 
 
+def test_crictl_is_told_the_runtime(remote):
+    node, _ = remote
+    ready(node, "web")
+    settings = os.path.join(node.data, "agent", "etc", "crictl.yaml")
+    command = node.netns.command(harness.BINARY, "crictl", "-c", settings)
+    crictl = lambda *args, **kw: run(*command, *args, **kw)
+    assert "RuntimeName:  containerd\n" in crictl("version").stdout
+    pod = crictl("pods", "-q", "--name", "^web$", "--state", "ready").stdout.strip()
+    containers = json.loads(crictl("ps", "-o", "json", "--pod", pod).stdout)["containers"]
+    container = containers[0]["id"]
+    status = json.loads(crictl("inspect", container).stdout)
+    assert status["status"]["state"] == "CONTAINER_RUNNING" and status["info"]["pid"] > 0
+    assert crictl("inspect", "-o", "go-template", "--template", "{{.info.runtimeType}}", container).stdout.strip()
+    done = crictl("exec", "-i", container, "sh", "-c", "cat; echo err >&2; exit 7", input="piped", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "piped", "err\n")
+    assert json.loads(crictl("info").stdout)["status"]["conditions"]
+    forward = subprocess.Popen([*command, "port-forward", pod, ":8080"], stdout=subprocess.PIPE, text=True)
+    try:
+        address = forward.stdout.readline().split()[2]
+        assert node.netns.run("curl", "-s", "http://" + address).stdout == "made\n"
+    finally:
+        forward.kill()
+        forward.wait()
+
+
 def test_statistics(remote):
     node, _ = remote
     ready(node, "web")

@@ -3,9 +3,9 @@ import Codecs
 import Linux
 import Logging
 
-/// What `k3s ctr` and `k3s crictl` talk to: a socket for root in the runtime's state directory. A connection carries one
-/// request, a line of JSON (with the caller's stdin, stdout and stderr for an exec, as descriptors), and its answer, a
-/// line of JSON: {"ok": ...} or {"error": "..."}. Nothing runs and nothing is allocated while nobody connects.
+/// What `k3s ctr` talks to (`k3s crictl` speaks CRI): a socket for root in the runtime's state directory. A connection
+/// carries one request, a line of JSON (with the caller's stdin, stdout and stderr for an exec, as descriptors), and its
+/// answer, a line of JSON: {"ok": ...} or {"error": "..."}. Nothing runs and nothing is allocated while nobody connects.
 package final class ControlServer: Sendable {
     package static let socketName = "control.sock"
     static let requestLimit = 256 << 10
@@ -68,10 +68,8 @@ package final class ControlServer: Sendable {
         switch request["verb"].string ?? "" {
         case "images": return .array(await images.images().map(Self.json))
         case "pull", "remove-image", "import", "export", "tag": return try await image(request, id)
-        case "pods": return .array(await runtime.sandboxes().map(Self.json))
         case "containers": return .array(await runtime.containers().map(Self.json))
         case "inspect": return try await inspect(id)
-        case "stats": return try await stats(id)
         case "stop":
             let container = try await container(id)
             let grace = Duration.seconds(max(0, request["timeout"].int ?? 0))
@@ -85,11 +83,6 @@ package final class ControlServer: Sendable {
             }
             try await runtime.removeContainer(container.id)
             return .string(container.id)
-        case "stop-pod", "remove-pod":
-            let pod = try await pod(id)
-            try await runtime.stopSandbox(pod.id)
-            if request["verb"].string == "remove-pod" { try await runtime.removeSandbox(pod.id) }
-            return .string(pod.id)
         case "exec": return try await exec(request, try await container(id), descriptors, connection)
         case let verb: throw RuntimeError(.invalid, "unknown request \"\(verb)\"")
         }
@@ -126,54 +119,25 @@ package final class ControlServer: Sendable {
     // MARK: - Lookup
 
     /// By id, or an unambiguous beginning of one.
-    private func unique<T>(_ prefix: String, _ all: [T], _ kind: String, id: (T) -> String) throws(RuntimeError) -> T {
-        let found = prefix.isEmpty ? [] : all.filter { id($0).hasPrefix(prefix) }
-        if let exact = found.first(where: { id($0) == prefix }) { return exact }
+    private func container(_ prefix: String) async throws(RuntimeError) -> ContainerStatus {
+        let found = prefix.isEmpty ? [] : await runtime.containers().filter { $0.id.hasPrefix(prefix) }
+        if let exact = found.first(where: { $0.id == prefix }) { return exact }
         guard let first = found.first else {
-            throw RuntimeError(.notFound, "could not find \(kind) \"\(prefix)\": ID does not exist")
+            throw RuntimeError(.notFound, "could not find container \"\(prefix)\": ID does not exist")
         }
         guard found.count == 1 else {
-            throw RuntimeError(.invalid, "\(kind) \"\(prefix)\": the beginning of several IDs")
+            throw RuntimeError(.invalid, "container \"\(prefix)\": the beginning of several IDs")
         }
         return first
     }
 
-    private func container(_ id: String) async throws(RuntimeError) -> ContainerStatus {
-        try unique(id, await runtime.containers(), "container") { $0.id }
-    }
-
-    private func pod(_ id: String) async throws(RuntimeError) -> SandboxStatus {
-        try unique(id, await runtime.sandboxes(), "pod sandbox") { $0.id }
-    }
-
     private func inspect(_ id: String) async throws(RuntimeError) -> JSON {
-        if let container = try? await container(id) {
-            var json = Self.json(container)
-            json["config"] = try runtime.containerRecord(container.id).config.json
-            // Values of the environment may be secrets.
-            json["config"]["env"] = .null
-            return json
-        }
-        let pod = try await pod(id)
-        var json = Self.json(pod)
-        json["config"] = pod.config.json
+        let container = try await container(id)
+        var json = Self.json(container)
+        json["config"] = try runtime.containerRecord(container.id).config.json
+        // Values of the environment may be secrets.
+        json["config"]["env"] = .null
         return json
-    }
-
-    private func stats(_ prefix: String) async throws(RuntimeError) -> JSON {
-        var list: [JSON] = []
-        for container in await runtime.containers()
-        where container.state == .running && (prefix.isEmpty || container.id.hasPrefix(prefix)) {
-            guard let stats = try? await runtime.stats(container.id) else { continue }
-            let disk = try? await runtime.diskUsage(container.id)
-            list.append([
-                "id": .string(container.id), "name": .string(container.name),
-                "cpu": .int(Int64(clamping: stats.cpuNanoseconds)),
-                "memory": .int(Int64(clamping: stats.memoryWorkingSetBytes)), "disk": .int(disk?.layerBytes ?? 0),
-                "files": .int(disk?.layerFiles ?? 0),
-            ])
-        }
-        return .array(list)
     }
 
     // MARK: - Exec
@@ -215,15 +179,6 @@ extension ControlServer {
         [
             "id": .string(image.id), "tags": .strings(image.tags), "digests": .strings(image.digests),
             "size": .int(image.sizeBytes), "pinned": .bool(image.pinned), "labels": .map(image.config.labels),
-        ]
-    }
-
-    static func json(_ pod: SandboxStatus) -> JSON {
-        [
-            "id": .string(pod.id), "name": .string(pod.config.name), "namespace": .string(pod.config.namespace),
-            "uid": .string(pod.config.podUID), "attempt": .int(Int64(pod.config.attempt)),
-            "state": pod.state == .ready ? "Ready" : "NotReady", "created": .int(pod.createdAt),
-            "labels": .map(pod.config.labels),
         ]
     }
 

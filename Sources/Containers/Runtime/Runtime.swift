@@ -15,7 +15,7 @@ package final class Runtime: ContainerRuntime {
     let seccomp = SeccompCompiler()
     let availableCapabilities = CapabilitySet.bounding()
     let logger: Logger
-    let walks = PacedDiskUsage()
+    package let walks = PacedDiskUsage()
     let state = Mutex(State())
     /// Held while a container's record is written.
     let writing = Mutex(())

@@ -25,9 +25,10 @@ package final class SystemdBus {
         deadline = MonotonicClock.now() + limit.nanoseconds
         var isBus = false
         socket = try Self.connect(addresses, &isBus)
-        try send(DBusStream.greeting(user: getuid()))
+        // BEGIN is not kept back until the OK: systemd, which serves its own socket, never looks at a message that it has
+        // read together with BEGIN, until another one arrives.
+        try send(DBusStream.greeting(user: getuid()) + Array("BEGIN\r\n".utf8))
         while try !stream.expect("OK ") { try receive() }
-        try send(Array("BEGIN\r\n".utf8))
         guard isBus else { return }
         _ = try call(.hello)
         let own = "org.freedesktop.DBus"

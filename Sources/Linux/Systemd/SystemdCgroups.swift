@@ -177,7 +177,7 @@ extension CgroupDetection {
             return (plain, driver == nil ? nil : "cgroup driver systemd: the machine has cgroups of version 1")
         }
         do throws(DBusError) {
-            _ = try SystemdBus(addresses, limit: .seconds(5)).property("Version")
+            _ = try SystemdBus(addresses, limit: .seconds(20)).property("Version")
         } catch { return (plain, "cgroup driver systemd: \(error.description)") }
         return (SystemdCgroups(tree, addresses: addresses), nil)
     }

@@ -101,9 +101,10 @@ extension CRIServer {
     func imageFsInfo() async throws(GRPCStatus) -> JSON {
         let root = runtime.configuration.root
         let now = WallClock.now()
+        let walks = runtime.walks
         func usage(_ path: String) async throws(GRPCStatus) -> JSON {
             do throws(SysError) {
-                let used = try await BlockingPool.shared.run { () throws(SysError) in try DiskUsage.measure(path) }
+                let used = try await BlockingPool.shared.run { () throws(SysError) in try walks.measure(path) }
                 return [
                     "timestamp": .int(now), "fs_id": ["mountpoint": .string(path)],
                     "used_bytes": ["value": .int(used.bytes)], "inodes_used": ["value": .int(used.files)],

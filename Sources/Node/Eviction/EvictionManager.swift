@@ -128,8 +128,9 @@ final class EvictionManager: Sendable {
 
     private func measure(_ volumes: [String: String]) async -> [String: DiskUsage] {
         guard !volumes.isEmpty else { return [:] }
+        let walks = context.walks
         let result = try? await BlockingPool.shared.run { () throws(SysError) -> [String: DiskUsage] in
-            volumes.mapValues { (try? DiskUsage.measure($0)) ?? DiskUsage() }
+            volumes.mapValues { (try? walks.measure($0)) ?? DiskUsage() }
         }
         return result ?? [:]
     }

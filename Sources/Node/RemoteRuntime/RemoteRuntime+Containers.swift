@@ -119,8 +119,9 @@ extension RemoteRuntime {
         usage.layerBytes = layer["used_bytes"]["value"].int ?? 0
         usage.layerFiles = layer["inodes_used"]["value"].int ?? 0
         guard let log = await logPath(id) else { return usage }
+        let walks = walks
         let logs = try await onDisk("logs of container \(id)") { () throws(SysError) in
-            try DiskUsage.measure(Path.parent(log), prefix: Path.last(log))
+            try walks.measure(Path.parent(log), prefix: Path.last(log))
         }
         (usage.logBytes, usage.logFiles) = (logs.bytes, logs.files)
         return usage

@@ -49,6 +49,7 @@ package final class RemoteRuntime: ContainerRuntime {
     let remoteImages: RemoteImages
     let http: HTTPClient
     let state: Mutex<State>
+    let walks = PacedDiskUsage()
     private let pokes: AsyncStream<Void>
     private let poker: AsyncStream<Void>.Continuation
 

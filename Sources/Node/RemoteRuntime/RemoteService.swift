@@ -1,19 +1,41 @@
-internal import Codecs
+package import Codecs
 internal import Containers
-internal import GRPC
+package import GRPC
 
 /// The other end of CRI v1: calls by name, messages as `JSON` (`CRIMessages`). Connects by itself, again and again.
-struct RemoteService: Sendable {
+package struct RemoteService: Sendable {
     /// As the kubelet's runtimeRequestTimeout.
-    static let timeout: Duration = .seconds(120)
+    package static let timeout: Duration = .seconds(120)
 
     let client: GRPCClient
-    let table: ProtobufTable
+    package let table: ProtobufTable
     /// "runtime.v1.RuntimeService" or "runtime.v1.ImageService"
     let name: String
 
+    init(client: GRPCClient, table: ProtobufTable, name: String) {
+        (self.client, self.table, self.name) = (client, table, name)
+    }
+
+    /// Both services of an endpoint such as "unix:///run/containerd/containerd.sock".
+    package static func services(
+        at endpoint: String
+    ) throws(GRPCStatus) -> (runtime: RemoteService, images: RemoteService) {
+        guard let target = GRPCClient.Target(endpoint) else {
+            throw GRPCStatus(
+                .invalidArgument, "\"\(endpoint)\": expected a socket such as unix:///run/containerd/containerd.sock")
+        }
+        let client = GRPCClient(target)
+        do throws(ProtobufError) {
+            let table = try ProtobufTable(CRIMessages.table)
+            return (
+                RemoteService(client: client, table: table, name: "runtime.v1.RuntimeService"),
+                RemoteService(client: client, table: table, name: "runtime.v1.ImageService")
+            )
+        } catch { throw GRPCStatus(.internal, error.message) }
+    }
+
     /// - Parameter timeout: nil: as long as it takes.
-    func call(
+    package func call(
         _ method: String, _ request: JSON = [:], timeout: Duration? = Self.timeout
     ) async throws(GRPCStatus) -> JSON {
         let bytes = try encode(method, request)
@@ -33,7 +55,6 @@ struct RemoteService: Sendable {
         try await client.stream("/\(name)/\(method)", try encode(method, request))
     }
 }
-
 extension RuntimeError {
     /// - Parameter code: of failures that are not about the connection or a missing object.
     init(_ status: GRPCStatus, _ code: Code = .io) {

@@ -107,7 +107,8 @@ extension KubeletServer {
             }
             // Volumes of the pod on the node's own disk.
             let volumes = context.volumes.podDirectory(sample.target.uid) + "/volumes"
-            let mine = try? await BlockingPool.shared.run { () throws(SysError) in try DiskUsage.measure(volumes) }
+            let walks = context.walks
+            let mine = try? await BlockingPool.shared.run { () throws(SysError) in try walks.measure(volumes) }
             ephemeralBytes += mine?.bytes ?? 0
             ephemeralFiles += mine?.files ?? 0
             var pod: JSON = [

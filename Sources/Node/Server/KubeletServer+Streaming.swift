@@ -1,7 +1,7 @@
 internal import Codecs
 internal import Containers
-internal import Linux
-internal import Transport
+package import Linux
+package import Transport
 
 extension KubeletServer {
     private static func plain(_ message: String, _ status: Int) -> HTTPResponse {
@@ -148,7 +148,7 @@ extension KubeletServer {
     }
 
     /// Copies both ways; each direction ends by itself, and the connection with both.
-    static func join(_ stream: any ByteStream, _ socket: AsyncFD) async {
+    package static func join(_ stream: any ByteStream, _ socket: AsyncFD) async {
         await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {

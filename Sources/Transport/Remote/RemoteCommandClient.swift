@@ -43,6 +43,11 @@ package final class RemoteCommandClient: Sendable {
     package static func connect(
         _ client: HTTPClient, _ url: HTTPURL, options: RemoteCommandOptions
     ) async throws -> RemoteCommandClient {
+        try RemoteCommandClient(await upgrade(client, url, version: version), options)
+    }
+
+    /// The connection as it is after the upgrade to SPDY.
+    static func upgrade(_ client: HTTPClient, _ url: HTTPURL, version: String) async throws -> any ByteStream {
         var request = HTTPClientRequest("POST", url)
         request.headers.add("Connection", "Upgrade")
         request.headers.add("Upgrade", "SPDY/3.1")
@@ -54,7 +59,7 @@ package final class RemoteCommandClient: Sendable {
             throw HTTPClientError.badResponse(
                 "status \(response.status): " + String(decoding: body, as: UTF8.self))
         }
-        return try RemoteCommandClient(connection, options)
+        return connection
     }
 
     package func writeStdin(_ bytes: [UInt8]) async throws {

@@ -2,6 +2,12 @@
 /// Order of precedence: command line, then environment, then default (the default is its reader's).
 struct FlagParser: Sendable {
     var flags: [Flag]
+    /// `-it` is `-i -t`.
+    var clusters = false
+    /// What follows the first argument is somebody else's.
+    var argumentsEndFlags = false
+
+    init(flags: [Flag]) { self.flags = flags }
 
     func parse(_ arguments: [String], environment: (String) -> String?) throws -> FlagValues {
         var values = FlagValues()
@@ -13,6 +19,12 @@ struct FlagParser: Sendable {
             }
             guard argument.hasPrefix("-"), argument.count > 1 else {
                 values.arguments.append(argument)
+                guard argumentsEndFlags else { continue }
+                values.arguments += rest
+                break
+            }
+            if clusters, let letters = separated(argument) {
+                rest = (letters + rest)[...]
                 continue
             }
             let body = argument.drop { $0 == "-" }
@@ -53,6 +65,16 @@ struct FlagParser: Sendable {
         return values
     }
 
+    /// The flags of a word such as "-it"; nil where it is a flag itself, or has a letter that is none.
+    private func separated(_ word: String) -> [String]? {
+        let letters = word.dropFirst()
+        guard letters.count > 1, !word.hasPrefix("--"),
+            !flags.contains(where: { $0.name == letters.prefix { $0 != "=" } || $0.alias == String(letters) }),
+            letters.allSatisfy({ letter in flags.contains { $0.alias == String(letter) } })
+        else { return nil }
+        return letters.map { "-\($0)" }
+    }
+
     /// What was given and cannot be followed: throws for a flag that is refused, returns the names of those without effect.
     /// Variables of the environment that belong to others (AWS_...) are not worth a line.
     func withoutEffect(_ values: FlagValues) throws -> [String] {
@@ -88,7 +110,7 @@ struct FlagParser: Sendable {
             var left = "   --\(flag.name)"
             if let alias = flag.alias { left += ", \(alias.count == 1 ? "-" : "--")\(alias)" }
             if case .bool = flag.kind {} else { left += " value" }
-            var right = "(\(flag.group)) \(flag.help)"
+            var right = flag.group.isEmpty ? flag.help : "(\(flag.group)) \(flag.help)"
             if flag.state == .later { right += " (no effect yet)" }
             if !flag.defaultText.isEmpty { right += " (default: \(flag.defaultText))" }
             if !flag.environment.isEmpty { right += " [\(flag.environment.map { "$" + $0 }.joined(separator: ", "))]" }

@@ -135,8 +135,16 @@ struct ControlClient {
 /// Rows under headings, as wide as their content.
 struct TextTable {
     private var rows: [[String]]
+    private let minimum: Int
+    private let padding: Int
 
-    init(_ headings: [String]) { rows = [headings] }
+    /// - Parameters:
+    ///   - minimum: width of a column with its padding.
+    ///   - padding: spaces behind the widest cell.
+    init(_ headings: [String], minimum: Int = 0, padding: Int = 4) {
+        (self.minimum, self.padding) = (minimum, padding)
+        rows = headings.isEmpty ? [] : [headings]
+    }
 
     mutating func add(_ row: [String]) { rows.append(row) }
 
@@ -145,7 +153,7 @@ struct TextTable {
         for row in rows {
             for (column, cell) in row.enumerated() {
                 if column == widths.count { widths.append(0) }
-                widths[column] = max(widths[column], cell.count)
+                widths[column] = max(widths[column], cell.count + padding, minimum)
             }
         }
         return rows.map { row in
@@ -153,7 +161,7 @@ struct TextTable {
             for (column, cell) in row.enumerated() {
                 line += cell
                 if column < row.count - 1 {
-                    line += String(repeating: " ", count: widths[column] - cell.count + 4)
+                    line += String(repeating: " ", count: widths[column] - cell.count)
                 }
             }
             return line + "\n"

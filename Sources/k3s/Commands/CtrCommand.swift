@@ -170,7 +170,7 @@ struct CtrCommand {
                 }
                 table.add([
                     name, "application/vnd.oci.image.manifest.v1+json", digest ?? image["id"].string ?? "",
-                    CrictlCommand.size(image["size"].int ?? 0), "linux",
+                    CrictlText.size(image["size"].int ?? 0), "linux",
                     image["pinned"].bool == true ? "io.cri-containerd.pinned=pinned" : "-",
                 ])
             }

@@ -77,24 +77,36 @@ struct APIFailure: Error, CustomStringConvertible {
 /// Runs the asynchronous part of a short command and waits for it.
 enum CommandTask {
     static func run(_ body: @escaping @Sendable (any EventLoopGroup) async throws -> Void) throws {
+        try waitWithLoops(body)
+    }
+
+    /// With an event loop for what speaks HTTP.
+    static func waitWithLoops<T: Sendable>(
+        _ body: @escaping @Sendable (any EventLoopGroup) async throws -> T
+    ) throws -> T {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        return try wait { try await body(group) }
+    }
+
+    static func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) throws -> T {
         Signals.ignoreBrokenPipe()
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else { throw SysError(errno, "pipe") }
         let (reading, writing) = (ends[0], ends[1])
-        let result = Result()
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let outcome = Outcome<T>()
         Task {
-            do { try await body(group) } catch { result.error = error }
+            do { outcome.result = .success(try await body()) } catch { outcome.result = .failure(error) }
             close(writing)
         }
         var byte: UInt8 = 0
         while read(reading, &byte, 1) < 0, errno == EINTR {}
         close(reading)
-        if let error = result.error { throw error }
+        guard let result = outcome.result else { throw CancellationError() }
+        return try result.get()
     }
 
     /// Written before the pipe is closed, read after.
-    private final class Result: @unchecked Sendable {
-        var error: (any Error)?
+    private final class Outcome<T: Sendable>: @unchecked Sendable {
+        var result: Result<T, any Error>?
     }
 }

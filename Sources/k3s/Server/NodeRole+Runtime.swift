@@ -21,14 +21,23 @@ extension NodeRole {
         return policy
     }
 
-    /// Of the machine, made by systemd where that is asked for and works: not yet by itself as k3s has it
-    /// (`CgroupDriver.usual`).
+    /// Of the machine; made by systemd where that is asked for, or has started this process (`CgroupDriver.usual`).
     private func cgroups(_ driver: CgroupDriver?) async throws -> any Cgroups {
+        let started = getenv("INVOCATION_ID").map { ["INVOCATION_ID": String(cString: $0)] } ?? [:]
         let (cgroups, problem) = try await BlockingPool.shared.run {
-            () throws(SysError) in try CgroupDetection.detect(driver: driver ?? .cgroupfs, environment: [:])
+            () throws(SysError) in try CgroupDetection.detect(driver: driver, environment: started)
         }
         if let problem { logger.warning("\(problem): cgroups are made without systemd") }
         return cgroups
+    }
+
+    /// Where `k3s crictl` finds the runtime.
+    private func writeToolConfiguration(runtime: String, images: String) {
+        do throws(SysError) {
+            try Directories.make(configuration.dataDirectory + "/agent/etc")
+            let text = "runtime-endpoint: \(runtime)\nimage-endpoint: \(images)\n"
+            try Files.writeAtomically(configuration.dataDirectory + "/agent/etc/crictl.yaml", text, sync: false)
+        } catch { logger.warning("crictl.yaml is not written: \(error)") }
     }
 
     private var cgroupPrefix: String {
@@ -73,7 +82,7 @@ extension NodeRole {
         engine.tasks.append(
             Task { [logger] in
                 do throws(SysError) { try await control.run() } catch {
-                    if !Task.isCancelled { logger.error("k3s ctr and k3s crictl do not work: \(error)") }
+                    if !Task.isCancelled { logger.error("k3s ctr does not work: \(error)") }
                 }
             })
         let cri = CRIServer(
@@ -82,6 +91,8 @@ extension NodeRole {
                 let server = HTTPServer(group: group, handler: handler)
                 return (try await server.start(host: "127.0.0.1", port: 0), server)
             }, logger: logger)
+        let endpoint = "unix://" + cri.socketPath
+        writeToolConfiguration(runtime: endpoint, images: endpoint)
         engine.tasks.append(
             Task { [logger] in
                 do throws(SysError) { try await cri.run() } catch {
@@ -131,6 +142,7 @@ extension NodeRole {
             for task in tasks { task.cancel() }
             throw StartupError("--container-runtime-endpoint: \(error.message)")
         }
+        writeToolConfiguration(runtime: settings.endpoint, images: settings.imageEndpoint)
         logger.info("container runtime \(node.runtimeVersion) at \(settings.endpoint)")
         node.imageDirectory = await runtime.imageDirectory()
         tasks.append(Task { await runtime.run() })

@@ -63,8 +63,17 @@ private final class FakeSystemd: Sendable {
             while !isBegun, let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
                 let line = String(decoding: bytes[..<end], as: UTF8.self)
                 bytes.removeSubrange(...end)
-                if line.contains("AUTH EXTERNAL 3") { try? socket.writeAll(Array("OK 1234\r\n".utf8)) }
-                if line.hasPrefix("BEGIN") { isBegun = true }
+                if line.contains("AUTH EXTERNAL 3") {
+                    try? socket.writeAll(Array("OK 1234\r\n".utf8))
+                    // Time for what is sent after the OK to arrive together.
+                    usleep(2000)
+                }
+                guard line.hasPrefix("BEGIN") else { continue }
+                isBegun = true
+                // As the real one: what came together with BEGIN waits for more to arrive.
+                if !bytes.isEmpty, let count = try? chunk.withUnsafeMutableBytes({ try socket.read(into: $0) }) {
+                    bytes += chunk.prefix(count)
+                }
             }
             while isBegun, let length = try? DBusMessage.length(bytes[...]), bytes.count >= length {
                 guard let call = try? DBusMessage(decoding: bytes[..<length]) else { return }
