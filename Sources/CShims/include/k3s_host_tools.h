@@ -30,4 +30,6 @@ int k3s_tool_ethtool(const char *interface, void *data);
 int k3s_tool_loop(const char *file, uint64_t offset, uint64_t limit, int readonly, char *name, size_t size);
 /// Rights that survive the entry into a user namespace: clears the supplementary groups where that is allowed.
 int k3s_tool_drop_groups(void);
+/// Removes the file when SIGHUP, SIGINT or SIGTERM ends the process, with the exit code 128 + signal; NULL: not any more.
+void k3s_tool_unlink_when_killed(const char *path);
 #endif

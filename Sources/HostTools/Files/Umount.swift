@@ -161,7 +161,7 @@ enum Umount {
             }
             throw MountFailure.unmount(code, name)
         }
-        if plan.isVerbose { call.line("umount: \(target)\(source.map { " (\($0))" } ?? "") unmounted") }
+        if plan.isVerbose { call.complain("umount: \(target)\(source.map { " (\($0))" } ?? "") unmounted") }
     }
 
     /// A mount and all below it, the newest first.

@@ -83,6 +83,26 @@ struct InternetAddress {
         String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Host byte order.
+    var port: UInt16 {
+        withUnsafeBytes(of: storage) { raw in
+            family == AF_INET || family == AF_INET6 ? UInt16(raw[2]) << 8 | UInt16(raw[3]) : 0
+        }
+    }
+
+    /// As socat tells programs: 127.0.0.1, [0000:...:0001].
+    var hostForPrograms: String {
+        let bytes = bytes
+        if family == AF_INET { return bytes.map { "\($0)" }.joined(separator: ".") }
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for (index, byte) in bytes.enumerated() {
+            if index > 0, index % 2 == 0 { text.append(UInt8(ascii: ":")) }
+            text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+        }
+        return "[" + String(decoding: text, as: UTF8.self) + "]"
+    }
+
     /// The address alone: 4 or 16 bytes.
     var bytes: [UInt8] {
         withUnsafeBytes(of: storage) { raw in

@@ -266,7 +266,13 @@ struct SocatOpener {
     private func unixServer(_ address: SocatAddress, _ name: String) throws(Failure) -> SocatEndpoint {
         let path = path(address, name)
         let isFile = !address.type.hasPrefix("ABSTRACT")
-        if isFile, address.has("unlink-early") { unlink(name) }
+        if isFile {
+            if address.has("unlink-early") {
+                unlink(name)
+            } else if (try? Files.status(name, followLinks: false)) != nil {
+                throw Failure("\"\(name)\" exists")
+            }
+        }
         let mode = try address.mode("mode")
         // The file has its mode from the first moment.
         let before = umask(mode.map { ~$0 & 0o777 } ?? 0)
@@ -282,6 +288,8 @@ struct SocatOpener {
         }
         log.notice("listening on AF=1 \"\(name)\"")
         let keeps = !isFile || address.value("unlink-close") == "0"
+        // Who ends this program by a signal finds no file either.
+        if !keeps { k3s_tool_unlink_when_killed(name) }
         let connection = try accept(listener, address) { _ in true }
         var endpoint = SocatEndpoint.both(connection, ending: .shutdown, isSocket: true)
         // With `fork` the listening process goes on and keeps the file.
@@ -314,6 +322,16 @@ struct SocatOpener {
         }
     }
 
+    /// Programs learn from the environment who is at both ends.
+    func announce(_ descriptor: Int32, _ peer: InternetAddress) {
+        guard peer.family == AF_INET || peer.family == AF_INET6 else { return }
+        let (local, code) = InternetAddress.filled { Int(getsockname(descriptor, $0, $1)) }
+        for (name, address) in [("PEER", peer), ("SOCK", local)] where name == "PEER" || code == 0 {
+            setenv("SOCAT_\(name)ADDR", address.hostForPrograms, 1)
+            setenv("SOCAT_\(name)PORT", "\(address.port)", 1)
+        }
+    }
+
     /// The next connection; with `fork` each goes on in a child, and this process never comes back.
     func accept(
         _ listener: Int32, _ address: SocatAddress, _ allows: (InternetAddress) -> Bool
@@ -341,17 +359,21 @@ struct SocatOpener {
             k3s_fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             guard allows(peer) else {
                 log.warn("refusing connection from \(peer.description)")
+                shutdown(descriptor, Int32(SHUT_RDWR))
                 Glibc.close(descriptor)
                 continue
             }
             log.notice("accepting connection from \(peer.description)")
             if !forks {
                 Glibc.close(listener)
+                announce(descriptor, peer)
                 return descriptor
             }
             let pid = k3s_tool_fork()
             if pid == 0 {
                 Glibc.close(listener)
+                k3s_tool_unlink_when_killed(nil)
+                announce(descriptor, peer)
                 return descriptor
             }
             if pid > 0 {

@@ -3,7 +3,7 @@ import Linux
 /// `nsenter` of util-linux 2.38: a program in other processes' namespaces.
 enum Nsenter {
     private static let known =
-        "a,all t,target= m,mount? u,uts? i,ipc? n,net? p,pid? C,cgroup? U,user? T,time? S,setuid= G,setgid= preserve-credentials r,root? w,wd? W,wdns= F,no-fork Z,follow-context h,help V,version"
+        "a,all t,target= m,mount? u,uts? i,ipc? n,net? p,pid? C,cgroup? U,user? T,time? S,setuid= G,setgid= preserve-credentials r,root? w,wd? W,wdns? F,no-fork Z,follow-context h,help V,version"
 
     static let help = """
 
@@ -101,7 +101,7 @@ enum Nsenter {
             case "preserve-credentials": plan.keepsCredentials = true
             case "r": plan.root = .some(option.value)
             case "w": plan.directory = .some(option.value)
-            case "W": plan.directoryInside = value
+            case "W": plan.directoryInside = option.value
             case "F": plan.forks = false
             case "Z":
                 // Without SELinux there is nothing to follow, as in the original.
