@@ -13,7 +13,7 @@ package struct HostTool: Sendable {
     init(_ name: String, _ main: @escaping Main) { (self.name, self.main) = (name, main) }
 
     /// All tools, by folder. A tool that comes is one more row in its folder's list.
-    package static var all: [HostTool] { xtables + conntrack + sets + files + processes + network }
+    package static var all: [HostTool] { xtables + nft + conntrack + sets + files + processes + network }
 
     package static var names: [String] { all.map(\.name) }
 

@@ -176,7 +176,12 @@ enum Findmnt {
         default: return 1
         }
         if columns.isEmpty { return 1 }
-        guard var mounts = table(plan, call) else { return 1 }
+        guard let mounts = table(plan, call) else { return 1 }
+        return show(plan, mounts, columns, call)
+    }
+
+    static func show(_ plan: Plan, _ all: [MountInfo], _ columns: [FindmntColumn], _ call: ToolCall) -> Int32 {
+        var mounts = all
         if plan.unique, !plan.fstab { mounts = unique(mounts) }
         var form = plan.form ?? .tree
         // What one looks for by name is a list, unless all below it was asked for.
