@@ -43,7 +43,8 @@ def check(found):
         for kind, theirs, ours in zip(["output", "errors", "exit"], *results):
             if theirs != ours:
                 lines = [part.splitlines() if isinstance(part, str) else [repr(part)] for part in [theirs, ours]]
-                text += f"  {kind}:\n" + "".join(f"    {line}\n" for line in [*difflib.ndiff(*lines)][:40] if line[0] in "+-")
+                text += f"  {kind}:\n" + "".join(
+                    [f"    {line}\n" for line in difflib.ndiff(*lines) if line[0] in "+-"][:30])
     if text:
         pytest.fail(text, pytrace=False)
 

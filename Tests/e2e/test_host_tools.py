@@ -326,7 +326,10 @@ mount -o shared a
 mount -o rprivate a
 mount -t tmpfs -o private,size=2m none e
 mount -t nosuch none a
+mount -t bogus none a
 mount -t nosuch,tmpfs none i
+mount -t bogus,tmpfs none i
+mount -t bogus,tmpfs file i
 mount -t tmpfs none nosuch
 mount -t tmpfs none file
 mount -t tmpfs none dangling

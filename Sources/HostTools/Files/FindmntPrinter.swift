@@ -223,7 +223,7 @@ struct FindmntPrinter {
     /// In columns both numbers have room for three digits.
     private func device(_ mount: MountInfo) -> String {
         let parts = mount.device.utf8.split(separator: UInt8(ascii: ":"))
-        guard form == .tree || form == .list, headings, parts.count == 2 else { return mount.device }
+        guard form == .tree || form == .list, parts.count == 2 else { return mount.device }
         func space(_ count: Int) -> String { String(repeating: " ", count: max(0, 3 - count)) }
         return space(parts[0].count) + mount.device + space(parts[1].count)
     }

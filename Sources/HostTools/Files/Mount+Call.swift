@@ -147,13 +147,16 @@ extension Mount {
             }
             return
         }
-        if types.count == 1, types[0] != "auto" {
+        // "noext3,xfs": all but these.
+        let isNegative = types.first?.hasPrefix("no") ?? false
+        if types.count == 1, types[0] != "auto", !isNegative {
             try one(source, target, types[0], options.flags, data, options)
             return
         }
         // Nobody has said what it is: what the kernel knows is tried, one after the other.
         let source = source ?? "none"
-        if types.isEmpty || types == ["auto"] {
+        let isAny = types.isEmpty || types == ["auto"]
+        if isAny {
             guard let status = try? Files.status(source) else {
                 throw MountFailure.mount(
                     ENOENT, source: source, target: target, type: nil, options: options)
@@ -163,7 +166,11 @@ extension Mount {
             }
         }
         var last = MountFailure.mount(EINVAL, source: source, target: target, type: nil, options: options)
-        for type in types.isEmpty || types == ["auto"] ? knownTypes() : types {
+        if types.count > 1, (try? Files.status(source)) == nil {
+            throw MountFailure.mount(ENOENT, source: source, target: target, type: nil, options: options)
+        }
+        let filter = isNegative ? TypeFilter(types.joined(separator: ",")) : nil
+        for type in isAny || isNegative ? knownTypes() : types where filter?.matches(type) ?? true {
             do throws(MountFailure) {
                 try one(source, target, type, options.flags | UInt(MS_SILENT), data, options)
                 return

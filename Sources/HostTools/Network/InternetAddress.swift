@@ -63,24 +63,8 @@ struct InternetAddress {
 
     /// "AF=2 127.0.0.1:80", as socat writes it.
     var description: String {
-        var host = [CChar](repeating: 0, count: 64)
-        var port = [CChar](repeating: 0, count: 16)
-        let code = host.withUnsafeMutableBufferPointer { host in
-            port.withUnsafeMutableBufferPointer { port in
-                withPointer {
-                    getnameinfo(
-                        $0, $1, host.baseAddress, socklen_t(host.count), port.baseAddress, socklen_t(port.count),
-                        NI_NUMERICHOST | NI_NUMERICSERV)
-                }
-            }
-        }
-        guard code == 0 else { return "AF=\(family)" }
-        let name = InternetAddress.text(host)
-        return "AF=\(family) \(family == AF_INET6 ? "[\(name)]" : name):\(InternetAddress.text(port))"
-    }
-
-    private static func text(_ characters: [CChar]) -> String {
-        String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard family == AF_INET || family == AF_INET6 else { return "AF=\(family)" }
+        return "AF=\(family) \(hostForPrograms):\(port)"
     }
 
     /// Host byte order.

@@ -209,7 +209,7 @@ struct SocatOpener {
         if count > 0 {
             var status: Int32 = 0
             _ = k3s_tool_wait(pid, &status, 0)
-            throw Failure("waitpid(): child \(pid) exited with status 1")
+            throw Failure("")
         }
         log.notice("forked off child process \(pid)")
         var endpoint = SocatEndpoint.both(ends.0, ending: .shutdown, isSocket: true)
@@ -259,7 +259,9 @@ struct SocatOpener {
                     }
                 }
             }
-            throw Failure("UNIX-CLIENT:\(name): \(errorText(error.code))")
+            let shown = address.type.hasPrefix("ABSTRACT") ? "\\0" + name : name
+            let length = name.utf8.count + (address.type.hasPrefix("ABSTRACT") ? 3 : 2)
+            throw Failure("connect(, AF=1 \"\(shown)\", \(length)): \(errorText(error.code))")
         }
     }
 
@@ -338,6 +340,7 @@ struct SocatOpener {
     ) throws(Failure) -> Int32 {
         let forks = address.has("fork")
         let limit = try address.number("max-children") ?? .max
+        let patience = address.value("accept-timeout").flatMap(Double.init).map { max(0, min($0, 1e6)) }
         var children: Int64 = 0
         while true {
             var status: Int32 = 0
@@ -346,6 +349,13 @@ struct SocatOpener {
                 // Children that end are seen within a second, whether somebody comes or not.
                 var wait = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
                 if poll(&wait, 1, 1000) <= 0 { continue }
+            }
+            if let patience {
+                var wait = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+                if poll(&wait, 1, Int32(patience * 1000)) == 0 {
+                    log.warn("accept(): \(errorText(ETIMEDOUT))")
+                    throw Failure("", code: 0)
+                }
             }
             let (peer, connection) = InternetAddress.filled {
                 Int(Glibc.accept(listener, $0, $1))

@@ -82,6 +82,12 @@ enum NftNames {
         }
     }
 
+    /// The first bytes of an address: a prefix that ends with a byte is compared without the rest.
+    static func addressStart(_ family: UInt8, _ offset: UInt32, _ length: UInt32) -> (String, NftType)? {
+        let size: UInt32 = family == 2 ? 4 : 16
+        return length > 0 && length < size ? network(family, offset, size).flatMap { $0.1.hasPrefixes ? $0 : nil } : nil
+    }
+
     static func transport(_ number: UInt8, _ offset: UInt32, _ length: UInt32) -> (String, NftType)? {
         let ports: [Field] = [(0, 2, "sport", .port), (2, 2, "dport", .port)]
         switch number {

@@ -75,13 +75,15 @@ struct NftRuleDecoder {
     }
 
     /// The fields of a key from a register on.
-    private func key(_ data: ByteView, _ attribute: UInt16, _ type: NftType) -> String {
+    private mutating func key(_ data: ByteView, _ attribute: UInt16, _ type: NftType) -> String {
         guard var word = NftRuleDecoder.word(data.attribute(attribute)?.big()) else { return "unknown" }
-        guard type.isConcatenation else { return registers[word].map(text) ?? "unknown" }
-        return type.fields.map { field in
-            defer { word += ((field.size ?? registers[word]?.length ?? 4) + 3) / 4 }
-            return registers[word].map(text) ?? "unknown"
-        }.joined(separator: " . ")
+        guard type.isConcatenation else { return registers[word].map { matched($0) } ?? "unknown" }
+        var parts: [String] = []
+        for field in type.fields {
+            parts.append(registers[word].map { matched($0) } ?? "unknown")
+            word += ((field.size ?? registers[word]?.length ?? 4) + 3) / 4
+        }
+        return parts.joined(separator: " . ")
     }
 
     private mutating func add(_ text: String, _ meaning: Meaning = .other) { statements.append((text, meaning)) }
@@ -236,7 +238,9 @@ struct NftRuleDecoder {
     /// A payload is named when it is used: by then the protocol is known.
     private func resolved(_ value: Value) -> (text: String, type: NftType, names: Meaning?) {
         guard case .payload(let base, let offset, let length) = value.origin else { return (value.text, value.type, nil) }
-        if base == 1, let (text, type) = NftNames.network(network, offset, length) {
+        if base == 1, let (text, type) = NftNames.network(network, offset, length)
+            ?? NftNames.addressStart(network, offset, length)
+        {
             return (text, type, family == network ? nil : .family(network))
         }
         if base == 2 {

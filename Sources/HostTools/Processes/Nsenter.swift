@@ -62,7 +62,7 @@ enum Nsenter {
         var keepsCredentials = false
         var root: String??
         var directory: String??
-        var directoryInside: String?
+        var directoryInside: String??
         var forks = true
     }
 
@@ -101,7 +101,7 @@ enum Nsenter {
             case "preserve-credentials": plan.keepsCredentials = true
             case "r": plan.root = .some(option.value)
             case "w": plan.directory = .some(option.value)
-            case "W": plan.directoryInside = option.value
+            case "W": plan.directoryInside = .some(option.value)
             case "F": plan.forks = false
             case "Z":
                 // Without SELinux there is nothing to follow, as in the original.
@@ -147,7 +147,11 @@ enum Nsenter {
             }
             if chroot(".") != 0 { throw Failure(text: "chroot failed: \(errorText(errno))") }
         }
-        if let inside = plan.directoryInside { directory = try open(inside) }
+        if let inside = plan.directoryInside {
+            let fd = inside.map { k3s_openat(AT_FDCWD, $0, O_RDONLY | O_CLOEXEC, 0) } ?? -ENOENT
+            if fd < 0 { throw Failure(text: "cannot open current working directory: \(errorText(-fd))") }
+            directory = fd
+        }
         if let directory, fchdir(directory) != 0 {
             throw Failure(text: "change directory by working directory file descriptor failed: \(errorText(errno))")
         }
