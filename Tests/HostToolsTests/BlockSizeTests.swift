@@ -24,10 +24,11 @@ import Testing
         #expect(number.value == value && number.isNegative == isNegative)
     }
 
-    @Test(arguments: [
-        (0, "0"), (1, "1"), (1023, "1023"), (1024, "1.0K"), (1025, "1.1K"), (10239, "10K"), (10240, "10K"),
-        (10241, "11K"), (1 << 20, "1.0M"), ((1 << 20) - 1, "1.0M"), (.max, "16E"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0"), (1, "1"), (1023, "1023"), (1024, "1.0K"), (1025, "1.1K"), (10239, "10K"), (10240, "10K"),
+            (10241, "11K"), (1 << 20, "1.0M"), ((1 << 20) - 1, "1.0M"), (.max, "16E"),
+        ] as [(UInt64, String)])
     func humanSizesAreRoundedUp(_ bytes: UInt64, _ text: String) { #expect(BlockSize.human.text(bytes) == text) }
 
     @Test func blocksAreRoundedUp() throws {

@@ -96,7 +96,10 @@ import Testing
         #expect(text { $0.expression("tproxy") { _ in } } == "# unknown: tproxy")
         #expect(text { Self.compare(&$0, 0, [1]) } == "# unknown: cmp")
         #expect(text { $0.expression("lookup") { _ in } } == "# unknown: lookup")
-        #expect(text { Self.payload(&$0, 4, 1, 2); Self.compare(&$0, 0, [1, 2]) } == "@ih,8,16 258")
+        #expect(
+            text {
+                Self.payload(&$0, 4, 1, 2); Self.compare(&$0, 0, [1, 2])
+            } == "@ih,8,16 258")
     }
 
     @Test func rangesOfOneFieldArePutTogether() {
@@ -111,7 +114,9 @@ import Testing
             element([224, 0, 0, 0], false), element([10, 43, 0, 0], true), element([240, 0, 0, 0], true),
             element([10, 42, 0, 0], false), element([0, 0, 0, 0], true), element([255, 0, 0, 9], false),
         ])
-        #expect(set.text(elements, isNumeric: false) == "{ 10.42.0.0/16, 224.0.0.0/4,\n\t\t\t     255.0.0.9-255.255.255.255 }")
+        #expect(
+            set.text(elements, isNumeric: false)
+                == "{ 10.42.0.0/16, 224.0.0.0/4,\n\t\t\t     255.0.0.9-255.255.255.255 }")
         #expect(set.lines(elements, isNumeric: false).prefix(2) == ["type ipv4_addr", "flags interval"])
     }
 
@@ -127,13 +132,22 @@ import Testing
         #expect(set.key.name == "ipv4_addr . inet_proto . inet_service")
     }
 
-    @Test(arguments: [
-        (-100, 2, "prerouting", "dstnat"), (-98, 2, "prerouting", "dstnat + 2"), (-98, 2, "output", "-98"),
-        (-5, 10, "input", "filter - 5"), (0, 3, "input", "filter"), (300, 2, "postrouting", "300"),
-        (Int32.min, 1, "input", "-2147483648"), (101, 2, "postrouting", "srcnat + 1"),
-    ] as [(Int32, UInt8, String, String)])
+    @Test(
+        arguments: [
+            (-100, 2, "prerouting", "dstnat"), (-98, 2, "prerouting", "dstnat + 2"), (-98, 2, "output", "-98"),
+            (-5, 10, "input", "filter - 5"), (0, 3, "input", "filter"), (300, 2, "postrouting", "300"),
+            (Int32.min, 1, "input", "-2147483648"), (101, 2, "postrouting", "srcnat + 1"),
+        ] as [(Int32, UInt8, String, String)])
     func priorities(_ value: Int32, _ family: UInt8, _ hook: String, _ text: String) {
         #expect(NftNames.priority(value, family, hook, isNumeric: false) == text)
+    }
+
+    @Test func valuesOfAnyLength() {
+        #expect(NftType.time.text([UInt8](repeating: 0xff, count: 8), isNumeric: false).hasPrefix("213503982334d"))
+        #expect(NftType.mark.text([1], isNumeric: false) == "0x00000001")
+        #expect(NftType.ipv4.text([1, 2], isNumeric: false) == "0x0102")
+        #expect(NftType(id: 63).text([UInt8](repeating: 1, count: 9), isNumeric: false) == "0x010101010101010101")
+        #expect(NftType(id: 0).name == "unknown" && NftType.interface.text([0, 0, 0, 0], isNumeric: false) == "0")
     }
 
     @Test(arguments: [

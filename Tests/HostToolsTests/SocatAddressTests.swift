@@ -48,7 +48,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [("cat -n", ["cat", "-n"]), (" a  b ", ["a", "b"]), ("a 'b c'\"d\"", ["a", "b cd"]), ("''", [""])])
+    @Test(arguments: [
+        ("cat -n", ["cat", "-n"]), (" a  b ", ["a", "b"]), ("a 'b c'\"d\"", ["a", "b cd"]), ("''", [""]),
+    ])
     func wordsOfACommand(_ text: String, _ words: [String]) { #expect(SocatOpener.words(text) == words) }
 
     @Test func ranges() throws {

@@ -83,7 +83,7 @@ struct FindmntPrinter {
                         let name = isForShell ? $0.variable : $0.rawValue
                         return "\(name)=\"\(escaped(cell($0, row.mount) ?? "", isRaw: false))\""
                     }
-                        .joined(separator: " "))
+                    .joined(separator: " "))
             }
         case .raw:
             if headings {

@@ -46,7 +46,8 @@ struct NftCommand {
     private var words: [String] = []
 
     static func run(_ call: ToolCall) -> Int32 {
-        let known = "a,handle n,numeric s,stateless t,terse h,help v,version V N S,service u,guid p,numeric-protocol y,numeric-priority T,numeric-time"
+        let known =
+            "a,handle n,numeric s,stateless t,terse h,help v,version V N S,service u,guid p,numeric-protocol y,numeric-priority T,numeric-time"
         let options: CommandOptions
         do throws(CommandOptions.Failure) { options = try CommandOptions(call.arguments, known: known) } catch {
             call.complain("nft: \(error.text)")
@@ -65,7 +66,9 @@ struct NftCommand {
             }
         }
         // One word may hold a whole command.
-        command.words = options.operands.flatMap { $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init) }
+        command.words = options.operands.flatMap {
+            $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
+        }
         if command.words.isEmpty {
             call.complain("nft: no command specified")
             return 1

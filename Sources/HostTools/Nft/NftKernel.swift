@@ -164,7 +164,8 @@ struct NftKernel {
     }
 
     func elements(_ table: NftTable, _ set: NftSet) throws(NetlinkError) -> [NftElement] {
-        let lists = try dump(13, table.family, "list elements of \(set.name)", names: [(1, table.name), (2, set.name)]) {
+        let lists = try dump(13, table.family, "list elements of \(set.name)", names: [(1, table.name), (2, set.name)])
+        {
             _, attributes in attributes.attribute(3).map { list in list.attributes.compactMap { NftElement($0.value) } }
         }
         return set.inOrder(lists.flatMap { $0 })

@@ -103,7 +103,10 @@ enum NftNames {
         case 136: return find(ports, "udplite", offset, length)
         case 1:
             return find(
-                [(0, 1, "type", .icmp), (1, 1, "code", .integer), (4, 2, "id", .integer), (6, 2, "sequence", .integer)],
+                [
+                    (0, 1, "type", .icmp), (1, 1, "code", .integer), (4, 2, "id", .integer),
+                    (6, 2, "sequence", .integer),
+                ],
                 "icmp", offset, length)
         case 58:
             return find(

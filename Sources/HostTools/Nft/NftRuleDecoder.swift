@@ -237,9 +237,12 @@ struct NftRuleDecoder {
 
     /// A payload is named when it is used: by then the protocol is known.
     private func resolved(_ value: Value) -> (text: String, type: NftType, names: Meaning?) {
-        guard case .payload(let base, let offset, let length) = value.origin else { return (value.text, value.type, nil) }
-        if base == 1, let (text, type) = NftNames.network(network, offset, length)
-            ?? NftNames.addressStart(network, offset, length)
+        guard case .payload(let base, let offset, let length) = value.origin else {
+            return (value.text, value.type, nil)
+        }
+        if base == 1,
+            let (text, type) = NftNames.network(network, offset, length)
+                ?? NftNames.addressStart(network, offset, length)
         {
             return (text, type, family == network ? nil : .family(network))
         }
@@ -353,7 +356,9 @@ struct NftRuleDecoder {
         }
         if let first = value(data, ports.0) {
             target += ":" + bound(first, .port)
-            if let last = value(data, ports.1), number(ports.1) != number(ports.0) { target += "-\(bound(last, .port))" }
+            if let last = value(data, ports.1), number(ports.1) != number(ports.0) {
+                target += "-\(bound(last, .port))"
+            }
         }
         if !target.isEmpty { text += " to \(target)" }
         let flagNames: [(UInt32, String)] = [(4, "random"), (16, "fully-random"), (8, "persistent")]

@@ -3,7 +3,9 @@ import Netlink
 extension NftSet {
     /// The declaration's lines and the elements, between "{" and "}"; `elements` is nil where they are left out (-t).
     func lines(_ elements: [NftElement]?, isNumeric: Bool) -> [String] {
-        var lines = ["type \(key.name)" + (has(NftSet.map) ? " : \(data.name)" : has(NftSet.object) ? " : counter" : "")]
+        var lines = [
+            "type \(key.name)" + (has(NftSet.map) ? " : \(data.name)" : has(NftSet.object) ? " : counter" : "")
+        ]
         if !has(NftSet.constant) {
             if savesMemory { lines.append("policy memory") }
             if size > 0 { lines.append("size \(size)") }

@@ -1,3 +1,4 @@
+import Linux
 import Netlink
 
 /// A type of values by libnftables' number. The kernel keeps the number of a set's key and never looks at it; a
@@ -89,7 +90,11 @@ struct NftType: Hashable {
         if self == .mark || self == NftType(id: 22) || self == NftType(id: 23) {
             return "0x" + Number.hex(number, digits: 8)
         }
-        if self == .time { return NftType.duration(number * 1000, isNumeric: isNumeric) }
+        if self == .time {
+            let (milliseconds, isTooLong) = number.multipliedReportingOverflow(by: 1000)
+            return NftType.duration(isTooLong ? .max : milliseconds, isNumeric: isNumeric)
+        }
+        if self == .interface, let name = NftType.interfaceName(number) { return "\"\(name)\"" }
         if !isNumeric {
             if self == .transport, number < 256 {
                 // /etc/protocols calls the number 0 "ip".
@@ -107,6 +112,14 @@ struct NftType: Hashable {
     static func string(_ bytes: some Collection<UInt8>) -> String {
         let text = String(decoding: Array(bytes.prefix { $0 != 0 }), as: UTF8.self)
         return bytes.contains(0) ? "\"\(text)\"" : "\"\(text)*\""
+    }
+
+    private static func interfaceName(_ index: UInt64) -> String? {
+        guard let index = UInt32(exactly: index) else { return nil }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { buffer in
+            guard let base = buffer.baseAddress, if_indextoname(index, base) != nil else { return nil }
+            return String(cString: base)
+        }
     }
 
     static func hex(_ bytes: some Collection<UInt8>) -> String {

@@ -93,7 +93,7 @@ extension FuzzTarget {
                     _ = NftRuleDecoder.decode(ByteView(buffer), family: family, sets: sets)
                 }
                 let elements = ByteView(buffer).attributes.compactMap { NftElement($0.value) }
-                for type in [7, 8, 13, 19, 41, 4, 63, 7 << 12 | 12 << 6 | 13, .max] as [UInt32] {
+                for type in [7, 8, 13, 18, 19, 20, 41, 4, 63, 7 << 12 | 12 << 6 | 13, .max] as [UInt32] {
                     for flags in [0, NftSet.interval, NftSet.map] {
                         var set = NftSet(name: "x", key: NftType(id: type))
                         (set.flags, set.data) = (flags, NftType(id: type))
