@@ -152,7 +152,7 @@ def test_what_a_node_loads(own_node, tmp_path, flags):
 
 
 OTHERS = """
-add table ip a { comment "of \\"somebody\\""; }
+add table ip a { comment "of somebody"; }
 add table inet b { flags dormant; }
 add table ip6 c
 add set ip a s { type ipv4_addr; flags interval; auto-merge; timeout 1h; gc-interval 5m; comment "x y"; policy memory; size 100; }
@@ -169,66 +169,66 @@ add element ip a pairs { 10.0.0.0/8 . 80-90, 1.2.3.4 . 53 }
 add map ip a m { type mark : ipv4_addr; }
 add element ip a m { 5 : 1.2.3.4 }
 add map ip a v { type ipv4_addr : verdict; flags interval; }
-add element ip a v { 10.0.0.0/8 : drop, 1.2.3.4 : accept comment "one" }
+add element ip a v { 10.0.0.0/8 : drop, 1.2.3.4 comment "one" : accept }
 add map ip6 c hosts { type ipv6_addr : inet_service; }
 add element ip6 c hosts { fd00::1 : 80, fd00::2 : 81 }
 add chain ip a other
-add chain ip a in { type filter hook input priority 0; policy drop; comment "zz"; }
+add chain ip a first { type filter hook input priority 0; policy drop; comment "zz"; }
 add chain ip a pre { type nat hook prerouting priority -110; }
 add chain ip a post { type nat hook postrouting priority 100; }
 add chain ip a out { type route hook output priority -150; }
 add chain inet b f { type filter hook forward priority 5; }
 add chain ip6 c in6 { type filter hook input priority -300; }
-add rule ip a in tcp dport 80 accept
-add rule ip a in tcp dport { 80, 443 } accept comment "web"
-add rule ip a in tcp sport 1024-65535 udp dport != 53 drop
-add rule ip a in udp dport 53 counter accept
-add rule ip a in ip saddr 10.0.0.0/8 ip daddr != 1.2.3.4 drop
-add rule ip a in ip saddr 10.1.0.0/13 return
-add rule ip a in ip saddr 10.0.0.1-10.0.0.9 accept
-add rule ip a in ip saddr @nets tcp dport @ports jump other
-add rule ip a in ip saddr . tcp dport @pairs goto other
-add rule ip a in ip protocol tcp accept
-add rule ip a in ip ttl 5 drop
-add rule ip a in meta l4proto { tcp, udp } accept
-add rule ip a in meta l4proto icmp icmp type echo-request accept
-add rule ip a in icmp type { 0, 8 } accept
-add rule ip a in iif lo accept
-add rule ip a in iifname "eth0" oifname != "br-*" accept
-add rule ip a in iifname @names accept
-add rule ip a in ct state established,related accept
-add rule ip a in ct state invalid drop
-add rule ip a in ct status dnat accept
-add rule ip a in ct direction original accept
-add rule ip a in ct mark 5 accept
-add rule ip a in ct original ip daddr 1.2.3.4 accept
-add rule ip a in meta mark 0x10 accept
-add rule ip a in meta mark & 0xff == 0x10 accept
-add rule ip a in meta mark & 0xff != 0x10 drop
-add rule ip a in meta mark @marks accept
-add rule ip a in meta mark set 0x20
-add rule ip a in meta mark set meta mark or 0x4000
-add rule ip a in meta mark set meta mark and 0xffffbfff
-add rule ip a in ct mark set meta mark
-add rule ip a in meta mark set ct mark
-add rule ip a in meta pkttype multicast drop
-add rule ip a in meta skuid 1000 accept
-add rule ip a in ip saddr vmap @v
-add rule ip a in tcp dport vmap { 22 : accept, 23 : drop }
-add rule ip a in fib daddr type local accept
-add rule ip a in fib saddr . iif oif 0 drop
-add rule ip a in log prefix "hi there " level info
-add rule ip a in log group 5
-add rule ip a in limit rate 10/second burst 5 packets accept
-add rule ip a in limit rate over 400/minute drop
-add rule ip a in tcp flags syn accept
-add rule ip a in tcp flags & (syn | ack) == syn accept
-add rule ip a in reject
-add rule ip a in reject with tcp reset
-add rule ip a in reject with icmp host-unreachable
-add rule ip a in notrack
-add rule ip a in counter packets 5 bytes 10
-add rule ip a in continue
+add rule ip a first tcp dport 80 accept
+add rule ip a first tcp dport { 80, 443 } accept comment "web"
+add rule ip a first tcp sport 1024-65535 tcp dport != 53 drop
+add rule ip a first udp dport 53 counter accept
+add rule ip a first ip saddr 10.0.0.0/8 ip daddr != 1.2.3.4 drop
+add rule ip a first ip saddr 10.1.0.0/13 return
+add rule ip a first ip saddr 10.0.0.1-10.0.0.9 accept
+add rule ip a first ip saddr @nets tcp dport @ports jump other
+add rule ip a first ip saddr . tcp dport @pairs goto other
+add rule ip a first ip protocol tcp accept
+add rule ip a first ip ttl 5 drop
+add rule ip a first meta l4proto { tcp, udp } accept
+add rule ip a first meta l4proto icmp icmp type echo-request accept
+add rule ip a first icmp type { 0, 8 } accept
+add rule ip a first iif lo accept
+add rule ip a first iifname "eth0" oifname != "br-*" accept
+add rule ip a first iifname @names accept
+add rule ip a first ct state established,related accept
+add rule ip a first ct state invalid drop
+add rule ip a first ct status dnat accept
+add rule ip a first ct direction original accept
+add rule ip a first ct mark 5 accept
+add rule ip a first ct original ip daddr 1.2.3.4 accept
+add rule ip a first meta mark 0x10 accept
+add rule ip a first meta mark & 0xff == 0x10 accept
+add rule ip a first meta mark & 0xff != 0x10 drop
+add rule ip a first meta mark @marks accept
+add rule ip a first meta mark set 0x20
+add rule ip a first meta mark set meta mark or 0x4000
+add rule ip a first meta mark set meta mark and 0xffffbfff
+add rule ip a first ct mark set meta mark
+add rule ip a first meta mark set ct mark
+add rule ip a first meta pkttype multicast drop
+add rule ip a first meta skuid 1000 accept
+add rule ip a first ip saddr vmap @v
+add rule ip a first tcp dport vmap { 22 : accept, 23 : drop }
+add rule ip a first fib daddr type local accept
+add rule ip a first fib saddr . iif oif 0 drop
+add rule ip a first log prefix "hi there " level info
+add rule ip a first log group 5
+add rule ip a first limit rate 10/second burst 5 packets accept
+add rule ip a first limit rate over 400/minute drop
+add rule ip a first tcp flags syn accept
+add rule ip a first tcp flags & (syn | ack) == syn accept
+add rule ip a first reject
+add rule ip a first reject with tcp reset
+add rule ip a first reject with icmp host-unreachable
+add rule ip a first notrack
+add rule ip a first counter packets 5 bytes 10
+add rule ip a first continue
 add rule ip a pre tcp dport 80 dnat to 10.0.0.1:8080
 add rule ip a pre dnat to 10.0.0.1
 add rule ip a pre tcp dport 81 dnat to 10.0.0.1-10.0.0.9:80-90
@@ -247,7 +247,7 @@ add rule inet b f reject
 add rule ip6 c in6 ip6 saddr fd00::/64 ip6 daddr fd00::5 accept
 add rule ip6 c in6 icmpv6 type { echo-request, nd-neighbor-solicit } accept
 add rule ip6 c in6 ip6 nexthdr tcp accept
-add rule ip6 c in6 tcp dport ip6 saddr map @hosts accept
+add rule ip6 c in6 tcp dport 80 ip6 saddr fd00::/8 accept
 """
 
 
@@ -255,12 +255,11 @@ def test_what_others_load(tmp_path):
     tools = link_tools(tmp_path, ["nft"])
     lab = Lab()
     try:
-        found = []
         for line in OTHERS.strip().splitlines():
-            lab.run(f"nft '{line}'")
+            assert lab.run(f"nft '{line}'") == ("", "", 0), line
         path = f"{tools}:{lab.path}"
         lines = ["nft list ruleset", "nft -a list ruleset", "nft -s list ruleset", "nft -t list ruleset", "nft list sets",
-                 "nft list maps", "nft list chains", "nft list tables", "nft list chain ip a in", "nft list set ip a s",
+                 "nft list maps", "nft list chains", "nft list tables", "nft list chain ip a first", "nft list set ip a s",
                  "nft list ruleset inet", "nft list table inet b"]
         found = differences(lines, lab.run, lambda line: lab.run(line, path=path))
         check(found)

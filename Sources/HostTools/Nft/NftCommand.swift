@@ -170,16 +170,18 @@ struct NftCommand {
     private func handle(_ number: UInt64) -> String { settings.showsHandles ? " # handle \(number)" : "" }
 
     private func write(_ table: NftTable, _ blocks: [[String]], _ request: Request) {
-        call.line("table \(NftNames.family(table.family)) \(table.name) {\(handle(table.handle))")
+        call.line(
+            "table \(NftNames.family(table.family)) \(table.name) {"
+                + (request.part == .everything ? handle(table.handle) : ""))
         if request.part == .everything {
             let flags = [(UInt32(1), "dormant"), (2, "owner")].filter { table.flags & $0.0 != 0 }.map(\.1)
             if !flags.isEmpty { call.line("\tflags \(flags.joined(separator: ","))") }
             if let comment = table.comment { call.line("\tcomment \"\(comment)\"") }
-            if (!flags.isEmpty || table.comment != nil), !blocks.isEmpty { call.line("") }
+            if !flags.isEmpty, !blocks.isEmpty { call.line("") }
         }
         for (index, block) in blocks.enumerated() {
-            // Sets that are listed by themselves are not set apart.
-            if index > 0, request.part == .everything || request.part == .chains { call.line("") }
+            // What is listed by itself is not set apart.
+            if index > 0, request.part == .everything { call.line("") }
             for (number, line) in block.enumerated() {
                 call.line(number == 0 || number == block.count - 1 ? "\t\(line)" : "\t\t\(line)")
             }

@@ -46,6 +46,8 @@ struct NftSet {
     var collection: UInt32 = 0
     var comment: String?
     var merges = false
+    /// Keys that are plain numbers are in the machine's byte order (libnftables' note).
+    var hasHostNumbers = false
 
     func has(_ flag: UInt32) -> Bool { flags & flag != 0 }
     /// Of one field: starts and ends of ranges are elements of their own.
@@ -158,6 +160,8 @@ struct NftKernel {
             set.collection = number(12)
             set.handle = attributes.attribute(16)?.big() ?? 0
             set.comment = NftKernel.comment(attributes.attribute(13), type: 7)
+            set.hasHostNumbers =
+                set.key == .integer && NftKernel.userData(attributes.attribute(13), type: 0)?.first == 1
             set.merges = NftKernel.userData(attributes.attribute(13), type: 2).map { $0.first == 1 } ?? false
             return set
         }
@@ -168,7 +172,11 @@ struct NftKernel {
         {
             _, attributes in attributes.attribute(3).map { list in list.attributes.compactMap { NftElement($0.value) } }
         }
-        return set.inOrder(lists.flatMap { $0 })
+        var elements = lists.flatMap { $0 }
+        if set.hasHostNumbers, Int(1).littleEndian == 1 {
+            for index in elements.indices { elements[index].key.reverse() }
+        }
+        return set.inOrder(elements)
     }
 
     // MARK: User data
@@ -230,7 +238,7 @@ extension NftSet {
         if has(NftSet.interval) { return elements }
         let fields = key.fields
         func isBefore(_ one: [UInt8], _ other: [UInt8]) -> Bool {
-            if key.isConcatenation || key.isHostOrder {
+            if key.isConcatenation || key.isHostOrder || key == .interfaceName {
                 let (a, b) = (unpadded(one, fields), unpadded(other, fields))
                 return a.reversed().lexicographicallyPrecedes(b.reversed())
             }

@@ -35,6 +35,8 @@ struct NftRuleDecoder {
     private var statements: [(text: String, meaning: Meaning)] = []
     private var transport: UInt8?
     private var network: UInt8
+    /// ">= first" was the statement before: "<= last" makes it a range.
+    private var lower: (statement: Int, text: String, bytes: [UInt8])?
 
     static func decode(
         _ expressions: ByteView, family: UInt8, sets: [String: NftSet] = [:], contents: [String: [NftElement]] = [:],
@@ -310,10 +312,20 @@ struct NftRuleDecoder {
                 value.mask = nil
                 return add("\(matched(value)) \(type.flags(number, isNumeric: isNumeric))")
             }
+            if type == .tcpFlags, operation <= 1, let (set, among) = flags(bytes, mask, type) {
+                value.mask = nil
+                return add("\(matched(value)) \(sign)\(set) / \(among)")
+            }
             if type.hasPrefixes, operation <= 1, let length = NftSet.maskLength(mask) {
                 value.mask = nil
                 return add("\(matched(value)) \(sign)\(type.text(bytes, isNumeric: isNumeric))/\(length)")
             }
+        }
+        if operation == 3, value.mask == nil, let lower, lower.statement == statements.count - 1,
+            lower.text == text(value)
+        {
+            statements.removeLast()
+            return add("\(lower.text) \(NftSet.range(lower.bytes, bytes, type, isNumeric: isNumeric))")
         }
         let equals = value.mask != nil && operation == 0 ? "== " : sign
         // The beginning of an interface's name comes without a NUL; an address' beginning is a prefix.
@@ -321,7 +333,14 @@ struct NftRuleDecoder {
             let padded = bytes + [UInt8](repeating: 0, count: size - bytes.count)
             return add("\(matched(value)) \(sign)\(type.text(padded, isNumeric: isNumeric))/\(bytes.count * 8)")
         }
-        add("\(matched(value)) \(equals)\(type.text(bytes, isNumeric: isNumeric))")
+        let words = matched(value)
+        if operation == 5, value.mask == nil { lower = (statements.count, words, bytes) }
+        add("\(words) \(equals)\(type.text(bytes, isNumeric: isNumeric))")
+    }
+
+    private func flags(_ bytes: [UInt8], _ mask: [UInt8], _ type: NftType) -> (set: String, among: String)? {
+        guard let set = type.number(bytes), let among = type.number(mask) else { return nil }
+        return (type.flags(set, isNumeric: isNumeric), type.flags(among, isNumeric: isNumeric))
     }
 
     private mutating func transport(_ number: UInt8, _ words: String) {
@@ -424,7 +443,7 @@ struct NftRuleDecoder {
         if isOfBytes {
             text += "\(amount(rate))/\(name)" + (burst > 0 ? " burst \(amount(UInt64(burst)))" : "")
         } else {
-            text += "\(rate)/\(name)" + (burst > 0 ? " burst \(burst) packets" : "")
+            text += "\(rate)/\(name)" + (burst > 0 && burst != 5 ? " burst \(burst) packets" : "")
         }
         add(text)
     }
