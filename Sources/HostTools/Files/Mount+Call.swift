@@ -166,9 +166,6 @@ extension Mount {
             }
         }
         var last = MountFailure.mount(EINVAL, source: source, target: target, type: nil, options: options)
-        if types.count > 1, (try? Files.status(source)) == nil {
-            throw MountFailure.mount(ENOENT, source: source, target: target, type: nil, options: options)
-        }
         let filter = isNegative ? TypeFilter(types.joined(separator: ",")) : nil
         for type in isAny || isNegative ? knownTypes() : types where filter?.matches(type) ?? true {
             do throws(MountFailure) {
