@@ -338,7 +338,6 @@ mount a
 mount plain
 mount nosuch
 mount -T fstab one
-mount -T fstab -a -v
 mount -T fstab -a -t proc
 mount -T fstab noauto
 mount -T fstab /lab/m
