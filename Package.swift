@@ -53,7 +53,7 @@ let package = Package(
         module("PodNetwork", ["Linux", "Netlink", "Iptables", "Codecs"]),
         module("ClusterDNS", ["Linux", "Netlink"]),
         // Tools of the host (iptables, conntrack ...) under the names that links give the binary.
-        module("HostTools", ["Linux", "Netlink", "Iptables"]),
+        module("HostTools", ["Linux", "Netlink"]),
 
         // API side.
         module("Codecs", ["CYaml"]),

@@ -7,6 +7,8 @@ RELEASE=${RELEASE:--c release}
 hack/e2e.sh --collect-only -q >/dev/null
 .test/venv/bin/python hack/bench_node.py "$@"
 .test/venv/bin/python hack/bench_workloads.py
+echo
+python3 hack/bench_host_tools.py bin/k3s
 if [ "${BENCH_MODULES:-1}" = 1 ]; then
     swift build $RELEASE --product RuntimeProbe >/dev/null
     swift build $RELEASE --product image-exerciser >/dev/null

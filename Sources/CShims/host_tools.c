@@ -10,6 +10,7 @@
 #include <linux/loop.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -113,6 +114,25 @@ int k3s_tool_loop(const char *file, uint64_t offset, uint64_t limit, int readonl
     if (control >= 0) close(control);
     close(backing);
     return result;
+}
+
+static char unlinked_path[4096];
+
+static void unlink_and_exit(int signal) {
+    unlink(unlinked_path);
+    _exit(128 + signal);
+}
+
+void k3s_tool_unlink_when_killed(const char *path) {
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    if (path && strlen(path) < sizeof unlinked_path) {
+        strcpy(unlinked_path, path);
+        action.sa_handler = unlink_and_exit;
+    }
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, NULL);
 }
 
 int k3s_tool_drop_groups(void) { return setgroups(0, NULL) < 0 ? -errno : 0; }

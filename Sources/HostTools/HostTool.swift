@@ -13,7 +13,7 @@ package struct HostTool: Sendable {
     init(_ name: String, _ main: @escaping Main) { (self.name, self.main) = (name, main) }
 
     /// All tools, by folder. A tool that comes is one more row in its folder's list.
-    package static var all: [HostTool] { xtables + conntrack + sets + files + processes + network }
+    package static var all: [HostTool] { xtables + nft + conntrack + sets + files + processes + network }
 
     package static var names: [String] { all.map(\.name) }
 
@@ -26,7 +26,10 @@ package struct HostTool: Sendable {
     package func run(_ arguments: [String]) -> Int32 {
         let call = ToolCall(name: name, arguments: arguments)
         let code = main(call)
-        return call.flush() ? code : max(code, 1)
+        if call.flush() { return code }
+        // A reader that has gone has been told enough.
+        if call.outputError != EPIPE { call.complain("\(name): write error") }
+        return max(code, 1)
     }
 }
 
@@ -36,7 +39,8 @@ package final class ToolCall {
     package let name: String
     package let arguments: [String]
     private var pending: [UInt8] = []
-    private var isBroken = false
+    /// Why output could not be written; 0: it was.
+    private(set) var outputError: Int32 = 0
     private let output: Int32
     private let errors: Int32
     package let input: Int32
@@ -68,10 +72,11 @@ package final class ToolCall {
     @discardableResult
     package func flush() -> Bool {
         if !pending.isEmpty {
-            if !ToolCall.writeAll(pending, to: output) { isBroken = true }
+            let code = ToolCall.writeAll(pending, to: output)
+            if code != 0 { outputError = code }
             pending.removeAll(keepingCapacity: true)
         }
-        return !isBroken
+        return outputError == 0
     }
 
     /// All of standard input.
@@ -89,7 +94,7 @@ package final class ToolCall {
     }
 
     @discardableResult
-    private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+    private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
         var done = 0
         while done < bytes.count {
             let offset = done
@@ -98,10 +103,10 @@ package final class ToolCall {
             }
             if count < 0 {
                 if errno == EINTR { continue }
-                return false
+                return errno
             }
             done += count
         }
-        return true
+        return 0
     }
 }

@@ -119,6 +119,15 @@ package enum Files {
         return try result.get()
     }
 
+    /// Replaces what is at `path` by a symbolic link, atomically.
+    package static func replaceLink(_ path: String, to target: String) throws(SysError) {
+        if (try? readLink(path)) == target { return }
+        let temporary = path + "_tmp"
+        try remove(temporary)
+        try syscall("symlink", temporary) { symlink(target, temporary) }
+        try syscall("rename", path) { rename(temporary, path) }
+    }
+
     private static func uniqueNumber() -> UInt64 { UInt64.random(in: 0...UInt64.max) }
 }
 

@@ -128,7 +128,8 @@ package struct MountInfo: Sendable, Equatable {
     /// Lines that do not have the documented form are skipped.
     package static func parse(_ text: String) -> [MountInfo] {
         text.split(separator: "\n").compactMap { line in
-            let fields = line.split(separator: " ")
+            // A source without a name leaves two spaces.
+            let fields = line.split(separator: " ", omittingEmptySubsequences: false)
             guard fields.count >= 10, let dash = fields[6...].firstIndex(of: "-"), fields.count >= dash + 4 else {
                 return nil
             }

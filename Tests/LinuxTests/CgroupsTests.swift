@@ -188,6 +188,9 @@ import Testing
         #expect(mount.first?.mountPoint == #"/mnt\x"#)
         #expect(mount.first?.propagation == ["master:1", "shared:2"])
         #expect(MountInfo.parse("short line\n\n").isEmpty)
+        // mount(2) takes an empty name.
+        let unnamed = MountInfo.parse("33 20 0:29 / /a rw - tmpfs  rw,size=4k")
+        #expect(unnamed.map(\.source) == [""] && unnamed.map(\.superOptions) == [["rw", "size=4k"]])
     }
 
     @Test func deviceRulesAsLines() {

@@ -20,7 +20,8 @@ import Testing
         attachment.capabilities = ["portMappings": [["hostPort": 80]], "bandwidth": ["ingressRate": 1]]
         let previous: JSON = ["cniVersion": "1.0.0", "ips": [["address": "10.1.0.2/24"]]]
         let bridge = CNIInvocation(
-            .add, configuration.plugins[0], of: configuration, attachment, previous: nil, path: ["/a"])
+            .add, configuration.plugins[0], of: configuration, attachment, previous: nil, path: ["/a"],
+            searchPath: "/x:/y")
         #expect(
             bridge.input.text
                 == #"{"type":"bridge","bridge":"br0","ipam":{"type":"host-local"},"name":"net","cniVersion":"1.0.0"}"#)
@@ -30,10 +31,13 @@ import Testing
                 "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=web",
             ])
         let portmap = CNIInvocation(
-            .delete, configuration.plugins[1], of: configuration, attachment, previous: previous, path: ["/a", "/b"])
+            .delete, configuration.plugins[1], of: configuration, attachment, previous: previous, path: ["/a", "/b"],
+            searchPath: "/x:/y")
         #expect(portmap.input["runtimeConfig"].text == #"{"portMappings":[{"hostPort":80}]}"#)
         #expect(portmap.input["prevResult"] == previous && portmap.input["capabilities"].isNull)
         #expect(portmap.environment.contains("CNI_PATH=/a:/b"))
+        // Tools of the host, and those inside, are found where the node says.
+        #expect(portmap.environment.contains("PATH=/x:/y"))
     }
 
     @Test func theFirstGoodFileIsUsedAndTheOthersAreExplained() throws {

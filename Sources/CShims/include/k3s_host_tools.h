@@ -33,5 +33,7 @@ int k3s_tool_drop_groups(void);
 
 /// SO_SNDTIMEO, whose number depends on the size of times on 32-bit machines.
 int k3s_tool_send_timeout(int fd, long seconds, long microseconds);
+/// Removes the file when SIGHUP, SIGINT or SIGTERM ends the process, with the exit code 128 + signal; NULL: not any more.
+void k3s_tool_unlink_when_killed(const char *path);
 
 #endif

@@ -109,16 +109,19 @@ struct IPNetwork: Sendable, Equatable, CustomStringConvertible {
         guard parts.count == 2, let address = IPAddress(String(parts[0])), let prefix = Int(parts[1]), prefix >= 0,
             prefix <= (address.isIPv6 ? 128 : 32)
         else { return nil }
-        let host = (address.isIPv6 ? 128 : 32) - prefix
-        let mask: UInt128 = host == 128 ? 0 : ~((UInt128(1) << UInt128(host)) - 1)
-        base = IPAddress(value: address.value & mask, isIPv6: address.isIPv6)
+        base = IPAddress(value: address.value & Self.mask(prefix, isIPv6: address.isIPv6), isIPv6: address.isIPv6)
         self.prefix = prefix
+    }
+
+    private static func mask(_ prefix: Int, isIPv6: Bool) -> UInt128 {
+        let host = (isIPv6 ? 128 : 32) - prefix
+        return host == 128 ? 0 : ~((UInt128(1) << UInt128(host)) - 1)
     }
 
     /// Addresses in it; saturates at 2^64 for the widest.
     var size: UInt128 { UInt128(1) << UInt128(min((base.isIPv6 ? 128 : 32) - prefix, 64)) }
     func contains(_ address: IPAddress) -> Bool {
-        address.isIPv6 == base.isIPv6 && address.value >= base.value && address.value - base.value < size
+        address.isIPv6 == base.isIPv6 && address.value & Self.mask(prefix, isIPv6: base.isIPv6) == base.value
     }
     func address(at offset: UInt128) -> IPAddress { IPAddress(value: base.value + offset, isIPv6: base.isIPv6) }
     var description: String { "\(base)/\(prefix)" }

@@ -20,21 +20,35 @@ struct BlockSize: Equatable {
         (self.unit, self.isScaled, self.isBinary, self.hasLetter) = (unit, isScaled, isBinary, hasLetter)
     }
 
+    /// Why a text is no size; xstrtol(3) of gnulib tells these apart, and the tools say so.
+    enum Failure: Error, Equatable {
+        case invalid, suffix, tooLarge
+
+        /// About the argument of an option.
+        func text(_ option: String, _ argument: String) -> String {
+            switch self {
+            case .invalid: "invalid \(option) argument '\(argument)'"
+            case .suffix: "invalid suffix in \(option) argument '\(argument)'"
+            case .tooLarge: "\(option) argument '\(argument)' too large"
+            }
+        }
+    }
+
     /// What the environment says, else 1024 bytes.
     static func standard(_ variables: [String], _ environment: (String) -> String?) -> BlockSize {
         for name in variables {
-            if let value = environment(name) { return BlockSize(value) ?? BlockSize() }
+            if let value = environment(name) { return (try? BlockSize(value)) ?? BlockSize() }
         }
         return BlockSize(unit: environment("POSIXLY_CORRECT") == nil ? 1024 : 512)
     }
 
-    /// nil when the text is no size.
-    init?(_ text: String) {
+    init(_ text: String) throws(Failure) {
         if text == "human-readable" { self = .human; return }
         if text == "si" { self = .si; return }
         var text = text[...]
         if text.hasPrefix("'") { text = text.dropFirst() }
-        guard let (size, _) = BlockSize.number(text, isSigned: false), size > 0 else { return nil }
+        let (size, _) = try BlockSize.number(text, isSigned: false)
+        if size == 0 { throw .invalid }
         unit = UInt64(size)
         if let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) {
             hasLetter = true
@@ -43,8 +57,8 @@ struct BlockSize: Equatable {
         }
     }
 
-    /// A number with an optional suffix (K, KiB, KB, M ...), or the suffix alone; nil when it is neither or does not fit.
-    static func number(_ text: Substring, isSigned: Bool) -> (value: Int64, isNegative: Bool)? {
+    /// A number with an optional suffix (K, KiB, KB, M ...), or the suffix alone.
+    static func number(_ text: Substring, isSigned: Bool) throws(Failure) -> (value: Int64, isNegative: Bool) {
         var rest = text.utf8
         var isNegative = false
         if isSigned, let sign = rest.first, sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+") {
@@ -53,38 +67,42 @@ struct BlockSize: Equatable {
         }
         var value: UInt64 = 0
         var digits = 0
+        var fits = true
         while let digit = rest.first, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) {
             let (product, over) = value.multipliedReportingOverflow(by: 10)
             let (sum, more) = product.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
-            if over || more { return nil }
+            if over || more { fits = false }
             value = sum
             digits += 1
             rest = rest.dropFirst()
         }
         if digits == 0 { value = 1 }
-        guard let letter = rest.first else { return digits == 0 ? nil : signed(value, isNegative) }
+        guard let letter = rest.first else {
+            if digits == 0 { throw .invalid }
+            return try signed(fits ? value : .max, isNegative)
+        }
         let powers = Array("KMGTPEZY".utf8)
         let upper =
             letter == UInt8(ascii: "k") || letter == UInt8(ascii: "m") || letter == UInt8(ascii: "g")
                 || letter == UInt8(ascii: "t") ? letter - 32 : letter
-        guard let exponent = powers.firstIndex(of: upper) else { return nil }
+        guard let exponent = powers.firstIndex(of: upper) else { throw digits == 0 ? .invalid : .suffix }
         let suffix = String(decoding: Array(rest.dropFirst()), as: UTF8.self)
         let base: UInt64
         switch suffix {
         case "", "iB": base = 1024
         case "B", "D": base = 1000
-        default: return nil
+        default: throw .suffix
         }
         for _ in 0...exponent {
             let (product, over) = value.multipliedReportingOverflow(by: base)
-            if over { return nil }
+            if over { fits = false }
             value = product
         }
-        return signed(value, isNegative)
+        return try signed(fits ? value : .max, isNegative)
     }
 
-    private static func signed(_ value: UInt64, _ isNegative: Bool) -> (Int64, Bool)? {
-        guard value <= UInt64(Int64.max) else { return nil }
+    private static func signed(_ value: UInt64, _ isNegative: Bool) throws(Failure) -> (Int64, Bool) {
+        guard value <= UInt64(Int64.max) else { throw .tooLarge }
         return (isNegative ? -Int64(value) : Int64(value), isNegative)
     }
 

@@ -81,7 +81,10 @@ struct DiskWalk {
         let code = DiskWalk.withCString(name) { k3s_tool_stat(directory, $0, follows ? 1 : 0, &status) }
         if code < 0 {
             failed = true
-            complain("cannot access", path, -code)
+            let isDangling =
+                follows && -code == ENOENT
+                && DiskWalk.withCString(name) { k3s_tool_stat(directory, $0, 0, &status) } >= 0
+            complain("cannot access", path, isDangling ? 0 : -code)
             return nil
         }
         if settings.oneFileSystem, let root, root != status.device { return nil }

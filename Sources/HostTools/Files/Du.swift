@@ -90,10 +90,14 @@ enum Du {
         var failed = false
         var walk = DiskWalk(
             settings, print: line,
-            complain: { what, path, code in call.complain("du: \(what) \(quoted(path)): \(errorText(code))") })
-        for operand in operands {
+            complain: { what, path, code in
+                // A link to nowhere comes without a reason, as in the original.
+                call.complain("du: \(what) \(quoted(path))" + (code == 0 ? "" : ": \(errorText(code))"))
+            })
+        for (index, operand) in operands.enumerated() {
             if operand.isEmpty {
-                call.complain("du: invalid zero-length file name")
+                let place = plan.namesFrom.map { "\($0):\(index + 1): " } ?? ""
+                call.complain("du: \(place)invalid zero-length file name")
                 failed = true
                 continue
             }
@@ -120,12 +124,13 @@ enum Du {
             case "apparent-size": plan.walk.apparent = true
             case "b": (plan.walk.apparent, plan.size) = (true, BlockSize(unit: 1))
             case "B":
-                guard let size = BlockSize(value) else { return invalid(option, call) }
-                plan.size = size
+                do throws(BlockSize.Failure) { plan.size = try BlockSize(value) } catch {
+                    return invalid(option, error, call)
+                }
             case "c": plan.total = true
             case "D", "H": plan.walk.follow = .operands
             case "d":
-                if let number = Int(value), number >= 0 {
+                if let number = Du.depth(value) {
                     depth = number
                 } else {
                     call.complain("du: invalid maximum depth \(locally(value, call))")
@@ -142,28 +147,24 @@ enum Du {
             case "s": plan.summarizes = true
             case "si": plan.size = .si
             case "t":
-                guard let (number, isNegative) = BlockSize.number(value[...], isSigned: true),
-                    !(isNegative && number == 0)
-                else {
-                    var named = option
-                    if value == "-0" { named.spelling = "--threshold" }
-                    return invalid(named, call)
-                }
-                plan.walk.threshold = number
+                do throws(BlockSize.Failure) {
+                    let (number, isNegative) = try BlockSize.number(value[...], isSigned: true)
+                    if isNegative, number == 0 {
+                        var named = option
+                        named.spelling = "--threshold"
+                        return invalid(named, .invalid, call)
+                    }
+                    plan.walk.threshold = number
+                } catch { return invalid(option, error, call) }
             case "time":
                 plan.showsTime = true
-                switch option.value {
-                case nil: plan.walk.time = .modification
-                case "atime", "access", "use": plan.walk.time = .access
-                case "ctime", "status": plan.walk.time = .status
-                default:
-                    call.complain("du: invalid argument \(locally(value, call)) for \(locally("--time", call))")
-                    call.complain("Valid arguments are:")
-                    for words in [["atime", "access", "use"], ["ctime", "status"]] {
-                        call.complain("  - " + words.map { locally($0, call) }.joined(separator: ", "))
-                    }
-                    plan.isBad = true
+                guard let word = option.value else {
+                    plan.walk.time = .modification
+                    break
                 }
+                guard let row = choice(word, of: "--time", [["atime", "access", "use"], ["ctime", "status"]], call)
+                else { return nil }
+                plan.walk.time = row == 0 ? .access : .status
             case "time-style": style = value
             case "exclude": plan.walk.exclude.append(value)
             case "X":
@@ -206,34 +207,59 @@ enum Du {
             plan.walk.apparent = false
         }
         if plan.showsTime, let style = style ?? call.environment("TIME_STYLE") {
-            switch style {
-            case "full-iso": plan.timeFormat = "%Y-%m-%d %H:%M:%S.%N %z"
-            case "long-iso", "locale": plan.timeFormat = nil
-            case "iso": plan.timeFormat = "%Y-%m-%d"
-            case let format where format.hasPrefix("+"): plan.timeFormat = String(format.dropFirst())
-            default:
-                call.complain("du: invalid argument \(locally(style, call)) for \(locally("time style", call))")
-                return nil
+            if style.hasPrefix("+") {
+                plan.timeFormat = String(style.dropFirst())
+            } else if style != "locale" {
+                guard let row = choice(style, of: "time style", [["full-iso"], ["long-iso"], ["iso"]], call) else {
+                    return nil
+                }
+                plan.timeFormat = ["%Y-%m-%d %H:%M:%S.%N %z", nil, "%Y-%m-%d"][row]
             }
         }
         return plan
     }
 
-    private static func invalid(_ option: CommandOptions.Given, _ call: ToolCall) -> Plan? {
-        call.complain("du: invalid \(option.spelling) argument '\(option.value ?? "")'")
+    private static func invalid(
+        _ option: CommandOptions.Given, _ failure: BlockSize.Failure, _ call: ToolCall
+    ) -> Plan? {
+        call.complain("du: " + failure.text(option.spelling, option.value ?? ""))
+        return nil
+    }
+
+    /// As strtoul(3) reads it: octal behind a zero, hexadecimal behind 0x.
+    private static func depth(_ text: String) -> Int? {
+        let lower = text.lowercased()
+        if lower.hasPrefix("0x") { return lower.hasPrefix("0x-") ? nil : Int(lower.dropFirst(2), radix: 16) }
+        guard let number = lower.hasPrefix("0") ? Int(lower, radix: 8) : Int(lower), number >= 0 else { return nil }
+        return number
+    }
+
+    /// Which of the rows of synonyms a word names, cut short or not; says what there is when it names none, or several.
+    private static func choice(_ word: String, of what: String, _ rows: [[String]], _ call: ToolCall) -> Int? {
+        let exact = rows.firstIndex { $0.contains(word) }
+        let matches = rows.indices.filter { rows[$0].contains { $0.hasPrefix(word) } }
+        if let row = exact ?? (matches.count == 1 ? matches.first : nil) { return row }
+        let problem = matches.isEmpty ? "invalid" : "ambiguous"
+        call.complain("du: \(problem) argument \(locally(word, call)) for \(locally(what, call))")
+        call.complain("Valid arguments are:")
+        for row in rows { call.complain("  - " + row.map { locally($0, call) }.joined(separator: ", ")) }
+        call.complain("Try 'du --help' for more information.")
         return nil
     }
 
     private static func names(from file: String, _ operands: [[UInt8]], _ call: ToolCall) -> [[UInt8]]? {
         if let first = operands.first {
-            call.complain("du: extra operand \(quoted(first))")
+            call.complain("du: extra operand \(locally(String(decoding: first, as: UTF8.self), call))")
             call.complain("file operands cannot be combined with --files0-from")
             call.complain("Try 'du --help' for more information.")
             return nil
         }
         do throws(SysError) {
             let bytes = file == "-" ? try call.readInput() : try Files.read(file)
-            return bytes.split(separator: 0, omittingEmptySubsequences: true).map { Array($0) }
+            var names = bytes.split(separator: 0, omittingEmptySubsequences: false).map { Array($0) }
+            // The last name ends with a NUL, or with the file.
+            if names.last?.isEmpty == true { names.removeLast() }
+            return names
         } catch {
             call.complain("du: cannot open '\(file)' for reading: \(errorText(error.code))")
             return nil

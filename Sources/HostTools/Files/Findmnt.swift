@@ -62,6 +62,10 @@ enum Findmnt {
 
     struct Plan {
         var form: Form?
+        /// -l and --tree; nil: a tree where that makes sense.
+        var isTree: Bool?
+        /// Names of columns as a shell's variables.
+        var isForShell = false
         var columns: [String] = []
         var ascii = false
         var bytes = false
@@ -118,7 +122,7 @@ enum Findmnt {
             case "f": plan.firstOnly = true
             case "i": plan.inverts = true
             case "J": plan.form = .json
-            case "l": plan.form = .list
+            case "l": plan.isTree = false
             case "N":
                 guard Int32(value) != nil else {
                     call.complain("findmnt: invalid TID argument: '\(value)'")
@@ -137,7 +141,8 @@ enum Findmnt {
             case "r": plan.form = .raw
             case "S": plan.source = value
             case "T": (plan.target, plan.isInside) = (value, true)
-            case "tree": plan.form = .tree
+            case "tree": plan.isTree = true
+            case "y": plan.isForShell = true
             case "M": (plan.target, plan.isMountPoint) = (value, true)
             case "t": plan.types = value
             case "U": plan.unique = true
@@ -168,14 +173,22 @@ enum Findmnt {
         case 1 where plan.source == nil && plan.target != nil: plan.source = operands[0]
         case 1: plan.either = operands[0]
         case 2 where plan.source == nil && plan.target == nil: (plan.source, plan.target) = (operands[0], operands[1])
-        default:
-            call.complain("Try 'findmnt --help' for more information.")
-            return 1
+        default: return 1
         }
-        guard var mounts = table(plan, call) else { return 1 }
+        if columns.isEmpty { return 1 }
+        guard let mounts = table(plan, call) else { return 1 }
+        return show(plan, mounts, columns, call)
+    }
+
+    static func show(_ plan: Plan, _ all: [MountInfo], _ columns: [FindmntColumn], _ call: ToolCall) -> Int32 {
+        var mounts = all
         if plan.unique, !plan.fstab { mounts = unique(mounts) }
         var form = plan.form ?? .tree
-        let makesTree = (form == .tree || form == .json) && !plan.fstab && !plan.isDf
+        // What one looks for by name is a list, unless all below it was asked for.
+        let isSearch = plan.source != nil || plan.target != nil || plan.either != nil
+        let makesTree =
+            (form == .tree || form == .json) && !plan.fstab && !plan.isDf
+            && (plan.isTree ?? (plan.submounts || !isSearch))
         if form == .tree, !makesTree { form = .list }
         var rows: [FindmntRow] = []
         let matched = FindmntSearch(plan: plan, mounts: mounts).matches()
@@ -192,7 +205,7 @@ enum Findmnt {
         if rows.isEmpty { return 1 }
         let printer = FindmntPrinter(
             columns: columns, form: form, bytes: plan.bytes, headings: plan.headings, showsRoot: plan.showsRoot,
-            unicode: !plan.ascii && call.speaksUTF8)
+            isForShell: plan.isForShell, isASCII: plan.ascii, speaksUTF8: call.speaksUTF8)
         printer.print(rows, call)
         return 0
     }
@@ -255,7 +268,11 @@ enum Findmnt {
         for mount in mounts where last[mount.mountPoint] != mount.id { parents[mount.id] = mount.parent }
         return mounts.filter { last[$0.mountPoint] == $0.id }.map { mount in
             var mount = mount
-            while let above = parents[mount.parent], above != mount.parent { mount.parent = above }
+            // A table that somebody else wrote may lead in circles.
+            for _ in mounts {
+                guard let above = parents[mount.parent], above != mount.parent else { break }
+                mount.parent = above
+            }
             return mount
         }
     }

@@ -3,6 +3,7 @@ import Linux
 /// A column of findmnt.
 enum FindmntColumn: String, CaseIterable {
     case available = "AVAIL"
+    case frequency = "FREQ"
     case root = "FSROOT"
     case type = "FSTYPE"
     case filesystemOptions = "FS-OPTIONS"
@@ -14,6 +15,7 @@ enum FindmntColumn: String, CaseIterable {
     case parent = "PARENT"
     case partitionLabel = "PARTLABEL"
     case partitionUUID = "PARTUUID"
+    case pass = "PASSNO"
     case propagation = "PROPAGATION"
     case size = "SIZE"
     case source = "SOURCE"
@@ -24,8 +26,6 @@ enum FindmntColumn: String, CaseIterable {
     case usedPercent = "USE%"
     case uuid = "UUID"
     case mountOptions = "VFS-OPTIONS"
-    case frequency = "FREQ"
-    case pass = "PASSNO"
     case action = "ACTION"
     case oldOptions = "OLD-OPTIONS"
     case oldTarget = "OLD-TARGET"
@@ -46,12 +46,12 @@ enum FindmntColumn: String, CaseIterable {
         }
     }
 
-    var leastWidth: Int {
-        switch self {
-        case .size, .available, .used: 5
-        case .uuid, .partitionUUID: 36
-        default: 0
+    /// As a variable of a shell: USE_PCT, MAJ_MIN.
+    var variable: String {
+        let text = rawValue.utf8.map { byte -> UInt8 in
+            (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte : UInt8(ascii: "_")
         }
+        return String(decoding: text, as: UTF8.self) + (rawValue.hasSuffix("%") ? "PCT" : "")
     }
 
     var isNumber: Bool { self == .id || self == .parent || self == .task }
@@ -64,7 +64,11 @@ struct FindmntPrinter {
     var bytes: Bool
     var headings: Bool
     var showsRoot: Bool
-    var unicode: Bool
+    var isForShell: Bool
+    var isASCII: Bool
+    var speaksUTF8: Bool
+
+    private var unicode: Bool { speaksUTF8 && !isASCII }
 
     func print(_ rows: [FindmntRow], _ call: ToolCall) {
         switch form {
@@ -75,11 +79,16 @@ struct FindmntPrinter {
         case .pairs:
             for row in rows {
                 call.line(
-                    columns.map { "\($0.rawValue)=\"\(escaped(cell($0, row.mount) ?? "", isRaw: false))\"" }
-                        .joined(separator: " "))
+                    columns.map {
+                        let name = isForShell ? $0.variable : $0.rawValue
+                        return "\(name)=\"\(escaped(cell($0, row.mount) ?? "", isRaw: false))\""
+                    }
+                    .joined(separator: " "))
             }
         case .raw:
-            if headings { call.line(columns.map(\.rawValue).joined(separator: " ")) }
+            if headings {
+                call.line(columns.map { isForShell ? $0.variable : $0.rawValue }.joined(separator: " "))
+            }
             for row in rows {
                 call.line(columns.map { escaped(cell($0, row.mount) ?? "", isRaw: true) }.joined(separator: " "))
             }
@@ -96,8 +105,8 @@ struct FindmntPrinter {
         func add(_ row: FindmntRow, _ lead: String, _ below: String) {
             lines.append(
                 columns.indices.map { index in
-                    let text = cell(columns[index], row.mount) ?? ""
-                    return index == treeColumn ? lead + FindmntPrinter.printable(text) : FindmntPrinter.printable(text)
+                    let text = printable(cell(columns[index], row.mount) ?? "")
+                    return index == treeColumn ? lead + text : text
                 })
             for (index, child) in row.children.enumerated() {
                 let isLast = index == row.children.count - 1
@@ -107,7 +116,7 @@ struct FindmntPrinter {
         }
         for row in rows { add(row, "", "") }
         if headings { lines.insert(columns.map(\.rawValue), at: 0) }
-        var widths = columns.map(\.leastWidth)
+        var widths = columns.map { _ in 0 }
         // Without headings their width counts all the same.
         for line in lines + [columns.map(\.rawValue)] {
             for (index, text) in line.enumerated() { widths[index] = max(widths[index], text.unicodeScalars.count) }
@@ -124,11 +133,15 @@ struct FindmntPrinter {
         }
     }
 
-    private static func printable(_ text: String) -> String {
-        guard text.utf8.contains(where: { $0 < 32 || $0 == 127 }) else { return text }
+    private func printable(_ text: String) -> String {
+        FindmntPrinter.escaped(text) { $0 < 32 || $0 == 127 || ($0 > 127 && !speaksUTF8) }
+    }
+
+    private static func escaped(_ text: String, _ isSpecial: (UInt8) -> Bool) -> String {
+        guard text.utf8.contains(where: isSpecial) else { return text }
         var result: [UInt8] = []
         for byte in text.utf8 {
-            if byte < 32 || byte == 127 { result += hex(byte) } else { result.append(byte) }
+            if isSpecial(byte) { result += hex(byte) } else { result.append(byte) }
         }
         return String(decoding: result, as: UTF8.self)
     }
@@ -140,16 +153,7 @@ struct FindmntPrinter {
 
     private func escaped(_ text: String, isRaw: Bool) -> String {
         let special: [UInt8] = Array(isRaw ? " \\".utf8 : "\"\\`$".utf8)
-        guard text.utf8.contains(where: { $0 < 32 || $0 == 127 || special.contains($0) }) else { return text }
-        var result: [UInt8] = []
-        for byte in text.utf8 {
-            if byte < 32 || byte == 127 || special.contains(byte) {
-                result += FindmntPrinter.hex(byte)
-            } else {
-                result.append(byte)
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
+        return FindmntPrinter.escaped(text) { $0 < 32 || $0 >= 127 || special.contains($0) }
     }
 
     // MARK: JSON
@@ -201,7 +205,7 @@ struct FindmntPrinter {
         case .mountOptions: return mount.options.joined(separator: ",")
         case .filesystemOptions: return mount.superOptions.joined(separator: ",")
         case .root: return mount.root
-        case .device: return mount.device
+        case .device: return device(mount)
         case .id: return "\(mount.id)"
         case .parent: return "\(mount.parent)"
         case .task: return "\(getpid())"
@@ -214,6 +218,14 @@ struct FindmntPrinter {
         case .partitionUUID: return link("by-partuuid", mount)
         case .frequency, .pass, .action, .oldOptions, .oldTarget: return nil
         }
+    }
+
+    /// In columns both numbers have room for three digits.
+    private func device(_ mount: MountInfo) -> String {
+        let parts = mount.device.utf8.split(separator: UInt8(ascii: ":"))
+        guard form == .tree || form == .list, parts.count == 2 else { return mount.device }
+        func space(_ count: Int) -> String { String(repeating: " ", count: max(0, 3 - count)) }
+        return space(parts[0].count) + mount.device + space(parts[1].count)
     }
 
     private func propagation(_ mount: MountInfo) -> String {

@@ -18,7 +18,7 @@ extension Mount {
         if let path = source, !options.isBind, !options.isMove, !options.isRemount, !isBare,
             wantsLoop(path, options, types)
         {
-            if !plan.isFake { source = try loop(path, options, target: target) }
+            if !plan.isFake { source = try loop(path, options, target: given) }
         }
         if !plan.isInternal, !options.isBind, !options.isMove, !isBare, types.count == 1,
             let code = helper(types[0], source ?? "none", target, options, plan)
@@ -64,8 +64,11 @@ extension Mount {
 
     /// A regular file has to become a block device: when asked for, or for what lies on block devices only.
     private static func wantsLoop(_ source: String, _ options: MountOptions, _ types: [String]) -> Bool {
-        guard let status = try? Files.status(source), status.st_mode & S_IFMT == S_IFREG else { return false }
-        return options.has("loop") || options.has("offset") || options.has("sizelimit")
+        if options.has("loop") || options.has("offset") || options.has("sizelimit") { return true }
+        guard let status = try? Files.status(source), status.st_mode & S_IFMT == S_IFREG, status.st_size > 1024 else {
+            return false
+        }
+        return types.isEmpty || types == ["auto"] || knownTypes().contains { types.contains($0) }
     }
 
     private static func loop(
@@ -75,7 +78,10 @@ extension Mount {
         let offset = number(options.value("offset"))
         let limit = number(options.value("sizelimit"))
         guard let offset, let limit else {
-            throw MountFailure(subject: target, text: "failed to parse offset or sizelimit", code: MountFailure.usage)
+            let all = (["rw"] + options.own + options.data).joined(separator: ",")
+            throw MountFailure(
+                subject: target, text: "failed to parse mount options '\(all)': \(errorText(EINVAL))",
+                code: MountFailure.usage)
         }
         let isReadOnly = options.flags & UInt(MS_RDONLY) != 0
         let code = name.withUnsafeMutableBufferPointer {
@@ -83,7 +89,7 @@ extension Mount {
         }
         guard code >= 0 else {
             throw MountFailure(
-                subject: target, text: "failed to setup loop device for \(file): \(errorText(-code))",
+                subject: target, text: "failed to setup loop device for \(file)",
                 code: MountFailure.failed)
         }
         // The descriptor stays open until the mount holds the device; the process ends soon.
@@ -92,7 +98,7 @@ extension Mount {
 
     private static func number(_ text: String?) -> UInt64? {
         guard let text, !text.isEmpty else { return 0 }
-        return BlockSize.number(text[...], isSigned: false).map { UInt64($0.value) }
+        return (try? BlockSize.number(text[...], isSigned: false)).map { UInt64($0.value) }
     }
 
     /// `mount.nfs` and its like do what the kernel cannot do alone. Does not come back when there is one.
@@ -141,13 +147,16 @@ extension Mount {
             }
             return
         }
-        if types.count == 1, types[0] != "auto" {
+        // "noext3,xfs": all but these.
+        let isNegative = types.first?.hasPrefix("no") ?? false
+        if types.count == 1, types[0] != "auto", !isNegative {
             try one(source, target, types[0], options.flags, data, options)
             return
         }
         // Nobody has said what it is: what the kernel knows is tried, one after the other.
         let source = source ?? "none"
-        if types.isEmpty || types == ["auto"] {
+        let isAny = types.isEmpty || types == ["auto"]
+        if isAny {
             guard let status = try? Files.status(source) else {
                 throw MountFailure.mount(
                     ENOENT, source: source, target: target, type: nil, options: options)
@@ -157,7 +166,8 @@ extension Mount {
             }
         }
         var last = MountFailure.mount(EINVAL, source: source, target: target, type: nil, options: options)
-        for type in types.isEmpty || types == ["auto"] ? knownTypes() : types {
+        let filter = isNegative ? TypeFilter(types.joined(separator: ",")) : nil
+        for type in isAny || isNegative ? knownTypes() : types where filter?.matches(type) ?? true {
             do throws(MountFailure) {
                 try one(source, target, type, options.flags | UInt(MS_SILENT), data, options)
                 return

@@ -199,7 +199,7 @@ enum Mount {
         }
         var asked = MountOptions()
         for text in plan.options { asked.add(text) }
-        guard asked.isRemount || asked.isBind || asked.isMove || !asked.propagation.isEmpty else {
+        guard asked.isRemount || asked.isBind || asked.isMove else {
             let what = plan.source == nil ? "can't find in" : "can't find mount source \(name) in"
             throw MountFailure(subject: name, text: what + " /etc/fstab", code: MountFailure.usage)
         }

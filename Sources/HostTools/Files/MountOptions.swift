@@ -104,7 +104,7 @@ struct MountOptions {
 
     /// One list of the options of a mount and those of its file system, as mount(8) and findmnt(8) show them.
     static func merged(_ mount: [String], _ filesystem: [String]) -> [String] {
-        if mount == filesystem { return mount }
+        if mount == filesystem || filesystem.isEmpty { return mount }
         let isReadOnly =
             !(mount.contains("rw") && filesystem.contains("rw"))
             && (mount.contains("ro") || filesystem.contains("ro"))

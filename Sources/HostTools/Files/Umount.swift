@@ -138,6 +138,9 @@ enum Umount {
         {
             return mounted.mountPoint
         }
+        if let mounted = mounts.last(where: { $0.source.hasPrefix("/dev/loop") && backing($0.source) == path }) {
+            return mounted.mountPoint
+        }
         // A path below a mount that cannot be looked at any more (a dead server's) is found by its name above.
         if mounts.contains(where: { $0.mountPoint == name }) { return name }
         if !Files.exists(path) {
@@ -145,6 +148,12 @@ enum Umount {
         }
         if geteuid() != 0 { return path }
         throw MountFailure(subject: name, text: "not mounted", code: MountFailure.failed)
+    }
+
+    /// The file that a loop device shows.
+    private static func backing(_ device: String) -> String? {
+        (try? Files.readString("/sys/block/\(Path.last(device))/loop/backing_file"))?.split(separator: "\n").first
+            .map(String.init)
     }
 
     private static func unmount(
@@ -161,7 +170,7 @@ enum Umount {
             }
             throw MountFailure.unmount(code, name)
         }
-        if plan.isVerbose { call.line("umount: \(target)\(source.map { " (\($0))" } ?? "") unmounted") }
+        if plan.isVerbose { call.complain("umount: \(target)\(source.map { " (\($0))" } ?? "") unmounted") }
     }
 
     /// A mount and all below it, the newest first.

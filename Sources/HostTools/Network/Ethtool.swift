@@ -28,9 +28,9 @@ enum Ethtool {
             return 0
         }
         if !first.hasPrefix("-") {
-            return arguments.count == 1 ? settings(EthtoolRequest(interface: first), call) : badUsage(call)
+            return settings(EthtoolRequest(interface: first), call)
         }
-        guard arguments.count > 1, arguments[1].utf8.count < 16 else { return badUsage(call) }
+        guard arguments.count > 1 else { return badUsage(call) }
         let request = EthtoolRequest(interface: arguments[1])
         let rest = Array(arguments.dropFirst(2))
         switch first {
@@ -125,13 +125,19 @@ enum Ethtool {
                 fields += [valid, requested]
             }
             _ = try request.send(.setFeatures, fields, size: 8 + before.blocks.count * 8)
-            let lines = EthtoolFeatures.changes(before, try EthtoolFeatures.read(request), wanted: wanted)
+            let after = try EthtoolFeatures.read(request)
+            let lines = EthtoolFeatures.changes(before, after, wanted: wanted)
             if !lines.isEmpty { call.line("Actual changes:") }
             for line in lines { call.line(line) }
+            // As the original counts: a wish that was there before is fulfilled.
+            if !wanted.isEmpty, wanted.allSatisfy({ after.isActive($0.key) != $0.value }) {
+                call.complain("Could not change any device features")
+                return 1
+            }
             return 0
         } catch {
             netlinkError(error.code, call)
-            return error.code == ENODEV ? 1 : 92
+            return 92
         }
     }
 

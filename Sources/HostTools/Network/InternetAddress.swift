@@ -63,24 +63,28 @@ struct InternetAddress {
 
     /// "AF=2 127.0.0.1:80", as socat writes it.
     var description: String {
-        var host = [CChar](repeating: 0, count: 64)
-        var port = [CChar](repeating: 0, count: 16)
-        let code = host.withUnsafeMutableBufferPointer { host in
-            port.withUnsafeMutableBufferPointer { port in
-                withPointer {
-                    getnameinfo(
-                        $0, $1, host.baseAddress, socklen_t(host.count), port.baseAddress, socklen_t(port.count),
-                        NI_NUMERICHOST | NI_NUMERICSERV)
-                }
-            }
-        }
-        guard code == 0 else { return "AF=\(family)" }
-        let name = InternetAddress.text(host)
-        return "AF=\(family) \(family == AF_INET6 ? "[\(name)]" : name):\(InternetAddress.text(port))"
+        guard family == AF_INET || family == AF_INET6 else { return "AF=\(family)" }
+        return "AF=\(family) \(hostForPrograms):\(port)"
     }
 
-    private static func text(_ characters: [CChar]) -> String {
-        String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    /// Host byte order.
+    var port: UInt16 {
+        withUnsafeBytes(of: storage) { raw in
+            family == AF_INET || family == AF_INET6 ? UInt16(raw[2]) << 8 | UInt16(raw[3]) : 0
+        }
+    }
+
+    /// As socat tells programs: 127.0.0.1, [0000:...:0001].
+    var hostForPrograms: String {
+        let bytes = bytes
+        if family == AF_INET { return bytes.map { "\($0)" }.joined(separator: ".") }
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for (index, byte) in bytes.enumerated() {
+            if index > 0, index % 2 == 0 { text.append(UInt8(ascii: ":")) }
+            text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+        }
+        return "[" + String(decoding: text, as: UTF8.self) + "]"
     }
 
     /// The address alone: 4 or 16 bytes.

@@ -146,9 +146,9 @@ enum Socat {
             log.notice("exiting with status 0")
             return 0
         } catch {
-            log.error(error.text)
+            if !error.text.isEmpty { log.error(error.text) }
             collect(children)
-            return 1
+            return error.code
         }
     }
 
@@ -156,7 +156,9 @@ enum Socat {
     private static func side(
         _ addresses: [SocatAddress], reads: Bool, writes: Bool, _ opener: SocatOpener
     ) throws(SocatAddress.Failure) -> SocatEndpoint {
-        guard addresses.count == 2 else { return try opener.open(addresses[0], reads: reads, writes: writes) }
+        // With -u or -U only the half that is needed is opened.
+        if addresses.count == 1 || !writes { return try opener.open(addresses[0], reads: reads, writes: writes) }
+        if !reads { return try opener.open(addresses[1], reads: reads, writes: writes) }
         let input = try opener.open(addresses[0], reads: true, writes: false)
         let output = try opener.open(addresses[1], reads: false, writes: true)
         var both = input

@@ -13,8 +13,10 @@ struct SocatAddress: Equatable {
     }
 
     struct Failure: Error, Equatable {
+        /// Empty: there is nothing to say, or it has been said.
         var text: String
-        init(_ text: String) { self.text = text }
+        var code: Int32
+        init(_ text: String, code: Int32 = 1) { (self.text, self.code) = (text, code) }
     }
 
     /// What each type takes: how many parameters (at least, at most).

@@ -209,7 +209,7 @@ struct SocatOpener {
         if count > 0 {
             var status: Int32 = 0
             _ = k3s_tool_wait(pid, &status, 0)
-            throw Failure("waitpid(): child \(pid) exited with status 1")
+            throw Failure("")
         }
         log.notice("forked off child process \(pid)")
         var endpoint = SocatEndpoint.both(ends.0, ending: .shutdown, isSocket: true)
@@ -259,14 +259,22 @@ struct SocatOpener {
                     }
                 }
             }
-            throw Failure("UNIX-CLIENT:\(name): \(errorText(error.code))")
+            let shown = address.type.hasPrefix("ABSTRACT") ? "\\0" + name : name
+            let length = name.utf8.count + (address.type.hasPrefix("ABSTRACT") ? 3 : 2)
+            throw Failure("connect(, AF=1 \"\(shown)\", \(length)): \(errorText(error.code))")
         }
     }
 
     private func unixServer(_ address: SocatAddress, _ name: String) throws(Failure) -> SocatEndpoint {
         let path = path(address, name)
         let isFile = !address.type.hasPrefix("ABSTRACT")
-        if isFile, address.has("unlink-early") { unlink(name) }
+        if isFile {
+            if address.has("unlink-early") {
+                unlink(name)
+            } else if (try? Files.status(name, followLinks: false)) != nil {
+                throw Failure("\"\(name)\" exists")
+            }
+        }
         let mode = try address.mode("mode")
         // The file has its mode from the first moment.
         let before = umask(mode.map { ~$0 & 0o777 } ?? 0)
@@ -282,6 +290,8 @@ struct SocatOpener {
         }
         log.notice("listening on AF=1 \"\(name)\"")
         let keeps = !isFile || address.value("unlink-close") == "0"
+        // Who ends this program by a signal finds no file either.
+        if !keeps { k3s_tool_unlink_when_killed(name) }
         let connection = try accept(listener, address) { _ in true }
         var endpoint = SocatEndpoint.both(connection, ending: .shutdown, isSocket: true)
         // With `fork` the listening process goes on and keeps the file.
@@ -314,12 +324,23 @@ struct SocatOpener {
         }
     }
 
+    /// Programs learn from the environment who is at both ends.
+    func announce(_ descriptor: Int32, _ peer: InternetAddress) {
+        guard peer.family == AF_INET || peer.family == AF_INET6 else { return }
+        let (local, code) = InternetAddress.filled { Int(getsockname(descriptor, $0, $1)) }
+        for (name, address) in [("PEER", peer), ("SOCK", local)] where name == "PEER" || code == 0 {
+            setenv("SOCAT_\(name)ADDR", address.hostForPrograms, 1)
+            setenv("SOCAT_\(name)PORT", "\(address.port)", 1)
+        }
+    }
+
     /// The next connection; with `fork` each goes on in a child, and this process never comes back.
     func accept(
         _ listener: Int32, _ address: SocatAddress, _ allows: (InternetAddress) -> Bool
     ) throws(Failure) -> Int32 {
         let forks = address.has("fork")
         let limit = try address.number("max-children") ?? .max
+        let patience = address.value("accept-timeout").flatMap(Double.init).map { max(0, min($0, 1e6)) }
         var children: Int64 = 0
         while true {
             var status: Int32 = 0
@@ -328,6 +349,13 @@ struct SocatOpener {
                 // Children that end are seen within a second, whether somebody comes or not.
                 var wait = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
                 if poll(&wait, 1, 1000) <= 0 { continue }
+            }
+            if let patience {
+                var wait = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+                if poll(&wait, 1, Int32(patience * 1000)) == 0 {
+                    log.warn("accept(): \(errorText(ETIMEDOUT))")
+                    throw Failure("", code: 0)
+                }
             }
             let (peer, connection) = InternetAddress.filled {
                 Int(Glibc.accept(listener, $0, $1))
@@ -341,17 +369,21 @@ struct SocatOpener {
             k3s_fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             guard allows(peer) else {
                 log.warn("refusing connection from \(peer.description)")
+                shutdown(descriptor, Int32(SHUT_RDWR))
                 Glibc.close(descriptor)
                 continue
             }
             log.notice("accepting connection from \(peer.description)")
             if !forks {
                 Glibc.close(listener)
+                announce(descriptor, peer)
                 return descriptor
             }
             let pid = k3s_tool_fork()
             if pid == 0 {
                 Glibc.close(listener)
+                k3s_tool_unlink_when_killed(nil)
+                announce(descriptor, peer)
                 return descriptor
             }
             if pid > 0 {

@@ -169,6 +169,8 @@ extension SocatOpener {
                 }
                 k3s_default_signal(SIGCHLD)
             }
+            let (peer, _) = InternetAddress.filled { Int(getpeername(fd, $0, $1)) }
+            announce(fd, peer)
             var endpoint = SocatEndpoint.both(fd, ending: .shutdown, isSocket: true)
             endpoint.isDatagram = true
             return endpoint
@@ -205,6 +207,7 @@ extension SocatOpener {
                 if pid != 0 { continue }
                 k3s_default_signal(SIGCHLD)
             }
+            announce(fd, peer)
             endpoint.initial = Array(buffer[..<count])
             endpoint.isOneShot = true
             endpoint.peer = peer

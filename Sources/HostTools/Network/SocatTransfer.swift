@@ -108,8 +108,9 @@ struct SocatTransfer {
         if count < 0 {
             let code = errno
             if code == EAGAIN || code == EINTR { return nil }
-            // A terminal whose program has gone.
-            if code == EIO {
+            // A terminal whose program has gone; a program that did not read what was for it.
+            if code == EIO || code == ECONNRESET || code == EPIPE {
+                log.warn("read(\(lane.input)): \(errorText(code))")
                 lanes[index].sawEnd = true
                 return nil
             }
@@ -205,6 +206,7 @@ struct SocatTransfer {
                 line(rest.prefix(16))
                 rest = rest.dropFirst(16)
             }
+            result += Array("--\n".utf8)
         }
         return String(decoding: result, as: UTF8.self)
     }

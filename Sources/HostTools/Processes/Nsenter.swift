@@ -3,7 +3,7 @@ import Linux
 /// `nsenter` of util-linux 2.38: a program in other processes' namespaces.
 enum Nsenter {
     private static let known =
-        "a,all t,target= m,mount? u,uts? i,ipc? n,net? p,pid? C,cgroup? U,user? T,time? S,setuid= G,setgid= preserve-credentials r,root? w,wd? W,wdns= F,no-fork Z,follow-context h,help V,version"
+        "a,all t,target= m,mount? u,uts? i,ipc? n,net? p,pid? C,cgroup? U,user? T,time? S,setuid= G,setgid= preserve-credentials r,root? w,wd? W= wdns? F,no-fork Z,follow-context h,help V,version"
 
     static let help = """
 
@@ -101,7 +101,9 @@ enum Nsenter {
             case "preserve-credentials": plan.keepsCredentials = true
             case "r": plan.root = .some(option.value)
             case "w": plan.directory = .some(option.value)
+            // The long form's value is in the same word, as in the original's table; without one it has no effect.
             case "W": plan.directoryInside = value
+            case "wdns": plan.directoryInside = option.value
             case "F": plan.forks = false
             case "Z":
                 // Without SELinux there is nothing to follow, as in the original.
@@ -147,7 +149,11 @@ enum Nsenter {
             }
             if chroot(".") != 0 { throw Failure(text: "chroot failed: \(errorText(errno))") }
         }
-        if let inside = plan.directoryInside { directory = try open(inside) }
+        if let inside = plan.directoryInside {
+            let fd = k3s_openat(AT_FDCWD, inside, O_RDONLY | O_CLOEXEC, 0)
+            if fd < 0 { throw Failure(text: "cannot open current working directory: \(errorText(-fd))") }
+            directory = fd
+        }
         if let directory, fchdir(directory) != 0 {
             throw Failure(text: "change directory by working directory file descriptor failed: \(errorText(errno))")
         }

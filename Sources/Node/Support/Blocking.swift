@@ -25,15 +25,6 @@ extension Files {
         guard let line = text(path, limit: 64 << 10)?.split(separator: "\n").first?.trimmingSpaces() else { return nil }
         return line.isEmpty ? nil : line
     }
-
-    /// Replaces what is at `path` by a symbolic link, atomically.
-    static func replaceLink(_ path: String, to target: String) throws(SysError) {
-        if (try? readLink(path)) == target { return }
-        let temporary = path + "_tmp"
-        try remove(temporary)
-        try syscall("symlink", temporary) { symlink(target, temporary) }
-        try syscall("rename", path) { rename(temporary, path) }
-    }
 }
 
 extension Directories {

@@ -102,7 +102,7 @@ package struct CNIInvocation: Sendable, Equatable {
     ///   - previous: the result of the plugin before (ADD), or of the whole list (DEL).
     package init(
         _ command: Command, _ plugin: JSON, of configuration: CNIConfiguration, _ attachment: CNIAttachment,
-        previous: JSON?, path: [String]
+        previous: JSON?, path: [String], searchPath: String
     ) {
         self.plugin = plugin["type"].string ?? ""
         environment = [
@@ -110,7 +110,7 @@ package struct CNIInvocation: Sendable, Equatable {
             "CNI_NETNS=\(attachment.namespacePath)", "CNI_IFNAME=\(attachment.interface)",
             "CNI_PATH=\(path.joined(separator: ":"))",
             "CNI_ARGS=" + attachment.arguments.map { "\($0.key)=\($0.value)" }.joined(separator: ";"),
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH=\(searchPath)",
         ]
         input = plugin
         input["name"] = .string(configuration.name)

@@ -9,6 +9,8 @@ package struct CNISettings: Sendable, Equatable {
     /// Results of ADD, for DEL: on disk, since plugins keep address leases there too.
     package var cacheDirectory: String
     package var timeoutSeconds: Int64 = 120
+    /// PATH of the plugins: where they find iptables and the like.
+    package var searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
     package init(cacheDirectory: String) { self.cacheDirectory = cacheDirectory }
 }
@@ -108,7 +110,8 @@ package final class CNINetwork: Sendable {
         _ attachment: CNIAttachment, previous: JSON?
     ) async throws(PodNetworkError) -> [UInt8] {
         let invocation = CNIInvocation(
-            command, plugin, of: configuration, attachment, previous: previous, path: settings.pluginDirectories)
+            command, plugin, of: configuration, attachment, previous: previous, path: settings.pluginDirectories,
+            searchPath: settings.searchPath)
         let what = "plugin type=\"\(invocation.plugin)\" failed (\(command.rawValue.lowercased()))"
         guard
             let program = settings.pluginDirectories.map({ Path.join($0, invocation.plugin) }).first(where: {

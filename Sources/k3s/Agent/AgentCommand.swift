@@ -34,6 +34,7 @@ enum AgentCommand {
             return 1
         }
         for note in notes { logger.warning("\(note)") }
+        configuration.node.installTools(logger)
         k3s_tune_malloc()
         let restarts = Mutex(false)
         let code = Foreground.run(logger: logger) {

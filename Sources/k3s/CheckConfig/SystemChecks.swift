@@ -1,4 +1,5 @@
 import Codecs
+import HostTools
 import Linux
 
 /// What the running system says of itself. `root` stands in front of every path, for tests.
@@ -9,6 +10,7 @@ struct SystemChecks {
         report.section("System:")
         swap(&report)
         routes(&report)
+        iptables(&report)
         report.section("Limits:")
         limits(&report)
         report.section("Control groups:")
@@ -40,6 +42,16 @@ struct SystemChecks {
         } else {
             report.add("routes", "default CIDRs 10.42.0.0/16 or 10.43.0.0/16 already routed: \(foreign[0])", .warn)
         }
+    }
+
+    /// Which of them plugins and people find: the host's, else the one inside.
+    private func iptables(_ report: inout CheckReport) {
+        let folders = (getenv("PATH").map { String(cString: $0) } ?? BundledTools.standardPath).split(separator: ":")
+        let found = folders.map { "\($0)/iptables" }.first { path in
+            guard Files.exists(root + path) else { return false }
+            return !BundledTools.isOwn(root + path)
+        }
+        report.add("iptables", found ?? "not installed: the one inside is used", .good)
     }
 
     private func limits(_ report: inout CheckReport) {

@@ -106,6 +106,7 @@ extension NodeRole {
         if configuration.network.backend == .none {
             var settings = CNISettings(cacheDirectory: configuration.dataDirectory + "/agent/cni/results")
             settings.pluginDirectories.append(configuration.dataDirectory + "/data/cni")
+            settings.searchPath = configuration.searchPath
             return CNINetworkAdapter(settings, builtIn: pods, backend: backend, runtime: runtime, logger: logger)
         }
         return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)

@@ -38,6 +38,7 @@ enum ServerCommand {
             return 1
         }
         for note in notes { logger.warning("\(note)") }
+        configuration.installTools(logger)
         k3s_tune_malloc()
         return Foreground.run(logger: logger) {
             try await Server(configuration: configuration, logger: logger).run()

@@ -58,6 +58,8 @@ struct ServerConfiguration: Sendable {
     var runtimeEndpoint: String?
     var imageEndpoint: String?
     var resolvConf: String?
+    /// `--prefer-bundled-bin`: the tools inside before the host's.
+    var prefersBundledTools: Bool
     var kubeletRoot: String
     var podLogs: String
     var stateDirectory: String
@@ -122,6 +124,7 @@ struct ServerConfiguration: Sendable {
         disableDefaultRegistryEndpoint = flags.bool("disable-default-registry-endpoint")
         (runtimeEndpoint, imageEndpoint) = try Self.endpoints(flags)
         resolvConf = flags.string("resolv-conf")
+        prefersBundledTools = flags.bool("prefer-bundled-bin")
         kubeletRoot = try Self.absolute(flags.string("kubelet-root-dir") ?? "/var/lib/kubelet", "kubelet-root-dir")
         podLogs = try Self.absolute(flags.string("pod-log-dir") ?? "/var/log/pods", "pod-log-dir")
         stateDirectory = try Self.absolute(flags.string("state-dir") ?? "/run/k3s", "state-dir")

@@ -15,7 +15,7 @@ struct FuzzTarget: Sendable {
         (self.name, seeds, self.words, self.run) = (name, bytes, words, run)
     }
 
-    static let all = codecs + api + network + transport + containers + grpc
+    static let all = codecs + api + network + transport + containers + grpc + hostTools
 
     /// What must hold; the process dies otherwise, as it does of a trap in a decoder.
     static func require(_ condition: Bool, _ what: @autoclosure () -> String) {
