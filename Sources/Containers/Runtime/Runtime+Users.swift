@@ -8,8 +8,19 @@ import Synchronization
 extension Runtime {
     package static let idsPerPod: UInt32 = 65536
 
+    /// Rootless, the node itself is in a user namespace, and has the ids that its user was given.
+    func checkIDs(_ user: ResolvedUser) throws(RuntimeError) {
+        guard !IDMap.users.contains(user.uid) || !IDMap.groups.contains(user.gid) else { return }
+        throw RuntimeError(
+            .createFailed,
+            "user \(user.uid):\(user.gid): this node's user namespace has no such id (/etc/subuid, /etc/subgid)")
+    }
+
     /// The first free range. A pod that gets another sandbox keeps its own: its files may have owners from it.
     func claimIDs(podUID: String) throws(RuntimeError) -> UInt32 {
+        guard IDMap.users.isInitial else {
+            throw RuntimeError(.createFailed, "hostUsers: false is not possible on a rootless node")
+        }
         let base = state.withLock { state -> UInt32? in
             var used = state.claimedIDs
             for record in state.sandboxes.values where record.status.config.privateUsers {

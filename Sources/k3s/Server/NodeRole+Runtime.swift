@@ -24,6 +24,9 @@ extension NodeRole {
     /// Of the machine, made by systemd where that is asked for and works: not yet by itself as k3s has it
     /// (`CgroupDriver.usual`).
     private func cgroups(_ driver: CgroupDriver?) async throws -> any Cgroups {
+        if let rootless = configuration.rootless {
+            return try rootless.cgroups(stateDirectory: configuration.stateDirectory)
+        }
         let (cgroups, problem) = try await BlockingPool.shared.run {
             () throws(SysError) in try CgroupDetection.detect(driver: driver ?? .cgroupfs, environment: [:])
         }
@@ -97,7 +100,9 @@ extension NodeRole {
             settings.pluginDirectories.append(configuration.dataDirectory + "/data/cni")
             return CNINetworkAdapter(settings, builtIn: pods, backend: backend, runtime: runtime, logger: logger)
         }
-        return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+        let network = PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+        guard let ports = configuration.rootless?.ports else { return network }
+        return PublishingNetwork(inner: network, ports: ports)
     }
 
     // MARK: - Another one
