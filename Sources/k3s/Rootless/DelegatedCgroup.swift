@@ -11,13 +11,25 @@ enum DelegatedCgroup {
     static let needed = ["cpu", "memory", "pids"]
     private static let wanted = needed + ["cpuset", "io", "hugetlb"]
 
+    enum State: Equatable {
+        case usable(String)
+        /// Why not.
+        case missing(String)
+    }
+
+    static func state() -> State {
+        guard let own = ownDirectory() else { return .missing("no cgroup of version 2") }
+        let lacking = Set(needed).subtracting(words(own + "/cgroup.controllers")).sorted()
+        guard lacking.isEmpty else { return .missing("controllers missing in \(own): \(lacking.joined(separator: ", "))") }
+        let files = ["", "/cgroup.procs", "/cgroup.subtree_control"]
+        if let file = files.first(where: { access(own + $0, W_OK) != 0 }) { return .missing("\(own)\(file) is not this user's") }
+        return .usable(own)
+    }
+
     /// Moves this process away from where cgroups are to be made. Nil: there is nothing delegated that would be of use.
     static func prepare() -> String? {
-        guard let own = ownDirectory() else { return nil }
+        guard case .usable(let own) = state() else { return nil }
         let controllers = words(own + "/cgroup.controllers")
-        guard needed.allSatisfy(controllers.contains), access(own + "/cgroup.subtree_control", W_OK) == 0,
-            access(own + "/cgroup.procs", W_OK) == 0, access(own, W_OK) == 0
-        else { return nil }
         do throws(SysError) {
             try Directories.make(own + "/" + parent)
             try Files.overwrite("\(own)/\(parent)/cgroup.procs", "0")

@@ -16,7 +16,11 @@ enum RootlessLaunch {
         try checkKernel { (try? Files.readString($0))?[...].trimmingSpaces() }
         let run = try runDirectory(configuration, environment: environment)
         set(runVariable, run)
-        mapIDs(user: user, group: getgid(), environment: environment)
+        let ids = OwnIDs(user: user, environment: environment)
+        set(K3S_ROOTLESS_UIDS, SubordinateIDs.map(own: user, ids.areSeveral ? ids.users : []))
+        set(K3S_ROOTLESS_GIDS, SubordinateIDs.map(own: getgid(), ids.areSeveral ? ids.groups : []))
+        set(K3S_ROOTLESS_NEWUIDMAP, ids.areSeveral ? ids.helpers[0] : "")
+        set(K3S_ROOTLESS_NEWGIDMAP, ids.areSeveral ? ids.helpers[1] : "")
         if let cgroup = DelegatedCgroup.prepare() { set(K3S_ROOTLESS_CGROUP, cgroup) }
         set(K3S_ROOTLESS_ROLE, "parent")
         let words = CStringArray(CommandLine.arguments)
@@ -60,25 +64,5 @@ enum RootlessLaunch {
             throw StartupError("--rootless: \(error)")
         }
         return base + "/k3s"
-    }
-
-    /// All ids that the user was given where the programs that may give them are there; else the user's own alone.
-    private static func mapIDs(user: UInt32, group: UInt32, environment: (String) -> String?) {
-        let name = SubordinateIDs.name(of: user, passwd: text("/etc/passwd")) ?? environment("USER")
-        let users = SubordinateIDs.ranges(text("/etc/subuid"), user: name, id: user)
-        let groups = SubordinateIDs.ranges(text("/etc/subgid"), user: name, id: user)
-        let path = (environment("PATH") ?? "") + ":/usr/bin:/bin"
-        let helpers = ["newuidmap", "newgidmap"].compactMap { program($0, path: path) }
-        let several = helpers.count == 2 && !users.isEmpty && !groups.isEmpty
-        set(K3S_ROOTLESS_UIDS, SubordinateIDs.map(own: user, several ? users : []))
-        set(K3S_ROOTLESS_GIDS, SubordinateIDs.map(own: group, several ? groups : []))
-        set(K3S_ROOTLESS_NEWUIDMAP, several ? helpers[0] : "")
-        set(K3S_ROOTLESS_NEWGIDMAP, several ? helpers[1] : "")
-    }
-
-    private static func text(_ path: String) -> String { (try? Files.readString(path, limit: 1 << 20)) ?? "" }
-
-    private static func program(_ name: String, path: String) -> String? {
-        path.split(separator: ":").map { "\($0)/\(name)" }.first { $0.hasPrefix("/") && access($0, X_OK) == 0 }
     }
 }

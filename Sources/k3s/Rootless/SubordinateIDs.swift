@@ -46,3 +46,24 @@ enum SubordinateIDs {
         return nil
     }
 }
+
+/// The ids that a user of this machine may have in a user namespace: all that he was given where the programs are there that may
+/// give them, else his own alone.
+struct OwnIDs: Sendable {
+    var users: [SubordinateIDs.Range]
+    var groups: [SubordinateIDs.Range]
+    /// newuidmap and newgidmap, as far as they are there.
+    var helpers: [String]
+    var areSeveral: Bool { helpers.count == 2 && !users.isEmpty && !groups.isEmpty }
+
+    init(user: UInt32, environment: (String) -> String?) {
+        func text(_ path: String) -> String { (try? Files.readString(path, limit: 1 << 20)) ?? "" }
+        let name = SubordinateIDs.name(of: user, passwd: text("/etc/passwd")) ?? environment("USER")
+        users = SubordinateIDs.ranges(text("/etc/subuid"), user: name, id: user)
+        groups = SubordinateIDs.ranges(text("/etc/subgid"), user: name, id: user)
+        let folders = ((environment("PATH") ?? "") + ":/usr/bin:/bin").split(separator: ":")
+        helpers = ["newuidmap", "newgidmap"].compactMap { program in
+            folders.map { "\($0)/\(program)" }.first { $0.hasPrefix("/") && access($0, X_OK) == 0 }
+        }
+    }
+}
