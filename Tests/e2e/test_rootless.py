@@ -23,7 +23,7 @@ class RootlessNode(harness.Node):
     """A server of user `user`, in a network namespace that plays the host's."""
 
     def __init__(self, name, user, with_ids, flags=()):
-        super().__init__(name, ["--disable-network-policy", *flags])
+        super().__init__(name, flags)
         self.user, self.with_ids = user, with_ids
         # Where the user may write.
         self.dir = f"/var/tmp/k3s-{self.name}"
@@ -215,6 +215,19 @@ def test_a_host_port_is_served_on_the_host(rootless):
     )  # fmt: skip
     ready(rootless, "host-port")
     wait_until("an answer", lambda: rootless.curl(f"http://{WORLD}:8085/") == "hello\n")
+
+
+def test_datagrams_reach_a_node_port(rootless):
+    rootless.apply(pod("echo", ["sh", "-c", "while true; do nc -u -l -p 9000 -e cat; done"]))
+    rootless.apply("""
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec: {selector: {app: echo}, type: NodePort, ports: [{port: 9000, protocol: UDP, nodePort: 30090}]}
+""")
+    ready(rootless, "echo")
+    ask = "import socket; s = socket.socket(2, 2); s.settimeout(1); s.sendto(b'hello', ('127.0.0.1', 30090)); print(s.recv(9))"
+    wait_until("an answer", lambda: "hello" in rootless.netns.run(sys.executable, "-c", ask, check=False).stdout)
 
 
 def test_pods_reach_the_world_by_tcp_and_by_name(rootless, shell):

@@ -396,7 +396,7 @@ extension Runtime {
         let (cgroups, pid) = (cgroups, record.status.pid)
         return ContainerStats(
             try await onDisk(.io, "stats of container \(id)") { () throws(SysError) in
-                cgroups.version == 0 ? ProcessTree.stats(of: [pid]) : try cgroups.stats(cgroup)
+                try cgroups.version == 0 ? ProcessTree.stats(of: [pid]) : cgroups.stats(cgroup)
             })
     }
 }

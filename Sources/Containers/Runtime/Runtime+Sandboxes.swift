@@ -211,7 +211,7 @@ extension Runtime {
         }
         return ContainerStats(
             try await onDisk(.io, "stats of sandbox \(id)") { () throws(SysError) in
-                cgroups.version == 0 ? ProcessTree.stats(of: pids) : try cgroups.stats(cgroup)
+                try cgroups.version == 0 ? ProcessTree.stats(of: pids) : cgroups.stats(cgroup)
             })
     }
 

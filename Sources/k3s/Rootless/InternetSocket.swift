@@ -16,11 +16,14 @@ enum InternetSocket {
         setsockopt(fd, level, option, &value, 4)
     }
 
+    /// - Parameters:
+    ///   - backlog: nil: without listening.
+    ///   - reuse: while connections of an earlier listener end; not for datagrams, where it would share the port.
     static func bind(
-        _ socket: borrowing FileDescriptor, _ address: IPAddress, port: UInt16, backlog: Int32? = 128
+        _ socket: borrowing FileDescriptor, _ address: IPAddress, port: UInt16, backlog: Int32? = 128, reuse: Bool = true
     ) throws(SysError) {
         let fd = socket.raw
-        set(fd, SOL_SOCKET, SO_REUSEADDR)
+        if reuse { set(fd, SOL_SOCKET, SO_REUSEADDR) }
         let place = SocketAddress(address, port: port)
         let result = place.with { Glibc.bind(fd, $0, $1) }
         if result != 0 { throw SysError(errno, "bind", path: "\(address):\(port)") }
@@ -45,7 +48,6 @@ enum InternetSocket {
     /// Of the other end.
     static func peer(_ fd: Int32) -> IPAddress? {
         var address = SocketAddress()
-        guard address.withMutable({ getpeername(fd, $0, $1) }) == 0, address.storage.ss_family == AF_INET else { return nil }
-        return withUnsafeBytes(of: address.storage) { IPAddress(bytes: $0[4..<8]) }
+        return address.withMutable { getpeername(fd, $0, $1) } == 0 ? address.address : nil
     }
 }

@@ -21,7 +21,10 @@ final class OutwardProxy: Sendable {
         let socket = try InternetSocket.make(.ipv4, stream: true)
         try InternetSocket.bind(socket, settings.node, port: 0, backlog: 512)
         let port = try InternetSocket.port(socket.raw)
-        let made = try SocketListener(socket) { [weak self] in self?.accepted($0) }
+        let made = try SocketListener(socket) { [weak self] client in
+            guard let self else { return _ = close(client) }
+            accepted(FileDescriptor(owning: client))
+        }
         listener.withLock { $0 = made }
         return port
     }
@@ -36,20 +39,18 @@ final class OutwardProxy: Sendable {
     private func accepted(_ client: consuming FileDescriptor) {
         var (address, port): (UInt32, UInt16) = (0, 0)
         guard k3s_original_destination(client.raw, &address, &port) == 0,
-            let target = target(.v4(UInt32(bigEndian: address))), count.load(ordering: .relaxed) < Self.limit
+            let target = destination(.v4(UInt32(bigEndian: address))), count.load(ordering: .relaxed) < Self.limit
         else { return }
         do throws(SysError) {
             let server = try sockets.make(AF_INET, stream: true)
             try InternetSocket.connect(server, target, port: UInt16(bigEndian: port))
             count.add(1, ordering: .relaxed)
-            SocketRelay.start(client, connecting: server) { [count = self] in count.ended() }
+            SocketRelay.start(client, connecting: server) { [self] in count.subtract(1, ordering: .relaxed) }
         } catch {}
     }
 
-    private func ended() { count.subtract(1, ordering: .relaxed) }
-
     /// Where to on the host's network; nil: nowhere (who connects to the proxy itself, too).
-    private func target(_ address: IPAddress) -> IPAddress? {
+    private func destination(_ address: IPAddress) -> IPAddress? {
         if address == settings.gateway { return settings.hidesHostLoopback ? nil : .v4(0x7f00_0001) }
         return settings.network.contains(address) || address.isLoopback ? nil : address
     }

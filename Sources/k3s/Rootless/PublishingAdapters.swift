@@ -30,8 +30,12 @@ struct PublishingNetwork: PodNetworking {
     var hasGateways: Bool { inner.hasGateways }
     func attach(_ attachment: PodAttachment) async throws(PodNetworkingError) -> [String] {
         let addresses = try await inner.attach(attachment)
-        let tcp = attachment.hostPorts.filter { $0.transport.lowercased() == "tcp" && $0.hostPort > 0 }
-        if !tcp.isEmpty { ports.set(sandbox: attachment.sandbox, hostPorts: tcp.map(\.hostPort)) }
+        let published = attachment.hostPorts.compactMap { port -> PublishedPorts.Port? in
+            let transport = port.transport.lowercased()
+            guard port.hostPort > 0, ["tcp", "udp"].contains(transport) else { return nil }
+            return PublishedPorts.Port(number: port.hostPort, isUDP: transport == "udp")
+        }
+        if !published.isEmpty { ports.set(sandbox: attachment.sandbox, hostPorts: published) }
         return addresses
     }
     func detach(sandbox: String) async {

@@ -34,7 +34,7 @@ enum RootlessNetwork {
     static func rules(_ settings: RootlessSettings, inside: [IPPrefix], port: UInt16) -> Ruleset {
         let set = NFSet("inside", key: [.ipv4], isInterval: true)
         var elements = NFElements(for: set)
-        let fixed = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"].compactMap { IPPrefix($0) }
+        let fixed = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"].compactMap { IPPrefix($0) }
         var seen: [IPPrefix] = []
         for prefix in fixed + [settings.network] + inside where prefix.family == .ipv4 {
             // The kernel refuses overlapping ranges.

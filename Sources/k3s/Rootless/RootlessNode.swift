@@ -23,11 +23,11 @@ final class RootlessNode: Sendable {
         self.logger = logger
         settings = try RootlessSettings(environment: environment)
         for note in settings.notes { logger.warning("\(note)") }
-        guard let run = environment(RootlessLaunch.runVariable), fcntl(K3S_ROOTLESS_SOCKET, F_GETFD) >= 0 else {
+        let parent = Int32(K3S_ROOTLESS_SOCKET)
+        guard let run = environment(RootlessLaunch.runVariable), k3s_fcntl(parent, F_SETFD, FD_CLOEXEC) >= 0 else {
             throw StartupError("\(K3S_ROOTLESS_ROLE) is for k3s itself")
         }
-        k3s_fcntl(K3S_ROOTLESS_SOCKET, F_SETFD, FD_CLOEXEC)
-        sockets = HostSockets(FileDescriptor(owning: K3S_ROOTLESS_SOCKET))
+        sockets = HostSockets(FileDescriptor(owning: parent))
         let bind = IPAddress(configuration.bindAddress).flatMap { $0.isIPv4 ? $0 : nil } ?? .v4(0)
         ports = PublishedPorts(sockets, node: settings.node, bind: bind, logger: logger)
         proxy = OutwardProxy(sockets, settings)

@@ -1,7 +1,7 @@
 import Linux
 import Synchronization
 
-/// Accepts the connections of a listening socket on the reactor's thread and hands each over.
+/// Accepts the connections of a listening socket on the reactor's thread and hands each over: who gets the descriptor closes it.
 final class SocketListener: Sendable {
     private struct State {
         /// -1: stopped.
@@ -10,13 +10,13 @@ final class SocketListener: Sendable {
     }
     private let state: Mutex<State>
     private let reactor: Reactor
-    private let accept: @Sendable (consuming FileDescriptor) -> Void
+    private let accept: @Sendable (Int32) -> Void
     /// Accepted in one go, so that other descriptors have their turn.
     private static let batch = 16
 
     init(
         _ socket: consuming FileDescriptor, reactor: Reactor = .shared,
-        _ accept: @escaping @Sendable (consuming FileDescriptor) -> Void
+        _ accept: @escaping @Sendable (Int32) -> Void
     ) throws(SysError) {
         let fd = socket.take()
         self.reactor = reactor
@@ -47,7 +47,7 @@ final class SocketListener: Sendable {
         for _ in 0..<Self.batch {
             let result = state.withLock { $0.fd < 0 ? -EAGAIN : k3s_accept($0.fd) }
             guard result < 0 else {
-                accept(FileDescriptor(owning: result))
+                accept(result)
                 continue
             }
             // Without descriptors the event would come again and again.

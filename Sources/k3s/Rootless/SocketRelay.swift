@@ -148,9 +148,9 @@ final class SocketRelay: Sendable {
         for index in 0..<2 {
             // What was cut off looks so at the other end.
             if !state.ends[index].hasEnded || !state.ends[index].output.isEmpty {
-                var linger = linger(l_onoff: 1, l_linger: 0)
-                setsockopt(
-                    state.ends[index].fd, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+                var reset = linger(l_onoff: 1, l_linger: 0)
+                let size = socklen_t(MemoryLayout<linger>.size)
+                setsockopt(state.ends[index].fd, SOL_SOCKET, SO_LINGER, &reset, size)
             }
             if let token = state.ends[index].token { reactor.remove(token, state.ends[index].fd) }
             Glibc.close(state.ends[index].fd)

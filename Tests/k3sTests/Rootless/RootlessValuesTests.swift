@@ -91,15 +91,25 @@ import Testing
     @Test func nodePortsAndLoadBalancersLeadToTheClusterAddress() throws {
         var service = ServicePort("a:b", clusterIPs: [try address("10.43.0.7")], port: 80, nodePort: 30080)
         let cluster = PublishedPorts.Target(address: try address("10.43.0.7"), port: 80)
-        #expect(PublishedPorts.targets(service) == [30080: cluster])
+        #expect(PublishedPorts.targets(service) == [.init(number: 30080): cluster])
         service.loadBalancerIPs = [try address("127.0.0.1")]
         service.loadBalancerSourceRanges = [try #require(IPPrefix("10.0.0.0/8"))]
         var limited = cluster
         limited.sources = service.loadBalancerSourceRanges
         // Ports that the user may not have are others.
-        #expect(PublishedPorts.targets(service) == [30080: cluster, 10080: limited])
+        #expect(PublishedPorts.targets(service) == [.init(number: 30080): cluster, .init(number: 10080): limited])
         service.transport = .udp
+        #expect(PublishedPorts.targets(service).keys.allSatisfy(\.isUDP))
+        service.transport = .sctp
         #expect(PublishedPorts.targets(service).isEmpty)
+    }
+
+    @Test func sourceRangesHold() throws {
+        var target = PublishedPorts.Target(address: try address("10.43.0.7"), port: 80)
+        #expect(target.admits(nil) && target.admits(try address("1.2.3.4")))
+        target.sources = [try #require(IPPrefix("10.0.0.0/8"))]
+        #expect(target.admits(try address("10.9.8.7")))
+        #expect(!target.admits(try address("11.0.0.1")) && !target.admits(nil))
     }
 
     @Test func onlyLowPortsAreMoved() {
