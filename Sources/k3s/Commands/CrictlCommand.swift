@@ -43,7 +43,7 @@ struct CrictlCommand {
 
     private init(_ all: [String]) throws {
         var all = all[...]
-        var state = "/run/k3s"
+        var state = ControlClient.standardState
         // crictl's own global flags name an endpoint; this runtime has one.
         while let flag = all.first, flag.hasPrefix("-"), flag != "-h", flag != "--help" {
             all = all.dropFirst()
