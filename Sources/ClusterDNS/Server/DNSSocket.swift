@@ -1,5 +1,5 @@
-package import Linux
-package import Netlink
+import Linux
+import Netlink
 
 /// An address and port as system calls take them (sockaddr_in, sockaddr_in6).
 package struct SocketAddress: Sendable {

@@ -67,7 +67,7 @@ package final class HTTPServer: Sendable {
     }
 
     /// Listens on a socket that is bound already, perhaps in another network namespace; it is the server's from now on.
-    package func start(socket: consuming FileDescriptor) async throws {
+    package func start(socket: consuming Linux.FileDescriptor) async throws {
         let listener = try await bootstrap.withBoundSocket(socket.take()).get()
         listeners.withLock { $0.append(listener) }
     }

@@ -56,9 +56,8 @@ final class RootlessNode: Sendable {
             logger.warning("names outside of the cluster are not resolved: \(error)")
         }
         if !IDMap.users.contains(1) {
-            logger.warning(
-                "this user has one id only (no entry in /etc/subuid and /etc/subgid, or no newuidmap and newgidmap): "
-                    + "containers run as root of the user namespace, others cannot")
+            let why = "no entry in /etc/subuid and /etc/subgid, or no newuidmap and newgidmap"
+            logger.warning("this user has one id only (\(why)): containers run as root, others cannot")
         }
     }
 

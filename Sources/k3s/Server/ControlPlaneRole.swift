@@ -174,7 +174,7 @@ struct ControlPlaneRole: Sendable {
         do {
             try await listener.start(host: host, port: port)
             if let rootless = configuration.rootless {
-                do throws(SysError) { try await listener.start(socket: rootless.listen(host, port: port)) } catch {
+                do { try await listener.start(socket: rootless.listen(host, port: port)) } catch let error as SysError {
                     throw StartupError("listen tcp \(host):\(port): bind: \(SysError.text(error.code).lowercased())")
                 }
             }

@@ -158,9 +158,8 @@ extension ImageStore {
         }
         if options.keepLayerBlobs, let ingest = source.ingest { try keep(ingest, plan) }
         if unpacker.foreignOwners > 0 {
-            logger.warning(
-                "\(plan.label): \(unpacker.foreignOwners) files belong to root now: this node's user namespace has not "
-                    + "their owners (/etc/subuid, /etc/subgid)")
+            let note = "files belong to root now: this node's user namespace has not their owners"
+            logger.warning("\(plan.label): \(unpacker.foreignOwners) \(note) (/etc/subuid, /etc/subgid)")
         }
         logger.info(
             "unpacked \(plan.label)",
