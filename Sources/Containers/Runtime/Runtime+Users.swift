@@ -8,12 +8,10 @@ import Synchronization
 extension Runtime {
     package static let idsPerPod: UInt32 = 65536
 
-    /// Rootless, the node itself is in a user namespace, and has the ids that its user was given.
     func checkIDs(_ user: ResolvedUser) throws(RuntimeError) {
-        guard !IDMap.users.contains(user.uid) || !IDMap.groups.contains(user.gid) else { return }
-        throw RuntimeError(
-            .createFailed,
-            "user \(user.uid):\(user.gid): this node's user namespace has no such id (/etc/subuid, /etc/subgid)")
+        if let problem = NodeIDs.problem(user: user.uid, group: user.gid) {
+            throw RuntimeError(.createFailed, problem)
+        }
     }
 
     /// The first free range. A pod that gets another sandbox keeps its own: its files may have owners from it.
@@ -72,5 +70,21 @@ extension Runtime {
     /// What the container's root has to own on the node's disk.
     func giveAway(_ paths: [String], to base: UInt32) throws(SysError) {
         for path in paths { try syscall("chown", path) { lchown(path, base, base) } }
+    }
+}
+
+/// The ids that there are on this node: rootless, it is in a user namespace itself, and has those that its user was given.
+package enum NodeIDs {
+    /// What to say of ids that are not there; nil: they are.
+    package static func problem(user: UInt32?, group: UInt32?) -> String? {
+        let missing: (String, UInt32)?
+        if let user, !IDMap.users.contains(user) {
+            missing = ("user", user)
+        } else if let group, !IDMap.groups.contains(group) {
+            missing = ("group", group)
+        } else {
+            missing = nil
+        }
+        return missing.map { "\($0) \($1): this node's user namespace has no such id (/etc/subuid, /etc/subgid)" }
     }
 }
