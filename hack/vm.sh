@@ -35,7 +35,7 @@ done
 # The kernel and the modules that containers need, once.
 folder=${VM_FOLDER:-$here/.test/vm}
 modules="overlay veth bridge bfq ext4 loop vxlan wireguard nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_fib_ipv4
- nft_fib_ipv6 nft_fib_inet nft_hash nft_numgen nft_limit nft_reject_inet"
+ nft_fib_ipv6 nft_fib_inet nft_hash nft_numgen nft_limit nft_reject_inet nft_reject_ipv4 nft_reject_ipv6"
 if [ ! -f "$folder/kernel/vmlinuz" ] || [ "$(cat "$folder/kernel/list" 2>/dev/null)" != "$modules" ]; then
     package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends:/{print $2; exit}')
     [ -n "$package" ] || skip "apt does not know linux-image-cloud-amd64"

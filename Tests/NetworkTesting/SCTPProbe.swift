@@ -34,9 +34,15 @@ package final class SCTPSocket: Sendable {
         func big(_ value: UInt32, _ bytes: Int) -> [UInt8] {
             (0..<bytes).map { UInt8(truncatingIfNeeded: value >> UInt32(8 * (bytes - 1 - $0))) }
         }
-        var bytes = big(UInt32(sourcePort), 2) + big(UInt32(port), 2) + big(chunk == 1 ? 0 : 1, 4) + big(0, 4)
+        var bytes: [UInt8] = []
+        func add(_ value: UInt32, _ count: Int) { bytes += big(value, count) }
+        add(UInt32(sourcePort), 2)
+        add(UInt32(port), 2)
+        add(chunk == 1 ? 0 : 1, 4)
+        add(0, 4)
+        bytes += [chunk, 0, 0, 20]
         // Tag 1, window, one stream each way, first TSN.
-        bytes += [chunk, 0, 0, 20] + big(1, 4) + big(65_536, 4) + big(1, 2) + big(1, 2) + big(1, 4)
+        for (value, count) in [(1, 4), (65_536, 4), (1, 2), (1, 2), (1, 4)] as [(UInt32, Int)] { add(value, count) }
         let sum = crc32c(bytes)
         for index in 0..<4 { bytes[8 + index] = UInt8(truncatingIfNeeded: sum >> UInt32(8 * index)) }
         var target = [UInt8](repeating: 0, count: 16)

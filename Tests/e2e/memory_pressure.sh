@@ -12,7 +12,7 @@ mkdir -p /run/data/agent/images
 ln -s /images/busybox.tar /run/data/agent/images/busybox.tar
 # A server that is killed must not take the test with it, and nothing starts it again.
 k3s server --data-dir /run/data --node-name vm --node-ip 10.9.0.1 --write-kubeconfig /run/kubeconfig --log /run/k3s.log \
-    --kubelet-arg=eviction-hard=memory.available\<300Mi --kubelet-arg=eviction-pressure-transition-period=5s \
+    --kubelet-arg=eviction-hard=memory.available\<300Mi --kubelet-arg=eviction-pressure-transition-period=15s \
     --kubelet-arg=housekeeping-interval=1s &
 server=$!
 export KUBECONFIG=/run/kubeconfig
@@ -57,6 +57,8 @@ pod hog "dd if=/dev/zero of=/memory/file bs=1M count=$((free - 150)) && exec sle
 until_true 120 is pod hog '{.status.reason}' Evicted || exit 1
 echo "hog=$(k3s kubectl get pod hog -o 'jsonpath={.status.phase} {.status.reason} {.status.message}')"
 echo "event=$(k3s kubectl get events --field-selector reason=Evicted -o 'jsonpath={.items[0].involvedObject.name}')"
+tainted() { k3s kubectl get node vm -o 'jsonpath={.spec.taints[*].key}' | grep memory-pressure; }
+until_true 15 tainted
 echo "pressure=$(k3s kubectl get node vm -o "jsonpath=$condition")"
 echo "taint=$(k3s kubectl get node vm -o 'jsonpath={.spec.taints[*].key}')"
 until_true 90 is node vm "$condition" False || exit 1
