@@ -261,11 +261,11 @@ def test_large_transfers_arrive_whole(rootless, shell):
     with open(path, "wb") as f:
         f.write(os.urandom(1 << 20) * 64)
     with open(path, "rb") as f:
-        sender = subprocess.Popen(rootless.netns.command("busybox", "nc", "-l", "-p", "8002", "-s", WORLD), stdin=f)
+        sender = subprocess.Popen(rootless.netns.command("busybox", "nc", "-l", "-p", "8002"), stdin=f)
     try:
         wanted = run("md5sum", path).stdout.split()[0]
         received = lambda: shell(f"nc -w 5 {WORLD} 8002 < /dev/null | md5sum").stdout.split()[0]
-        assert wait_until("the sender", received) == wanted
+        wait_until("the file", lambda: received() == wanted)
     finally:
         sender.kill()
         sender.wait()
