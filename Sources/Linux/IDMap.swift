@@ -24,5 +24,6 @@ package struct IDMap: Sendable, Equatable {
     package static let users = IDMap((try? Files.readString("/proc/self/uid_map")) ?? "")
     package static let groups = IDMap((try? Files.readString("/proc/self/gid_map")) ?? "")
     /// Not where the kernel has to keep processes from leaving groups that take rights away.
-    package static let canSetGroups = (try? Files.readString("/proc/self/setgroups")).map { !$0.hasPrefix("deny") } ?? true
+    package static let canSetGroups =
+        (try? Files.readString("/proc/self/setgroups")).map { !$0.hasPrefix("deny") } ?? true
 }

@@ -76,7 +76,8 @@ final class NodeContext: Sendable {
         actions: any ActionRunner, resources: NodeResources, names: ClusterNames? = nil
     ) {
         self.names = names
-        balancer = configuration.isServer && configuration.balancesServices
+        balancer =
+            configuration.isServer && configuration.balancesServices
             ? ServiceLoadBalancer(address: configuration.balancerAddress) : nil
         self.clients = clients
         let client = clients.kubelet

@@ -336,6 +336,29 @@ def test_root_needs_no_rootless(tmp_path):
     assert done.returncode == 1 and "this is root" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def delegated(tmp_path_factory):
+    """What came of a server with cgroups of its own: on this machine they may be version 1's."""
+    image = str(tmp_path_factory.mktemp("images") / "busybox.tar")
+    harness_images.docker_archive(image, BUSYBOX, [harness_images.busybox_layer()])
+    done = subprocess.run(
+        [os.path.join(harness.ROOT, "hack", "vm.sh"), "-m", "1024", "-t", "250", "-f", harness.BINARY + ":/bin/k3s",
+         "-f", image + ":/images/busybox.tar", "-f", os.path.join(os.path.dirname(os.path.abspath(__file__)), "rootless_cgroups.sh:/test.sh"),
+         "--", "/bin/busybox", "sh", "/test.sh"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip())
+    print(done.stdout, done.stderr)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def test_delegated_cgroups_limit_pods(delegated):
+    assert "/k3s-node/kubepods/" in delegated["limit"] and "/k3s-node/kubepods/" in delegated["quota"]
+    assert delegated["limited"] == "OOMKilled"
+    assert delegated["warnings"] == "0" and delegated["exit"] == "0"
+
+
 class Names(socketserver.BaseRequestHandler):
     """Answers every question for an A record with one address."""
 

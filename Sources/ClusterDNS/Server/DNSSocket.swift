@@ -25,7 +25,9 @@ package struct SocketAddress: Sendable {
         }
     }
 
-    package mutating func withMutable<R>(_ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> R) -> R {
+    package mutating func withMutable<R>(_ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> R)
+        -> R
+    {
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
         defer { length = size }
         return withUnsafeMutablePointer(to: &storage) { pointer in

@@ -226,7 +226,8 @@ extension Runtime {
             try cgroups.create(cgroup)
             try cgroups.apply(CgroupLimits(config.resources), to: cgroup)
             try cgroups.killTogether(cgroup)
-            try cgroups.restrictDevices(rules, of: cgroup)
+            // In a user namespace the kernel takes no filter, and lets nobody have what its user may not use.
+            if IDMap.users.isInitial { try cgroups.restrictDevices(rules, of: cgroup) }
             for mount in config.mounts where !Files.exists(mount.hostPath) {
                 // As Docker and containerd: a missing host path becomes a directory.
                 try Directories.make(mount.hostPath)

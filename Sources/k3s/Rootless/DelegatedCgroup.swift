@@ -20,9 +20,13 @@ enum DelegatedCgroup {
     static func state() -> State {
         guard let own = ownDirectory() else { return .missing("no cgroup of version 2") }
         let lacking = Set(needed).subtracting(words(own + "/cgroup.controllers")).sorted()
-        guard lacking.isEmpty else { return .missing("controllers missing in \(own): \(lacking.joined(separator: ", "))") }
+        guard lacking.isEmpty else {
+            return .missing("controllers missing in \(own): \(lacking.joined(separator: ", "))")
+        }
         let files = ["", "/cgroup.procs", "/cgroup.subtree_control"]
-        if let file = files.first(where: { access(own + $0, W_OK) != 0 }) { return .missing("\(own)\(file) is not this user's") }
+        if let file = files.first(where: { access(own + $0, W_OK) != 0 }) {
+            return .missing("\(own)\(file) is not this user's")
+        }
         return .usable(own)
     }
 

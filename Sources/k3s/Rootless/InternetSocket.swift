@@ -20,7 +20,8 @@ enum InternetSocket {
     ///   - backlog: nil: without listening.
     ///   - reuse: while connections of an earlier listener end; not for datagrams, where it would share the port.
     static func bind(
-        _ socket: borrowing FileDescriptor, _ address: IPAddress, port: UInt16, backlog: Int32? = 128, reuse: Bool = true
+        _ socket: borrowing FileDescriptor, _ address: IPAddress, port: UInt16, backlog: Int32? = 128,
+        reuse: Bool = true
     ) throws(SysError) {
         let fd = socket.raw
         if reuse { set(fd, SOL_SOCKET, SO_REUSEADDR) }

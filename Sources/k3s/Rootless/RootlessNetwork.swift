@@ -38,11 +38,15 @@ enum RootlessNetwork {
         var seen: [IPPrefix] = []
         for prefix in fixed + [settings.network] + inside where prefix.family == .ipv4 {
             // The kernel refuses overlapping ranges.
-            guard !seen.contains(where: { $0.contains(prefix.network) || prefix.contains($0.network) }) else { continue }
+            guard !seen.contains(where: { $0.contains(prefix.network) || prefix.contains($0.network) }) else {
+                continue
+            }
             seen.append(prefix)
             elements.append(range: prefix.network.bytes, prefix.lastAddress.bytes)
         }
-        let tcp: [NFExpression] = [.meta(.transportProtocol, into: NFRegister(0)), .compare(NFRegister(0), .equal, [6])]
+        let tcp: [NFExpression] = [
+            .meta(.transportProtocol, into: NFRegister(0)), .compare(NFRegister(0), .equal, [6]),
+        ]
         let destination = NFExpression.payload(.network, offset: 16, length: 4, into: NFRegister(0))
         let proxy: [NFExpression] = [
             .immediate(settings.node.bytes, into: NFRegister(0)),

@@ -51,7 +51,8 @@ final class RootlessNode: Sendable {
         names = relays
         do throws(SysError) {
             try RootlessMounts.replaceResolvConf(
-                RootlessMounts.resolvConf(resolvConf, servers: servers.indices.map { settings.nameServer($0).description }))
+                RootlessMounts.resolvConf(
+                    resolvConf, servers: servers.indices.map { settings.nameServer($0).description }))
         } catch {
             logger.warning("names outside of the cluster are not resolved: \(error)")
         }
@@ -79,7 +80,8 @@ final class RootlessNode: Sendable {
         }
         return NoCgroups(
             root: stateDirectory + "/cgroups",
-            problem: "no cgroups are delegated to this user (cgroup version 2, systemd's Delegate=yes): pods run without "
+            problem:
+                "no cgroups are delegated to this user (cgroup version 2, systemd's Delegate=yes): pods run without "
                 + "limits")
     }
 }

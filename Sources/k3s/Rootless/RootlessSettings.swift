@@ -23,7 +23,8 @@ struct RootlessSettings: Sendable, Equatable {
         }
         if let text = value("K3S_ROOTLESS_CIDR") {
             guard let prefix = IPPrefix(text), prefix.family == .ipv4, (8...24).contains(prefix.length) else {
-                throw UsageError("K3S_ROOTLESS_CIDR: \"\(text)\": expected an IPv4 network such as 10.41.0.0/16, /24 at least")
+                throw UsageError(
+                    "K3S_ROOTLESS_CIDR: \"\(text)\": expected an IPv4 network such as 10.41.0.0/16, /24 at least")
             }
             network = prefix.masked
         }

@@ -81,7 +81,8 @@ struct NodeRole: Sendable {
         let (runtime, network) = (engine.runtime, engine.network)
         var settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
         settings.families = pods.clusterCIDRs.map(\.family)
-        let services = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
+        let services = ServiceProxy(
+            backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
 
         var proxy: any ServiceProxying = KernelServiceProxy(proxy: services, settings: settings)
         if let ports = configuration.rootless?.ports { proxy = PublishingProxy(inner: proxy, ports: ports) }

@@ -152,7 +152,8 @@ struct ServerConfiguration: Sendable {
         }
         if !isRoot, !isRootless, !disableAgent {
             throw UsageError(
-                "server must run as root, with --rootless, or with --disable-agent: running containers needs additional privilege")
+                "server must run as root, with --rootless, or with --disable-agent: running containers needs additional privilege"
+            )
         }
         if let extra = flags.arguments.first { throw UsageError("unexpected argument: \(extra)") }
     }
