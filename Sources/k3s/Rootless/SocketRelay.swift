@@ -82,8 +82,13 @@ final class SocketRelay: Sendable {
             } else if events & EPOLLIN.rawValue != 0 || failed {
                 guard pump(&state, index) else { return close(&state) }
             }
-            // The other may have been waiting for this one to take something.
-            if state.ends[1 - index].token == nil, !pump(&state, 1 - index) { return close(&state) }
+            // The other may have been waiting for this one to take something, and is told of by nobody else: all of it, as far
+            // as it is taken. What a closed socket still has is bounded by its buffer.
+            for _ in 0..<1024 {
+                let (own, other) = (state.ends[index], state.ends[1 - index])
+                guard other.token == nil, own.output.isEmpty, !other.hasEnded else { break }
+                guard pump(&state, 1 - index) else { return close(&state) }
+            }
             if state.ends.allSatisfy({ $0.hasEnded && $0.output.isEmpty }) { return close(&state) }
             for end in 0..<2 { watch(&state, end) }
         }
