@@ -3,7 +3,7 @@
 set -eu
 build="make binutils git pkg-config libsqlite3-dev libssl-dev libseccomp-dev libzstd-dev zlib1g-dev libyaml-dev libnghttp2-dev"
 test="nftables iproute2 util-linux procps curl openssl busybox-static docker-registry skopeo apache2-utils crun runc umoci
- containerd iptables conntrack ipset socat ethtool bind9-dnsutils iperf3 containernetworking-plugins python3 python3-venv python3-pip xz-utils zstd strace cpio kmod"
+ containerd uidmap iptables conntrack ipset socat ethtool bind9-dnsutils iperf3 containernetworking-plugins python3 python3-venv python3-pip xz-utils zstd strace cpio kmod"
 # For the virtual machine of the tests; it is an amd64 one.
 [ "$(dpkg --print-architecture)" = amd64 ] && test="$test qemu-system-x86"
 arm="debootstrap qemu-system-arm qemu-user-static cpio kmod"

@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -119,6 +120,19 @@ static int join_namespace(const char *path, uint64_t kind) {
     return result;
 }
 
+/// Whether this process is in a user namespace that has not all the ids there are.
+static int is_nested(void) {
+    char map[64];
+    int fd = k3s_openat(AT_FDCWD, "/proc/self/uid_map", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    ssize_t count = read(fd, map, sizeof map - 1);
+    close(fd);
+    if (count < 0) return 0;
+    map[count] = 0;
+    unsigned long inside, outside, ids;
+    return sscanf(map, "%lu %lu %lu", &inside, &outside, &ids) != 3 || inside || outside || ids != 4294967295ul;
+}
+
 static int result_of(long result) { return result < 0 ? -errno : 0; }
 
 static int run_op(struct launch *l, struct k3s_op *op) {
@@ -229,7 +243,7 @@ int k3s_launch(void *plan, size_t size, const int stdio[3], int target_pidfd, in
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return -errno;
     struct launch l = {
         .plan = plan, .size = size, .report = sockets[1], .target = target_pidfd, .root = -1,
-        .userns = -1, .id_base = header->id_base,
+        .userns = -1, .id_base = header->id_base, .nested = is_nested(),
         .slots = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}};
     struct stat exe;
     if (stat("/proc/self/exe", &exe) == 0) {

@@ -16,6 +16,7 @@ struct launch {
     uint32_t id_base; // owner of what is made in the root, when the container has a user namespace
     int detail;
     uint64_t exe_device, exe_inode; // this program: never to be executed by a container
+    int nested;  // in a user namespace of somebody's: no device nodes, overlayfs's marks are user attributes
 };
 
 static inline char *text(struct launch *l, uint32_t offset) { return offset ? l->plan + offset : NULL; }

@@ -173,8 +173,8 @@ static int overlay_classic(struct launch *l, struct k3s_op *op) {
         used += (size_t)snprintf(options + used, sizeof options - used, "%s/proc/self/fd/%d", i ? ":" : "", fd);
     }
     if (op->s2 && used < sizeof options)
-        used += (size_t)snprintf(options + used, sizeof options - used, ",upperdir=%s,workdir=%s,volatile",
-                                 text(l, op->s2), text(l, op->s3));
+        used += (size_t)snprintf(options + used, sizeof options - used, "%s,upperdir=%s,workdir=%s,volatile",
+                                 l->nested ? ",userxattr" : "", text(l, op->s2), text(l, op->s3));
     if (used >= sizeof options) return fail(l, K3S_DETAIL_OPTION, -E2BIG);
     int result = mount("overlay", text(l, op->extra), "overlay", 0, options) < 0 ? -errno : 0;
     if (result == -EINVAL && op->s2) { // before 5.10 there is no "volatile"
@@ -208,6 +208,7 @@ int launch_overlay(struct launch *l, struct k3s_op *op) {
         result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "upperdir", text(l, op->s2), 0);
         if (result >= 0) result = k3s_fsconfig(fs, K3S_FSCONFIG_SET_STRING, "workdir", text(l, op->s3), 0);
         if (result < 0) return fail(l, K3S_DETAIL_OPTION, result);
+        if (l->nested) k3s_fsconfig(fs, K3S_FSCONFIG_SET_FLAG, "userxattr", NULL, 0);
         // Without it the end of each container syncs the whole file system below, and every fsync inside reaches the
         // disk: for files that no container sees again after a power failure. Kernels before 5.10 do not know it.
         k3s_fsconfig(fs, K3S_FSCONFIG_SET_FLAG, "volatile", NULL, 0);
@@ -316,7 +317,19 @@ int launch_symlink(struct launch *l, struct k3s_op *op) {
     return result;
 }
 
+/// The host's node in the place of one that may not be made (user namespaces have no CAP_MKNOD that counts).
+static int bind_node(struct launch *l, struct k3s_op *op) {
+    int tree = k3s_open_tree(AT_FDCWD, text(l, op->s2), K3S_OPEN_TREE_CLONE);
+    if (tree < 0) return fail(l, K3S_DETAIL_SOURCE, tree);
+    int target = launch_make(l, text(l, op->s1), 0, 0666);
+    int result = target < 0 ? target : attach(tree, target);
+    if (target >= 0) close(target);
+    close(tree);
+    return result;
+}
+
 int launch_mknod(struct launch *l, struct k3s_op *op) {
+    if (l->nested && op->s2) return bind_node(l, op);
     const char *name;
     int parent = parent_of(l, text(l, op->s1), &name);
     if (parent < 0) return parent;

@@ -112,7 +112,8 @@ int launch_ids(struct launch *l, struct k3s_op *op) {
         fchown(fd, uid, (gid_t)-1);
     }
     if (syscall(SYS_prctl, PR_SET_KEEPCAPS, 1ul, 0ul, 0ul, 0ul) < 0) return -errno;
-    if (syscall(SET_GROUPS, (long)count, table + 3) < 0) return -errno;
+    // In a user namespace of one id only, the kernel lets nobody drop groups (/proc/self/setgroups).
+    if (syscall(SET_GROUPS, (long)count, table + 3) < 0 && !(l->nested && errno == EPERM && count == 0)) return -errno;
     if (syscall(SET_GID, gid, gid, gid) < 0) return -errno;
     if (syscall(SET_UID, uid, uid, uid) < 0) return -errno;
     if (syscall(SYS_prctl, PR_SET_KEEPCAPS, 0ul, 0ul, 0ul, 0ul) < 0) return -errno;

@@ -21,7 +21,10 @@ struct Kubeconfig {
             )
             return [system]
         }
-        return [(Terminal.environment("HOME") ?? "/root") + "/.kube/config"]
+        let folder = (Terminal.environment("HOME") ?? "/root") + "/.kube/"
+        // Of a rootless server.
+        if Files.exists(folder + "k3s.yaml") { return [folder + "k3s.yaml"] }
+        return [folder + "config"]
     }
 
     static func read(_ path: String) throws -> JSON? {

@@ -54,6 +54,11 @@ package enum Mounts {
                 k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_STRING), "lowerdir+", layer, 0)
             }
         }
+        if !IDMap.users.isInitial {
+            try checked("fsconfig", "overlay") {
+                k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_SET_FLAG), "userxattr", nil, 0)
+            }
+        }
         try checked("fsconfig", "overlay") { k3s_fsconfig(raw, UInt32(K3S_FSCONFIG_CMD_CREATE), nil, nil, 0) }
         return FileDescriptor(
             owning: try checked("fsmount", "overlay") { k3s_fsmount(raw, UInt32(K3S_MOUNT_ATTR_RDONLY)) })
@@ -76,7 +81,8 @@ package enum Mounts {
         for layer in layers { descriptors.append(try FileDescriptor.open(layer, O_PATH | O_DIRECTORY).take()) }
         let joined = descriptors.map { "/proc/self/fd/\($0)" }.joined(separator: ":")
         guard joined.utf8.count < 4000 else { throw SysError(E2BIG, call: "overlay of \(layers.count) layers") }
-        try mountFilesystem("overlay", at: target, flags: UInt(MS_RDONLY), options: "lowerdir=" + joined)
+        let marks = IDMap.users.isInitial ? "" : "userxattr,"
+        try mountFilesystem("overlay", at: target, flags: UInt(MS_RDONLY), options: marks + "lowerdir=" + joined)
     }
 
     /// Mounts image layers, topmost first, read-only at a directory.

@@ -29,6 +29,8 @@ package struct NodeConfiguration: Sendable {
 
     /// servicelb: services of type LoadBalancer get the nodes' addresses (on a server).
     package var balancesServices = false
+    /// What they get instead: where the world reaches the node (rootless: the host's loopback address).
+    package var balancerAddress: String?
 
     package var maximumPods: Int64 = 110
     /// 0: not limited by the processors.

@@ -79,7 +79,9 @@ final class NodeContext: Sendable {
         actions: any ActionRunner, resources: NodeResources, names: ClusterNames? = nil
     ) {
         self.names = names
-        balancer = configuration.isServer && configuration.balancesServices ? ServiceLoadBalancer() : nil
+        balancer =
+            configuration.isServer && configuration.balancesServices
+            ? ServiceLoadBalancer(address: configuration.balancerAddress) : nil
         self.clients = clients
         let client = clients.kubelet
         self.runtime = runtime

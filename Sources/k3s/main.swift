@@ -1,3 +1,4 @@
+import CShims
 import Containers
 import HostTools
 import Linux
@@ -11,6 +12,10 @@ func leave(_ code: Int32) -> Never {
     _exit(code)
 }
 
+// The parent of a rootless node stays as small as it starts.
+if getenv(K3S_ROOTLESS_ROLE).map({ String(cString: $0) }) == "parent" {
+    leave(k3s_rootless_main(CommandLine.unsafeArgv))
+}
 // A tool of the host needs nothing of what follows.
 if let tool = CommandLine.arguments.first.flatMap(HostTool.named) { leave(tool.run(Array(arguments))) }
 if let tool = arguments.first.flatMap(HostTool.named) { leave(tool.run(Array(arguments.dropFirst()))) }

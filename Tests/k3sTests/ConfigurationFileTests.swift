@@ -96,7 +96,7 @@ import Testing
         #expect(try parser.withoutEffect(values) == [])
     }
 
-    @Test(arguments: ["--server=https://a:6443", "--rootless", "--datastore-endpoint=postgres://x"])
+    @Test(arguments: ["--server=https://a:6443", "--docker", "--datastore-endpoint=postgres://x"])
     func whatMustNotBeIgnoredIsRefused(_ argument: String) throws {
         let values = try parser.parse([argument], environment: { _ in nil })
         #expect(throws: UsageError.self) { try parser.withoutEffect(values) }

@@ -52,7 +52,8 @@ enum k3s_op_code {
                             // arg: MOUNT_ATTR_* to set, slot << 32; extra: MS_PRIVATE, MS_SLAVE, MS_SHARED; 0: leave
     K3S_OP_MKDIR,           // s1: path in the root; arg: mode
     K3S_OP_SYMLINK,         // s1: content; s2: path in the root
-    K3S_OP_MKNOD,           // s1: path in the root; arg: device; extra: mode with type; flags >> 16: gid
+    K3S_OP_MKNOD,           // s1: path in the root; arg: device; extra: mode with type; flags >> 16: gid;
+                            // s2: the host's node, bound where none may be made (user namespaces)
     K3S_OP_MASK,            // s1: path in the root, hidden by /dev/null or an empty directory; missing is fine
     K3S_OP_READONLY,        // s1: path in the root; missing is fine
     K3S_OP_ROOT_READONLY,

@@ -2,18 +2,18 @@ import Linux
 import Netlink
 
 /// An address and port as system calls take them (sockaddr_in, sockaddr_in6).
-struct SocketAddress: Sendable {
-    var storage: sockaddr_storage
-    var length: socklen_t
+package struct SocketAddress: Sendable {
+    package var storage: sockaddr_storage
+    package var length: socklen_t
 
-    init(storage: sockaddr_storage, length: socklen_t) { (self.storage, self.length) = (storage, length) }
+    package init(storage: sockaddr_storage, length: socklen_t) { (self.storage, self.length) = (storage, length) }
 
-    init() {
+    package init() {
         storage = sockaddr_storage()
         length = socklen_t(MemoryLayout<sockaddr_storage>.size)
     }
 
-    init(_ address: IPAddress, port: UInt16) {
+    package init(_ address: IPAddress, port: UInt16) {
         storage = sockaddr_storage()
         length = address.isIPv4 ? 16 : 28
         storage.ss_family = sa_family_t(address.family.rawValue)
@@ -25,7 +25,9 @@ struct SocketAddress: Sendable {
         }
     }
 
-    mutating func withMutable<R>(_ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> R) -> R {
+    package mutating func withMutable<R>(_ body: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> R)
+        -> R
+    {
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
         defer { length = size }
         return withUnsafeMutablePointer(to: &storage) { pointer in
@@ -33,7 +35,7 @@ struct SocketAddress: Sendable {
         }
     }
 
-    func with<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    package func with<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         withUnsafePointer(to: storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
         }

@@ -67,9 +67,10 @@ extension ContainerLaunch {
         plan.add(.mount(type: "proc", target: "/proc", options: "", [.noSuid, .noDev, .noExec]))
         let owner = idBase == 0 ? "" : ",uid=\(idBase),gid=\(idBase)"
         plan.add(.mount(type: "tmpfs", target: "/dev", options: "mode=755,size=65536k" + owner, [.noSuid]))
+        let group = terminalGroup.map { ",gid=\(idBase + $0)" } ?? ""
         plan.add(
             .mount(
-                type: "devpts", target: "/dev/pts", options: "newinstance,ptmxmode=0666,mode=0620,gid=\(idBase + 5)",
+                type: "devpts", target: "/dev/pts", options: "newinstance,ptmxmode=0666,mode=0620" + group,
                 [.noSuid, .noExec]))
         plan.add(.mount(type: "mqueue", target: "/dev/mqueue", options: "", [.noSuid, .noDev, .noExec]))
         if config.mounts.contains(where: { Path.normalized($0.containerPath) == "/dev/shm" }) {
@@ -177,7 +178,8 @@ extension ContainerLaunch {
         plan.add(.noNewPrivileges)
         plan.add(.bounding([]))
         // "nobody" of the pause image.
-        plan.add(.identity(uid: idBase + 65535, gid: idBase + 65535, groups: []))
+        let nobody: UInt32 = IDMap.users.contains(65535) && IDMap.groups.contains(65535) ? 65535 : 0
+        plan.add(.identity(uid: idBase + nobody, gid: idBase + nobody, groups: []))
         plan.add(.capabilities([]))
         plan.add(.pause)
         return plan

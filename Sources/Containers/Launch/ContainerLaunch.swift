@@ -26,6 +26,8 @@ package struct ContainerLaunch: Sendable {
     package var pid = PIDNamespace.own
     /// Directory to share as /dev/shm; nil: a file system of the container's own.
     package var sharedMemory: String?
+    /// Of terminals ("tty"); nil where the node has no such group: a user namespace of one id.
+    package var terminalGroup: UInt32? = 5
     package var cgroupJoinFiles: [String] = []
     package var cgroupDirectory: String?
     package var cgroupMounts: [CgroupMount] = []

@@ -150,7 +150,7 @@ private struct PlanWriter {
             op.flags |= node.gid << 16
             op.arg = k3s_makedev(node.major, node.minor)
             op.extra = node.mode
-            op.s1 = string(node.path)
+            (op.s1, op.s2) = (string(node.path), string(node.source))
         default: fillProcess(&op, value)
         }
     }

@@ -90,8 +90,11 @@ package struct DeviceNode: Sendable, Equatable {
     package var major: UInt32
     package var minor: UInt32
     package var gid: UInt32 = 0
+    /// The host's node.
+    package var source: String
     package init(path: String, mode: UInt32, major: UInt32, minor: UInt32, gid: UInt32 = 0) {
         (self.path, self.mode, self.major, self.minor, self.gid) = (path, mode, major, minor, gid)
+        source = path
     }
 }
 

@@ -19,7 +19,7 @@ enum HostDevices {
             }
             let kind: DeviceRule.Kind = node.mode & UInt32(S_IFMT) == UInt32(S_IFBLK) ? .block : .char
             rules.append(DeviceRule(kind, node.major, node.minor, access: access))
-            node.path = Path.normalized(target)
+            (node.source, node.path) = (path, Path.normalized(target))
             nodes.append(node)
         }
         return (nodes, rules)

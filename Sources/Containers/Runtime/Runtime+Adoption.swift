@@ -8,7 +8,9 @@ extension Runtime {
     /// removes what a crash has left behind. To be called once before anything else.
     package func start() async throws(RuntimeError) {
         for problem in cgroups.problems { logger.warning("\(problem)") }
-        if let problem = cgroups.problems.first(where: { $0.contains("memory") || $0.contains("pids") }) {
+        if cgroups.version != 0,
+            let problem = cgroups.problems.first(where: { $0.contains("memory") || $0.contains("pids") })
+        {
             throw RuntimeError(.unavailable, problem)
         }
         try await loadRecords()

@@ -32,6 +32,7 @@ extension Runtime {
         }
         record.user = try await resolveUser(record)
         let idBase = sandbox.status.config.idBase
+        try checkIDs(record.user)
         if idBase != 0, max(record.user.uid, record.user.gid) >= Self.idsPerPod {
             throw RuntimeError(
                 .createFailed,
@@ -133,6 +134,8 @@ extension Runtime {
             launch.userNamespace = directory + "/user"
             launch.idBase = config.idBase
         }
+        if !IDMap.groups.contains(5) { launch.terminalGroup = nil }
+        if !IDMap.canSetGroups { launch.user.groups = [] }
         launch.appArmor = try AppArmor.profile(record.config.security)
         switch record.config.pid ?? config.pid {
         case .container: launch.pid = .own
@@ -162,9 +165,11 @@ extension Runtime {
                 profileRoot: configuration.seccompProfileRoot)
         launch.logPath = record.status.logPath.isEmpty ? nil : record.status.logPath
         launch.exitPath = root + "/exit"
-        launch.oomPath = cgroups.oomFile(cgroup)
-        // In a PID namespace of its own everything dies with PID 1.
-        if launch.pid != .own { launch.killPath = cgroups.killFile(cgroup) }
+        if cgroups.version != 0 {
+            launch.oomPath = cgroups.oomFile(cgroup)
+            // In a PID namespace of its own everything dies with PID 1.
+            if launch.pid != .own { launch.killPath = cgroups.killFile(cgroup) }
+        }
         return launch
     }
 
@@ -221,7 +226,8 @@ extension Runtime {
             try cgroups.create(cgroup)
             try cgroups.apply(CgroupLimits(config.resources), to: cgroup)
             try cgroups.killTogether(cgroup)
-            try cgroups.restrictDevices(rules, of: cgroup)
+            // In a user namespace the kernel takes no filter, and lets nobody have what its user may not use.
+            if IDMap.users.isInitial { try cgroups.restrictDevices(rules, of: cgroup) }
             for mount in config.mounts where !Files.exists(mount.hostPath) {
                 // As Docker and containerd: a missing host path becomes a directory.
                 try Directories.make(mount.hostPath)
@@ -388,8 +394,10 @@ extension Runtime {
             throw RuntimeError(.invalid, "container \(record.config.name) (\(id)) is not running")
         }
         let cgroup = try containerCgroup(record)
-        let cgroups = cgroups
+        let (cgroups, pid) = (cgroups, record.status.pid)
         return ContainerStats(
-            try await onDisk(.io, "stats of container \(id)") { () throws(SysError) in try cgroups.stats(cgroup) })
+            try await onDisk(.io, "stats of container \(id)") { () throws(SysError) in
+                try cgroups.version == 0 ? ProcessTree.stats(of: [pid]) : cgroups.stats(cgroup)
+            })
     }
 }

@@ -206,8 +206,13 @@ extension Runtime {
     package func sandboxStats(_ id: String) async throws(RuntimeError) -> ContainerStats {
         let cgroup = configuration.cgroup(of: try sandboxRecord(id).status.config)
         let cgroups = cgroups
+        let pids = state.withLock { state in
+            state.containers.values.filter { $0.status.sandbox == id && $0.status.state == .running }.map(\.status.pid)
+        }
         return ContainerStats(
-            try await onDisk(.io, "stats of sandbox \(id)") { () throws(SysError) in try cgroups.stats(cgroup) })
+            try await onDisk(.io, "stats of sandbox \(id)") { () throws(SysError) in
+                try cgroups.version == 0 ? ProcessTree.stats(of: pids) : cgroups.stats(cgroup)
+            })
     }
 
     package func networkStats(sandbox id: String) async throws(RuntimeError) -> [InterfaceStats] {

@@ -8,8 +8,17 @@ import Synchronization
 extension Runtime {
     package static let idsPerPod: UInt32 = 65536
 
+    func checkIDs(_ user: ResolvedUser) throws(RuntimeError) {
+        if let problem = NodeIDs.problem(user: user.uid, group: user.gid) {
+            throw RuntimeError(.createFailed, problem)
+        }
+    }
+
     /// The first free range. A pod that gets another sandbox keeps its own: its files may have owners from it.
     func claimIDs(podUID: String) throws(RuntimeError) -> UInt32 {
+        guard IDMap.users.isInitial else {
+            throw RuntimeError(.createFailed, "hostUsers: false is not possible on a rootless node")
+        }
         let base = state.withLock { state -> UInt32? in
             var used = state.claimedIDs
             for record in state.sandboxes.values where record.status.config.privateUsers {
@@ -61,5 +70,21 @@ extension Runtime {
     /// What the container's root has to own on the node's disk.
     func giveAway(_ paths: [String], to base: UInt32) throws(SysError) {
         for path in paths { try syscall("chown", path) { lchown(path, base, base) } }
+    }
+}
+
+/// The ids that there are on this node: rootless, it is in a user namespace itself, and has those that its user was given.
+package enum NodeIDs {
+    /// What to say of ids that are not there; nil: they are.
+    package static func problem(user: UInt32?, group: UInt32?) -> String? {
+        let missing: (String, UInt32)?
+        if let user, !IDMap.users.contains(user) {
+            missing = ("user", user)
+        } else if let group, !IDMap.groups.contains(group) {
+            missing = ("group", group)
+        } else {
+            missing = nil
+        }
+        return missing.map { "\($0) \($1): this node's user namespace has no such id (/etc/subuid, /etc/subgid)" }
     }
 }

@@ -27,7 +27,13 @@ final class ServiceLoadBalancer: Sendable {
     private let poke: AsyncStream<Void>.Continuation
     private static let prefix = "svccontroller.k3s.cattle.io/"
 
-    init() { (news, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
+    /// In place of the nodes' addresses.
+    private let address: String?
+
+    init(address: String? = nil) {
+        self.address = address
+        (news, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
 
     // MARK: what is there
 
@@ -102,6 +108,7 @@ final class ServiceLoadBalancer: Sendable {
             }
             var addresses = chosen.flatMap(\.external)
             if addresses.isEmpty { addresses = chosen.flatMap(\.internal_) }
+            if let address, !addresses.isEmpty { addresses = [address] }
             let families = Set(service.spec["ipFamilies"].elements.compactMap(\.string))
             let parsed = Set(addresses.compactMap { IPAddress($0) })
                 .filter { families.isEmpty || families.contains($0.family.description) }

@@ -1,3 +1,4 @@
+internal import Containers
 package import Codecs
 package import Linux
 
@@ -71,6 +72,7 @@ package struct AtomicWriter {
 
     private func own(_ path: String, directory: Bool, owner: UInt32?) throws(SysError) {
         guard group != nil || owner != nil else { return }
+        if let problem = NodeIDs.problem(user: owner, group: group) { throw SysError(EINVAL, call: problem) }
         try syscall("lchown", path) { lchown(path, owner ?? uid_t.max, group ?? gid_t.max) }
         if directory, group != nil { try syscall("chmod", path) { chmod(path, 0o2775) } }
     }

@@ -1,3 +1,4 @@
+internal import Containers
 internal import Linux
 
 /// Gives a volume's files to the pod's fsGroup: the group, its rights, and on directories the bit by which new files
@@ -10,6 +11,7 @@ enum VolumeOwnership {
         {
             return
         }
+        if let problem = NodeIDs.problem(user: nil, group: group) { throw SysError(EINVAL, call: problem) }
         try change(path, group, readOnly, depth: 0)
     }
 

@@ -1,3 +1,4 @@
+import Linux
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -60,8 +61,20 @@ package final class HTTPServer: Sendable {
     /// Listens on an address and port (0: any free one) and returns the port. May be called for several addresses.
     @discardableResult
     package func start(host: String, port: Int) async throws -> Int {
+        let listener = try await bootstrap.bind(host: host, port: port).get()
+        listeners.withLock { $0.append(listener) }
+        return listener.localAddress?.port ?? port
+    }
+
+    /// Listens on a socket that is bound already, perhaps in another network namespace; it is the server's from now on.
+    package func start(socket: consuming Linux.FileDescriptor) async throws {
+        let listener = try await bootstrap.withBoundSocket(socket.take()).get()
+        listeners.withLock { $0.append(listener) }
+    }
+
+    private var bootstrap: ServerBootstrap {
         let core = core
-        let bootstrap = ServerBootstrap(group: group)
+        return ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
@@ -75,9 +88,6 @@ package final class HTTPServer: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try HTTPServer.setUp(channel, core) }
             }
-        let listener = try await bootstrap.bind(host: host, port: port).get()
-        listeners.withLock { $0.append(listener) }
-        return listener.localAddress?.port ?? port
     }
 
     private static func setUp(_ channel: any Channel, _ core: Core) throws {

@@ -59,7 +59,7 @@ enum AgentFlags {
         kubelet-arg
         kube-proxy-arg
         enable-pprof
-        rootless
+        x|rootless|||b||experimental|Run rootless
         prefer-bundled-bin
         vpn-auth
         vpn-auth-file

@@ -46,7 +46,8 @@ enum CheckConfigCommand {
             Terminal.error("\(error)")
             return 1
         }
-        let report = check(config, KernelVersion(release: release))
+        var report = check(config, KernelVersion(release: release))
+        if geteuid() != 0 { RootlessChecks.run(user: geteuid(), environment: environment, into: &report) }
         if asJSON {
             Terminal.write(report.json.text + "\n", to: STDOUT_FILENO)
         } else {

@@ -19,7 +19,15 @@ struct ControlClient {
 
     init(path: String) { self.path = path }
 
-    init(state: String = "/run/k3s") { path = state + "/containerd/" + ControlServer.socketName }
+    /// Of the machine's node, or of the user's own (`--rootless`).
+    static var standardState: String {
+        guard geteuid() != 0, let session = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }),
+            Files.exists(session + "/k3s/containerd")
+        else { return "/run/k3s" }
+        return session + "/k3s"
+    }
+
+    init(state: String = Self.standardState) { path = state + "/containerd/" + ControlServer.socketName }
 
     private func connect() throws -> Int32 {
         do throws(SysError) { return try UnixSocket.connect(path, .stream).take() } catch {

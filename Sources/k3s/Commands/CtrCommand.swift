@@ -35,7 +35,7 @@ struct CtrCommand {
 
     private static func execute(_ all: [String]) throws -> Int32 {
         var words = all[...]
-        var state = "/run/k3s"
+        var state = ControlClient.standardState
         while let flag = words.first, flag.hasPrefix("-"), flag != "-h", flag != "--help", flag != "-v" {
             words = words.dropFirst()
             guard let value = words.popFirst() else { break }

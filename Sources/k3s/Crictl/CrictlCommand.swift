@@ -85,7 +85,7 @@ enum CrictlCommand {
                 throw UsageError("config file \(path): \(error)")
             }
         }
-        let own = "unix://" + (global.string("state") ?? "/run/k3s") + "/containerd/containerd.sock"
+        let own = "unix://" + (global.string("state") ?? ControlClient.standardState) + "/containerd/containerd.sock"
         let runtime = text(global.string("runtime-endpoint")) ?? text(file["runtime-endpoint"].string) ?? own
         return (runtime, text(global.string("image-endpoint")) ?? text(file["image-endpoint"].string) ?? runtime)
     }

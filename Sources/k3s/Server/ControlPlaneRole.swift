@@ -174,6 +174,11 @@ struct ControlPlaneRole: Sendable {
         let (host, port) = (configuration.bindAddress, configuration.port)
         do {
             try await listener.start(host: host, port: port)
+            if let rootless = configuration.rootless {
+                do { try await listener.start(socket: rootless.listen(host, port: port)) } catch let error as SysError {
+                    throw StartupError("listen tcp \(host):\(port): bind: \(SysError.text(error.code).lowercased())")
+                }
+            }
         } catch let error as IOError {
             throw StartupError("listen tcp \(host):\(port): bind: \(SysError.text(error.errnoCode).lowercased())")
         }

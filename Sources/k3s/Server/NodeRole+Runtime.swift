@@ -23,6 +23,9 @@ extension NodeRole {
 
     /// Of the machine; made by systemd where that is asked for, or has started this process (`CgroupDriver.usual`).
     private func cgroups(_ driver: CgroupDriver?) async throws -> any Cgroups {
+        if let rootless = configuration.rootless {
+            return try rootless.cgroups(stateDirectory: configuration.stateDirectory)
+        }
         let started = getenv("INVOCATION_ID").map { ["INVOCATION_ID": String(cString: $0)] } ?? [:]
         let (cgroups, problem) = try await BlockingPool.shared.run {
             () throws(SysError) in try CgroupDetection.detect(driver: driver, environment: started)
@@ -109,7 +112,9 @@ extension NodeRole {
             settings.searchPath = configuration.searchPath
             return CNINetworkAdapter(settings, builtIn: pods, backend: backend, runtime: runtime, logger: logger)
         }
-        return PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+        let network = PodNetworkAdapter(template: pods, backend: backend, runtime: runtime, logger: logger)
+        guard let ports = configuration.rootless?.ports else { return network }
+        return PublishingNetwork(inner: network, ports: ports)
     }
 
     // MARK: - Another one

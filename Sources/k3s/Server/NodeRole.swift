@@ -81,7 +81,11 @@ struct NodeRole: Sendable {
         let (runtime, network) = (engine.runtime, engine.network)
         var settings = ProxySettings(clusterCIDRs: pods.clusterCIDRs)
         settings.families = pods.clusterCIDRs.map(\.family)
-        let proxy = ServiceProxy(backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
+        let services = ServiceProxy(
+            backend: try KernelRuleset(), connections: try ConntrackSocket(), settings: settings)
+
+        var proxy: any ServiceProxying = KernelServiceProxy(proxy: services, settings: settings)
+        if let ports = configuration.rootless?.ports { proxy = PublishingProxy(inner: proxy, ports: ports) }
 
         for note in notes { logger.warning("\(note)") }
         // Pods go before the node does; what the kernel refuses (no CAP_SYS_RESOURCE) is no reason to stop.
@@ -94,8 +98,7 @@ struct NodeRole: Sendable {
         let metrics = await serveMetrics(of: names)
         defer { Task { await metrics?.stop() } }
         let agent = NodeAgent(
-            clients: access.clients, runtime: runtime, network: network,
-            proxy: KernelServiceProxy(proxy: proxy, settings: settings),
+            clients: access.clients, runtime: runtime, network: network, proxy: proxy,
             policies: try networkPolicies(settings.families, names), names: names,
             listen: { [group, host = configuration.network.anyAddress] port, handler in
                 let server = HTTPServer(group: group, handler: handler)
@@ -124,6 +127,7 @@ struct NodeRole: Sendable {
         node.isServer = configuration.isServer
         node.offersEgress = configuration.offersEgress
         node.balancesServices = configuration.isServer && !configuration.disabled.contains("servicelb")
+        if configuration.isRootless { node.balancerAddress = "127.0.0.1" }
         node.labels = configuration.nodeLabels
         node.taints = configuration.nodeTaints
         node.externalIPs = configuration.externalIPs

@@ -9,6 +9,7 @@ enum ServerCommand {
         let parser = FlagParser(flags: ServerFlags.all)
         let environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
         let configuration: ServerConfiguration
+        let logger: Logger
         var notes: [String] = []
         do {
             let path = ConfigurationFile.path(arguments, environment: environment)
@@ -27,13 +28,16 @@ enum ServerCommand {
             if checked.hasNodeID {
                 checked.nodeName += try "-" + NodeIdentity.id(besidePassword: checked.nodePasswordFile)
             }
+            let hasNamespaces = checked.isRootless && !checked.disableAgent
+            if hasNamespaces, !RootlessNode.isInside(environment) {
+                try RootlessLaunch.becomeParent(checked, environment: environment)
+            }
+            logger = try checked.logging.logger()
+            if hasNamespaces {
+                checked.rootless = try RootlessNode(checked, environment: environment, logger: logger)
+            }
             configuration = checked
         } catch {
-            Terminal.error("Error: \(error)")
-            return 1
-        }
-        let logger: Logger
-        do { logger = try configuration.logging.logger() } catch {
             Terminal.error("Error: \(error)")
             return 1
         }

@@ -66,6 +66,10 @@ struct ServerConfiguration: Sendable {
     var cgroupRoot: String
     var kubeletPort: Int
     var logging: LogSettings
+    /// In namespaces of the user's own (`--rootless`).
+    var isRootless: Bool
+    /// There, what leads out of them.
+    var rootless: RootlessNode?
 
     static let components: Set<String> = [
         "coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes",
@@ -75,6 +79,9 @@ struct ServerConfiguration: Sendable {
         _ flags: FlagValues, environment: (String) -> String?, isRoot: Bool, hostname: String, role: Role = .server
     ) throws {
         self.role = role
+        isRootless = flags.bool("rootless")
+        // Root inside is the user outside, whose files are where the user's are.
+        let isRoot = isRoot && !isRootless
         let home = environment("HOME") ?? "/"
         dataDirectory = try Self.absolute(
             flags.string("data-dir") ?? (isRoot ? "/var/lib/rancher/k3s" : home + "/.rancher/k3s"), "data-dir")
@@ -120,13 +127,19 @@ struct ServerConfiguration: Sendable {
             environment("K3S_NODE_PASSWORD_FILE")
                 ?? (isRoot ? "/etc/rancher/node/password" : dataDirectory + "/agent/etc/rancher/node/password"),
             "data-dir")
-        registriesFile = flags.string("private-registry") ?? "/etc/rancher/k3s/registries.yaml"
+        let ownRegistries = dataDirectory + "/etc/rancher/k3s/registries.yaml"
+        registriesFile =
+            flags.string("private-registry")
+            ?? (isRootless && Files.exists(ownRegistries) ? ownRegistries : "/etc/rancher/k3s/registries.yaml")
         disableDefaultRegistryEndpoint = flags.bool("disable-default-registry-endpoint")
         (runtimeEndpoint, imageEndpoint) = try Self.endpoints(flags)
         resolvConf = flags.string("resolv-conf")
         prefersBundledTools = flags.bool("prefer-bundled-bin")
-        kubeletRoot = try Self.absolute(flags.string("kubelet-root-dir") ?? "/var/lib/kubelet", "kubelet-root-dir")
-        podLogs = try Self.absolute(flags.string("pod-log-dir") ?? "/var/log/pods", "pod-log-dir")
+        kubeletRoot = try Self.absolute(
+            flags.string("kubelet-root-dir") ?? (isRootless ? dataDirectory + "/agent/kubelet" : "/var/lib/kubelet"),
+            "kubelet-root-dir")
+        podLogs = try Self.absolute(
+            flags.string("pod-log-dir") ?? (isRootless ? dataDirectory + "/logs/pods" : "/var/log/pods"), "pod-log-dir")
         stateDirectory = try Self.absolute(flags.string("state-dir") ?? "/run/k3s", "state-dir")
         cgroupRoot = flags.string("cgroup-root") ?? "/"
         kubeletPort = try Self.port(flags.string("kubelet-port") ?? "10250", "kubelet-port")
@@ -134,9 +147,16 @@ struct ServerConfiguration: Sendable {
         if !isRoot, !isServer {
             throw UsageError("agent must run as root: running containers needs additional privilege")
         }
-        if !isRoot, !disableAgent {
+        if isRootless, runtimeEndpoint != nil {
+            throw UsageError("--rootless: expected no --container-runtime-endpoint: that runtime is outside")
+        }
+        if isRootless, network.clusterCIDRs.contains(where: { IPPrefix($0)?.family == .ipv6 }) {
+            throw UsageError("--rootless: --cluster-cidr: expected IPv4 only: a rootless node has no IPv6")
+        }
+        if !isRoot, !isRootless, !disableAgent {
             throw UsageError(
-                "server must run as root, or with --disable-agent: running containers needs additional privilege")
+                "server must run as root, with --rootless, or with --disable-agent: running containers needs additional privilege"
+            )
         }
         if let extra = flags.arguments.first { throw UsageError("unexpected argument: \(extra)") }
     }

@@ -131,7 +131,7 @@ enum ServerFlags {
         +|secrets-encryption|||b||experimental|Enable secret encryption at rest
         +|secrets-encryption-provider|||s|aescbc|experimental|Encryption provider (valid values: 'aescbc', 'secretbox')
         -|enable-pprof|||b||experimental|Enable pprof endpoint on supervisor port
-        x|rootless|||b||experimental|Run rootless
+        +|rootless|||b||experimental|Run rootless
         +|prefer-bundled-bin|||b||experimental|Prefer bundled userspace binaries over host binaries
         -|selinux||K3S_SELINUX|b||agent/node|Enable SELinux in containerd
         -|lb-server-port||K3S_LB_SERVER_PORT|s|6444|agent/node|Local port for supervisor client load-balancer

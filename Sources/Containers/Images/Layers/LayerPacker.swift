@@ -98,8 +98,8 @@ struct LayerPacker {
         }
     }
 
-    private static let overlay = Array("trusted.overlay.".utf8)
-    private static let opaque = Array("trusted.overlay.opaque".utf8)
+    private static let overlay = Array(LayerUnpacker.opaqueAttribute.utf8.dropLast("opaque".utf8.count))
+    private static let opaque = Array(LayerUnpacker.opaqueAttribute.utf8)
 
     private func copy(_ file: ImageFile, _ size: Int64) throws(ImageError) {
         var buffer = [UInt8](repeating: 0, count: Int(min(Int64(Self.chunk), max(size, 1))))

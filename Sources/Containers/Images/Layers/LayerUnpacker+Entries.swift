@@ -130,6 +130,8 @@ extension LayerUnpacker {
             case .blockDevice: FileKind.block
             default: FileKind.fifo
             }
+        // Where none may be made (user namespaces) they would be of no use either: containers' /dev is another.
+        if entry.kind != .fifo, !IDMap.users.isInitial { return }
         let mode = kind | entry.mode
         var code = k3s_file_mknodat(place.fd, name, mode, entry.deviceMajor, entry.deviceMinor)
         if code == -EEXIST {

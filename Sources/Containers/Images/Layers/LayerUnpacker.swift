@@ -27,6 +27,12 @@ final class LayerUnpacker {
     /// Bytes of file data on disk, in whole blocks; holes do not count.
     var diskBytes: Int64 = 0
     var entries = 0
+    /// Files whose owners are not in this process's user namespace.
+    var foreignOwners = 0
+    private let (users, groups) = (IDMap.users, IDMap.groups)
+    /// As overlayfs wants it, which is mounted with `userxattr` in a user namespace.
+    static let opaqueAttribute = IDMap.users.isInitial ? "trusted.overlay.opaque" : "user.overlay.opaque"
+
     /// The layer hides everything below it (overlayfs ignores the mark on a root directory: the stack is cut instead).
     var hidesBelow = false
 
@@ -82,7 +88,8 @@ final class LayerUnpacker {
     // MARK: attributes
 
     func setAttributes(_ file: ImageFile, _ entry: TarEntry) throws(ImageError) {
-        guard fchown(file.fd, entry.uid, entry.gid) == 0 else { throw failure("change owner of", entry, errno) }
+        let (uid, gid) = owner(entry)
+        guard fchown(file.fd, uid, gid) == 0 else { throw failure("change owner of", entry, errno) }
         // After chown, which clears setuid and setgid.
         guard fchmod(file.fd, entry.mode) == 0 else { throw failure("change mode of", entry, errno) }
         for attribute in entry.xattrs where Self.isWanted(attribute.name) {
@@ -94,7 +101,8 @@ final class LayerUnpacker {
 
     /// For what cannot be opened without side effects: links, devices, pipes.
     func setNodeAttributes(_ place: ImageFile, _ name: [CChar], _ entry: TarEntry) throws(ImageError) {
-        guard fchownat(place.fd, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) == 0 else {
+        let (uid, gid) = owner(entry)
+        guard fchownat(place.fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 else {
             throw failure("change owner of", entry, errno)
         }
         if entry.kind != .symlink, fchmodat(place.fd, name, entry.mode, 0) != 0 {
@@ -108,6 +116,13 @@ final class LayerUnpacker {
         }
         try check(
             k3s_file_set_time(place.fd, name, entry.modified, entry.modifiedNanoseconds), "set time of", entry)
+    }
+
+    /// In a user namespace ids that it does not have become root's.
+    private func owner(_ entry: TarEntry) -> (uid_t, gid_t) {
+        let (uid, gid) = (users.contains(entry.uid), groups.contains(entry.gid))
+        if !uid || !gid { foreignOwners += 1 }
+        return (uid ? entry.uid : 0, gid ? entry.gid : 0)
     }
 
     /// overlayfs's own attributes would let an image redirect its directories; SELinux labels belong to the host.
@@ -124,8 +139,9 @@ final class LayerUnpacker {
     }
 
     func markOpaque(_ directory: ImageFile) throws(ImageError) {
-        let code = k3s_file_setxattr(directory.fd, "trusted.overlay.opaque", "y", 1)
-        guard code == 0 else { throw ioError("\(name): set trusted.overlay.opaque of", clipped(directory.path), -code) }
+        let mark = Self.opaqueAttribute
+        let code = k3s_file_setxattr(directory.fd, mark, "y", 1)
+        guard code == 0 else { throw ioError("\(name): set \(mark) of", clipped(directory.path), -code) }
     }
 
     /// Times of directories are set when all is unpacked: each new file changes them.

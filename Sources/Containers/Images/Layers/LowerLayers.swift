@@ -60,7 +60,8 @@ struct LowerLayers: Sendable {
 
     static func isOpaque(_ directory: ImageFile) -> Bool {
         var value: UInt8 = 0
-        return k3s_file_getxattr(directory.fd, "trusted.overlay.opaque", &value, 1) == 1 && value == UInt8(ascii: "y")
+        return k3s_file_getxattr(directory.fd, LayerUnpacker.opaqueAttribute, &value, 1) == 1
+            && value == UInt8(ascii: "y")
     }
 
     static func readLink(_ directory: Int32, _ name: [CChar], _ path: String) throws(ImageError) -> [UInt8] {

@@ -157,6 +157,10 @@ extension ImageStore {
             state.withLock { $0.layers[plan.chain] = record }
         }
         if options.keepLayerBlobs, let ingest = source.ingest { try keep(ingest, plan) }
+        if unpacker.foreignOwners > 0 {
+            let note = "files belong to root now: this node's user namespace has not their owners"
+            logger.warning("\(plan.label): \(unpacker.foreignOwners) \(note) (/etc/subuid, /etc/subgid)")
+        }
         logger.info(
             "unpacked \(plan.label)",
             metadata: [
