@@ -6,7 +6,10 @@ import Testing
 
 @Suite struct ControllerTagTests {
     private static func pod(_ name: String, _ references: JSON) -> [UInt8] {
-        (["metadata": ["name": .string(name), "ownerReferences": references], "spec": ["controller": true]] as JSON).encode()
+        let pod: JSON = [
+            "metadata": ["name": .string(name), "ownerReferences": references], "spec": ["controller": true],
+        ]
+        return pod.encode()
     }
 
     @Test func theControllerAmongTheOwnersCounts() {
