@@ -6,8 +6,10 @@ cd "$(dirname "$0")/.."
 kind=$1
 shift
 case $kind in
-# Findings of the runtime library and of OpenSSL's are not ours: hack/sanitize-thread.supp says which.
-thread) export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$PWD/hack/sanitize-thread.supp" ;;
+# Findings of the runtime library and of OpenSSL's are not ours: hack/sanitize-thread.supp says which. Known: on Linux the
+# sanitizer does not see Synchronization's Mutex (a futex in the standard library, which is not instrumented), so that what
+# one guards is told as a race; what remains to be looked at is what no Mutex guards.
+thread) export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 die_after_fork=0 suppressions=$PWD/hack/sanitize-thread.supp" ;;
 address) export ASAN_OPTIONS="detect_leaks=0 abort_on_error=0 exitcode=66" ;;
 *)
     echo "$0: \"$kind\" is not thread or address" >&2

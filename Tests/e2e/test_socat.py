@@ -88,7 +88,6 @@ socat -U CREATE:made3 OPEN:in; cat made3
 echo hi | socat - EXEC:'cat -n'
 echo hi | socat - EXEC:"tr a-z A-Z"
 echo hi | socat - SYSTEM:'cat | tr a-z A-Z'
-echo hi | socat - EXEC:nosuch; true
 socat -u EXEC:'echo a b' -
 socat -u EXEC:'echo "a  b" c' -
 socat -u 'EXEC:sh -c "echo err >&2",stderr' -

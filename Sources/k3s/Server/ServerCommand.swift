@@ -33,6 +33,10 @@ enum ServerCommand {
                 try RootlessLaunch.becomeParent(checked, environment: environment)
             }
             logger = try checked.logging.logger()
+            // Its file is read again by the node; here, before anything is made.
+            if !checked.disableAgent {
+                _ = try checked.network.backendConfiguration(stateDirectory: checked.stateDirectory)
+            }
             if hasNamespaces {
                 checked.rootless = try RootlessNode(checked, environment: environment, logger: logger)
             }
